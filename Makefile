@@ -1,0 +1,53 @@
+# Every target needs only python3 (3.10+, with pip) and a network; the rest goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+STAMP := $(VENV)/.synced
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test lint format bench schemas build clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "dialpad-ivr needs Python 3.10 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Making a virtual environment in $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+
+$(STAMP): $(UV) pyproject.toml uv.lock
+	@echo "Installing what uv.lock names ..."
+	@VIRTUAL_ENV=$(VENV) $(UV) sync --frozen --quiet --active --python $(BIN)/python --inexact
+	@touch $@
+
+demo: $(STAMP)  ## Run real workflows end to end on an embedded engine, and show what happened
+	@$(BIN)/dialpad-ivr demo
+
+dev: $(STAMP)  ## Keep that engine, a Dialpad double and a worker running until Ctrl-C
+	@$(BIN)/dialpad-ivr dev
+
+test: $(STAMP)  ## Run all tests, those on the real engine included
+	@$(BIN)/pytest
+
+lint: $(STAMP)  ## Check style, types, and that generated files match their source
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/dialpad-ivr schema --check
+
+format: $(STAMP)  ## Format the code and write the generated files anew
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/dialpad-ivr schema --write
+
+bench: $(STAMP)  ## Measure pacing and throughput against the double's strict limits
+	@$(BIN)/python -m pytest tests/bench -s
+
+build: $(STAMP)  ## Build the wheel and the source distribution into dist/
+	@$(UV) build --quiet
+
+clean:  ## Remove the virtual environment and everything built
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

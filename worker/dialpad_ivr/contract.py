@@ -1,0 +1,361 @@
+"""The contract of the task: its input, its output, its outcomes, and the limits that Dialpad documents.
+
+This module is the single source of both JSON schemas and of the task definition. It imports nothing of the engine, of
+HTTP or of pacing. Facts come from Dialpad's reference page of `PATCH /api/v2/customivrs/{target_type}/{target_id}/{ivr_type}`
+("the reference page") and from its published OpenAPI document.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+TASK_TYPE: Final = "set_custom_ivr"
+
+# The documented call, and the documented list of a target's IVRs that confirms it.
+PATCH_PATH: Final = "/api/v2/customivrs/{target_type}/{target_id}/{ivr_type}"
+LIST_PATH: Final = "/api/v2/customivrs"
+API_URLS: Final = ("https://dialpad.com", "https://sandbox.dialpad.com")
+
+# Reference page: "Rate limit: 1200 per minute". Dialpad's rate-limit page: 20 requests a second for a company, all calls together.
+PATCH_LIMIT: Final = 1200
+PATCH_WINDOW_SECONDS: Final = 60.0
+COMPANY_LIMIT: Final = 20
+COMPANY_WINDOW_SECONDS: Final = 1.0
+
+INT64_MAX: Final = 2**63 - 1
+# Above this, a number that passed through JavaScript (the engine's UI, for one) may have lost digits.
+EXACT_IN_JAVASCRIPT: Final = 2**53
+BODY_LIMIT: Final = 16 * 1024  # bytes of a response's body kept in the output
+LIST_LIMIT: Final = 50  # field errors, and warnings, kept in the output
+
+TargetType = Literal[
+    "callcenter",
+    "callrouter",
+    "channel",
+    "coachinggroup",
+    "coachingteam",
+    "department",
+    "office",
+    "room",
+    "staffgroup",
+    "unknown",
+    "user",
+]
+
+IvrType = Literal[
+    "ASK_FIRST_OPERATOR_NOT_AVAILABLE",
+    "AUTO_RECORDING",
+    "CALLAI_AUTO_RECORDING",
+    "CG_AUTO_RECORDING",
+    "CLOSED",
+    "CLOSED_DEPARTMENT_INTRO",
+    "CLOSED_MENU",
+    "CLOSED_MENU_OPTION",
+    "CSAT_INTRO",
+    "CSAT_OUTRO",
+    "CSAT_PREAMBLE",
+    "CSAT_QUESTION",
+    "DEPARTMENT_INTRO",
+    "GREETING",
+    "HOLD_AGENT_READY",
+    "HOLD_APPREC",
+    "HOLD_CALLBACK_ACCEPT",
+    "HOLD_CALLBACK_ACCEPTED",
+    "HOLD_CALLBACK_CONFIRM",
+    "HOLD_CALLBACK_CONFIRM_NUMBER",
+    "HOLD_CALLBACK_DIFFERENT_NUMBER",
+    "HOLD_CALLBACK_DIRECT",
+    "HOLD_CALLBACK_FULFILLED",
+    "HOLD_CALLBACK_INVALID_NUMBER",
+    "HOLD_CALLBACK_KEYPAD",
+    "HOLD_CALLBACK_REJECT",
+    "HOLD_CALLBACK_REJECTED",
+    "HOLD_CALLBACK_REQUEST",
+    "HOLD_CALLBACK_REQUESTED",
+    "HOLD_CALLBACK_SAME_NUMBER",
+    "HOLD_CALLBACK_TRY_AGAIN",
+    "HOLD_CALLBACK_UNDIALABLE",
+    "HOLD_ESCAPE_VM_EIGHT",
+    "HOLD_ESCAPE_VM_FIVE",
+    "HOLD_ESCAPE_VM_FOUR",
+    "HOLD_ESCAPE_VM_NINE",
+    "HOLD_ESCAPE_VM_ONE",
+    "HOLD_ESCAPE_VM_POUND",
+    "HOLD_ESCAPE_VM_SEVEN",
+    "HOLD_ESCAPE_VM_SIX",
+    "HOLD_ESCAPE_VM_STAR",
+    "HOLD_ESCAPE_VM_TEN",
+    "HOLD_ESCAPE_VM_THREE",
+    "HOLD_ESCAPE_VM_TWO",
+    "HOLD_ESCAPE_VM_ZERO",
+    "HOLD_INTERRUPT",
+    "HOLD_INTRO",
+    "HOLD_MUSIC",
+    "HOLD_POSITION_EIGHT",
+    "HOLD_POSITION_FIVE",
+    "HOLD_POSITION_FOUR",
+    "HOLD_POSITION_MORE",
+    "HOLD_POSITION_NINE",
+    "HOLD_POSITION_ONE",
+    "HOLD_POSITION_SEVEN",
+    "HOLD_POSITION_SIX",
+    "HOLD_POSITION_TEN",
+    "HOLD_POSITION_THREE",
+    "HOLD_POSITION_TWO",
+    "HOLD_POSITION_ZERO",
+    "HOLD_WAIT",
+    "MENU",
+    "MENU_OPTION",
+    "NEXT_TARGET",
+    "VM_DROP_MESSAGE",
+    "VM_UNAVAILABLE",
+    "VM_UNAVAILABLE_CLOSED",
+]
+
+SelectOption = Literal["inbound", "outbound"]
+Mode = Literal["apply", "plan", "validate"]
+
+TARGET_TYPES: Final[tuple[str, ...]] = get_args(TargetType)
+IVR_TYPES: Final[tuple[str, ...]] = get_args(IvrType)
+SELECT_OPTIONS: Final[tuple[str, ...]] = get_args(SelectOption)
+MODES: Final[tuple[str, ...]] = get_args(Mode)
+
+# Reference page: select_option is "For call center auto call recording only".
+SELECT_OPTION_APPLIES_TO: Final = ("callcenter", "AUTO_RECORDING")
+# From Dialpad's page of IVR types. No matrix is documented, so a mismatch is a warning, never an error.
+USUAL_TARGET_OF: Final = {
+    "VM_DROP_MESSAGE": "user",
+    "CG_AUTO_RECORDING": "coachinggroup",
+    "AUTO_RECORDING": "callcenter",
+}
+
+OkOutcome = Literal["updated", "unchanged", "planned", "valid"]
+TerminalOutcome = Literal["invalid_input", "unauthorized", "forbidden", "not_found", "conflict", "rejected"]
+RetriedOutcome = Literal["rate_limited", "unavailable", "unconfirmed"]
+Outcome = Literal[OkOutcome, TerminalOutcome, RetriedOutcome]
+
+OK_OUTCOMES: Final[tuple[str, ...]] = get_args(OkOutcome)
+TERMINAL_OUTCOMES: Final[tuple[str, ...]] = get_args(TerminalOutcome)
+RETRIED_OUTCOMES: Final[tuple[str, ...]] = get_args(RetriedOutcome)
+OUTCOMES: Final[tuple[str, ...]] = (*OK_OUTCOMES, *TERMINAL_OUTCOMES, *RETRIED_OUTCOMES)
+
+OUTCOME_MEANINGS: Final[dict[str, str]] = {
+    "updated": "Dialpad answered 200 and shows the IVR selected, or shows nothing to the contrary.",
+    "unchanged": "Plan mode: the IVR is selected already.",
+    "planned": "Plan mode: the change would be made; nothing was sent.",
+    "valid": "Validate mode: the input is valid; nothing was sent.",
+    "invalid_input": "The input breaks the schema; nothing was sent. Every violation is in error.field_errors.",
+    "unauthorized": "No key was found for the credential profile, or Dialpad answered 401.",
+    "forbidden": "Dialpad answered 403: the key is valid but may not do this.",
+    "not_found": "Dialpad answered 404: no such target, IVR or slot.",
+    "conflict": "Dialpad answered 409: the change conflicts with the target's state.",
+    "rejected": "Dialpad refused the request otherwise (another 4xx, or a redirect).",
+    "rate_limited": "The waiting budget ran out before Dialpad's rate limit let the request through.",
+    "unavailable": "Dialpad could not be reached, did not answer in time, or answered 5xx or 408.",
+    "unconfirmed": "The request was sent, but nothing shows that the change was made.",
+}
+
+
+def _int64_pattern() -> str:
+    """A regular expression for 1 to 2^63-1 in decimal digits, without leading zeros.
+
+    `(?![\\s\\S])` is the end of the text in ECMA and in Python alike, where `$` lets a final line break through.
+    """
+    digits = str(INT64_MAX)
+    same_length = [
+        f"{digits[:i]}[{'1' if i == 0 else '0'}-{int(d) - 1}][0-9]{{{len(digits) - i - 1}}}"
+        for i, d in enumerate(digits)
+        if int(d) > 0
+    ]
+    return f"^(?:[1-9][0-9]{{0,{len(digits) - 2}}}|{'|'.join(same_length)}|{digits})(?![\\s\\S])"
+
+
+_DIGITS: Final = re.compile(_int64_pattern())
+_PROFILE_PATTERN: Final = "^[a-z0-9][a-z0-9_]{0,63}(?![\\s\\S])"
+_PROFILE: Final = re.compile(_PROFILE_PATTERN)
+
+
+def _digits(value: Any) -> str:
+    """An int64 id as a string of digits. A float without a fraction is an integer in JSON Schema, so here too."""
+    if isinstance(value, str) and _DIGITS.search(value):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= INT64_MAX:
+        return str(value)
+    raise ValueError(f"not a whole number from 1 to {INT64_MAX}")
+
+
+def _profile(value: Any) -> Any:
+    if isinstance(value, str) and not _PROFILE.search(value):
+        raise ValueError("not the name of a credential profile")
+    return value
+
+
+def _blank_is(default: str | None) -> BeforeValidator:
+    """Null and "" count as absent: the engine turns an unset `${workflow.input.x}` into null, its UI an empty field into ""."""
+    return BeforeValidator(lambda value: default if value is None or value == "" else value)
+
+
+Id = Annotated[
+    str,
+    BeforeValidator(_digits),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": INT64_MAX},
+                {"type": "string", "pattern": _int64_pattern()},
+            ]
+        }
+    ),
+]
+
+
+def _choice(values: tuple[str, ...], default: str | None = None) -> WithJsonSchema:
+    return WithJsonSchema({"enum": [*values, "", None], "default": default})
+
+
+class SetCustomIvrInput(BaseModel):
+    """Input of `set_custom_ivr`: the path and the body of the documented PATCH, and two fields of this plugin."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="Input of set_custom_ivr")
+
+    target_type: TargetType = Field(description="Path: the target's type.", examples=["callcenter"])
+    target_id: Id = Field(
+        description="Path: the target's id (int64). Write it as a string of digits where JavaScript may handle it.",
+        examples=["5502522061422592"],
+    )
+    ivr_type: IvrType = Field(
+        description="Path: the slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed hours), "
+        "MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
+        examples=["HOLD_MUSIC"],
+    )
+    ivr_id: Id = Field(
+        description="Body: the id of the target's existing IVR that the slot shall use (int64).",
+        examples=["5127493019721728"],
+    )
+    select_option: Annotated[SelectOption | None, _blank_is(None), _choice(SELECT_OPTIONS)] = Field(
+        default=None,
+        description="Body: for call center auto call recording only: set it for inbound or outbound calls. "
+        "Absent: both; it is then not sent.",
+        examples=["inbound"],
+    )
+    credential: Annotated[
+        str,
+        BeforeValidator(_profile),
+        _blank_is("default"),
+        WithJsonSchema(
+            {"anyOf": [{"type": "string", "pattern": _PROFILE_PATTERN}, {"enum": ["", None]}], "default": "default"}
+        ),
+    ] = Field(
+        default="default",
+        description="The name of a credential profile of the worker. Never a key.",
+        examples=["default"],
+    )
+    mode: Annotated[Mode, _blank_is("apply"), _choice(MODES, "apply")] = Field(
+        default="apply",
+        description="apply: make the change. plan: read what is selected now, never write. validate: no network at all.",
+        examples=["plan"],
+    )
+    fork_index: Annotated[Any, WithJsonSchema({})] = Field(
+        default=None, alias="__index", exclude=True, description="Added by the engine to a dynamic fork's inputs; ignored."
+    )
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SelectedIvr(_Part):
+    """An IVR as Dialpad names it."""
+
+    id: str = Field(description="A string of digits.")
+    name: str | None = None
+
+
+class IvrState(_Part):
+    """The slot that the task is about."""
+
+    ivr_type: str | None = None
+    selected: SelectedIvr | None = Field(default=None, description="What is selected now, as far as it is known.")
+    previous: SelectedIvr | None = Field(default=None, description="What was selected before, where it was read.")
+
+
+class PreparedRequest(_Part):
+    """What was sent, or would be. Never holds a credential."""
+
+    method: str
+    url: str
+    body: dict[str, Any] | None = None
+
+
+class ResponseSummary(_Part):
+    """What came back."""
+
+    status_code: int
+    elapsed_ms: float
+    headers: dict[str, str] = Field(default_factory=dict, description="Those worth reading, names in lower case.")
+    body: Any = Field(default=None, description="Parsed JSON, else text.")
+    body_truncated: bool = Field(default=False, description=f"The body was longer than {BODY_LIMIT} bytes and was cut.")
+
+
+class FieldError(_Part):
+    """One violation of the input schema."""
+
+    path: str = Field(description="The field, e.g. target_id; $ for the input itself.")
+    rule: str = Field(description="The schema keyword broken, e.g. required, enum, additionalProperties.")
+    message: str
+    hint: str
+
+
+class TaskError(_Part):
+    """Why the outcome is not ok."""
+
+    code: str = Field(description="Finer than the outcome, e.g. http_404, read_timeout, invalid_input.")
+    message: str
+    field_errors: list[FieldError] = Field(default_factory=list)
+    retry_after_seconds: float | None = Field(default=None, description="The pause that Dialpad asked for.")
+
+
+class SetCustomIvrOutput(_Part):
+    """Output of `set_custom_ivr`: the same shape for every outcome, so that a definition can refer to any field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, title="Output of set_custom_ivr")
+
+    outcome: Outcome | None = Field(description="What happened; null only while the task waits for its turn.")
+    ok: bool = Field(description=f"True for {', '.join(OK_OUTCOMES)}.")
+    ivr: IvrState = Field(default_factory=IvrState)
+    request: PreparedRequest | None = None
+    response: ResponseSummary | None = None
+    error: TaskError | None = None
+    warnings: list[str] = Field(default_factory=list)
+    attempts: int = Field(default=0, description="How often the PATCH was sent for this task.")
+    waited_ms: int = Field(default=0, description="Milliseconds spent waiting for permits and pauses.")
+
+
+def input_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of the task's input."""
+    return _compact(SetCustomIvrInput.model_json_schema(by_alias=True))
+
+
+def output_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of the task's output."""
+    return _compact(SetCustomIvrOutput.model_json_schema(mode="serialization"))
+
+
+def _compact(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the titles that pydantic derives from names: the engine copies the schema into every polled task."""
+
+    def strip(node: Any, *, top: bool = False) -> Any:
+        if isinstance(node, dict):
+            return {
+                k: ({n: strip(s) for n, s in v.items()} if k in ("properties", "$defs") else strip(v))
+                for k, v in node.items()
+                if top or k != "title"
+            }
+        return [strip(item) for item in node] if isinstance(node, list) else node
+
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **strip(schema, top=True)}
