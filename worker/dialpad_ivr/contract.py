@@ -1,8 +1,8 @@
 """The contract of the task: its input, its output, its outcomes, and the limits that Dialpad documents.
 
 This module is the single source of both JSON schemas and of the task definition. It imports nothing of the engine, of
-HTTP or of pacing. Facts come from Dialpad's reference page of `PATCH /api/v2/customivrs/{target_type}/{target_id}/{ivr_type}`
-("the reference page") and from its published OpenAPI document.
+HTTP or of pacing. Facts come from Dialpad's reference page of the PATCH ("the reference page") and from its published
+OpenAPI document.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ PATCH_PATH: Final = "/api/v2/customivrs/{target_type}/{target_id}/{ivr_type}"
 LIST_PATH: Final = "/api/v2/customivrs"
 API_URLS: Final = ("https://dialpad.com", "https://sandbox.dialpad.com")
 
-# Reference page: "Rate limit: 1200 per minute". Dialpad's rate-limit page: 20 requests a second for a company, all calls together.
+# Reference page: "Rate limit: 1200 per minute".
+# Dialpad's rate-limit page: 20 requests a second for a company, all calls together.
 PATCH_LIMIT: Final = 1200
 PATCH_WINDOW_SECONDS: Final = 60.0
 COMPANY_LIMIT: Final = 20
@@ -160,9 +161,9 @@ OUTCOME_MEANINGS: Final[dict[str, str]] = {
 
 
 def _int64_pattern() -> str:
-    """A regular expression for 1 to 2^63-1 in decimal digits, without leading zeros.
+    r"""A regular expression for 1 to 2^63-1 in decimal digits, without leading zeros.
 
-    `(?![\\s\\S])` is the end of the text in ECMA and in Python alike, where `$` lets a final line break through.
+    `(?![\s\S])` is the end of the text in ECMA and in Python alike, where `$` lets a final line break through.
     """
     digits = str(INT64_MAX)
     same_length = [
@@ -174,7 +175,7 @@ def _int64_pattern() -> str:
 
 
 _DIGITS: Final = re.compile(_int64_pattern())
-_PROFILE_PATTERN: Final = "^[a-z0-9][a-z0-9_]{0,63}(?![\\s\\S])"
+_PROFILE_PATTERN: Final = "^[a-z0-9][a-z0-9_]{0,31}(?![\\s\\S])"
 _PROFILE: Final = re.compile(_PROFILE_PATTERN)
 
 
@@ -196,7 +197,10 @@ def _profile(value: Any) -> Any:
 
 
 def _blank_is(default: str | None) -> BeforeValidator:
-    """Null and "" count as absent: the engine turns an unset `${workflow.input.x}` into null, its UI an empty field into ""."""
+    """Null and "" count as absent.
+
+    The engine turns an unset `${workflow.input.x}` into null, and its UI an empty field into "".
+    """
     return BeforeValidator(lambda value: default if value is None or value == "" else value)
 
 
@@ -229,8 +233,8 @@ class SetCustomIvrInput(BaseModel):
         examples=["5502522061422592"],
     )
     ivr_type: IvrType = Field(
-        description="Path: the slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed hours), "
-        "MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
+        description="Path: the slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed "
+        "hours), MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
         examples=["HOLD_MUSIC"],
     )
     ivr_id: Id = Field(
@@ -257,11 +261,15 @@ class SetCustomIvrInput(BaseModel):
     )
     mode: Annotated[Mode, _blank_is("apply"), _choice(MODES, "apply")] = Field(
         default="apply",
-        description="apply: make the change. plan: read what is selected now, never write. validate: no network at all.",
+        description="apply: make the change. plan: read what is selected now, never write. "
+        "validate: no network at all.",
         examples=["plan"],
     )
     fork_index: Annotated[Any, WithJsonSchema({})] = Field(
-        default=None, alias="__index", exclude=True, description="Added by the engine to a dynamic fork's inputs; ignored."
+        default=None,
+        alias="__index",
+        exclude=True,
+        description="Added by the engine to a dynamic fork's inputs; ignored.",
     )
 
 

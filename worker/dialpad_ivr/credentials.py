@@ -1,0 +1,115 @@
+"""Credential profiles: where a profile's API key is, and which company's limits it counts against.
+
+A key comes from the task's `runtimeMetadata` (the engine's secret), else from the environment, else from a file. For
+the profile `default` the name is `DIALPAD_API_KEY`, for a profile `emea` it is `DIALPAD_API_KEY_EMEA`. The file is
+JSON:
+
+    {"default": "KEY", "emea": {"api_key": "KEY", "company": "acme"}}
+
+A profile is its own company unless it names one (`DIALPAD_COMPANY`, `DIALPAD_COMPANY_EMEA`, or `company` in the file):
+two keys of one company share its limits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
+
+KEY_NAME = "DIALPAD_API_KEY"
+COMPANY_NAME = "DIALPAD_COMPANY"
+
+
+class CredentialError(Exception):
+    """No usable key for a profile. The message names the profile and where it was looked for, never a key."""
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A key and the company whose limits it counts against."""
+
+    key: SecretStr
+    company: str
+    source: str
+    """Where the key was found, for `doctor`: never the key."""
+
+
+class _FileProfile(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    api_key: SecretStr
+    company: str | None = None
+
+
+_FILE = TypeAdapter(dict[str, SecretStr | _FileProfile])
+
+
+def variable(name: str, profile: str) -> str:
+    """The variable of a profile: `DIALPAD_API_KEY` for `default`, `DIALPAD_API_KEY_EMEA` for `emea`."""
+    return name if profile == "default" else f"{name}_{profile.upper()}"
+
+
+class Credentials:
+    """Finds keys. Holds the file's last contents, and reads it again when it changes, so that keys can be rotated."""
+
+    def __init__(self, file: Path | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self._file = file
+        self._environ = os.environ if environ is None else environ
+        self._stamp: tuple[int, int, int] | None = None
+        self._profiles: dict[str, SecretStr | _FileProfile] = {}
+
+    def find(self, profile: str, runtime_metadata: Mapping[str, object] | None = None) -> Credential:
+        """The credential of a profile.
+
+        Args:
+            profile: The profile's name.
+            runtime_metadata: The polled task's, which holds the engine's secrets by name.
+
+        Raises:
+            CredentialError: No key, or one that cannot be sent in a header, or an unreadable file.
+        """
+        name = variable(KEY_NAME, profile)
+        entry = self._in_file(profile)
+        from_file = entry if isinstance(entry, SecretStr) else entry.api_key if entry else None
+        company = self._environ.get(variable(COMPANY_NAME, profile)) or (
+            entry.company if isinstance(entry, _FileProfile) else None
+        )
+        candidates: tuple[tuple[str, object], ...] = (
+            (f"the engine's secret {name}", (runtime_metadata or {}).get(name)),
+            (f"the environment variable {name}", self._environ.get(name)),
+            (f"the file {self._file}", from_file.get_secret_value() if from_file else None),
+        )
+        for source, value in candidates:
+            key = value.strip() if isinstance(value, str) else ""
+            if not key:
+                continue
+            if not (key.isascii() and key.isprintable() and " " not in key):
+                raise CredentialError(f"The key of profile {profile!r} from {source} holds characters no key can have.")
+            return Credential(SecretStr(key), company or f"profile:{profile}", source)
+        places = [f"the engine's secret {name} (runtimeMetadata)", f"the environment variable {name}"]
+        places.append(f"the file {self._file}" if self._file else "a file (DIALPAD_IVR_CREDENTIALS_FILE is not set)")
+        raise CredentialError(f"No API key for credential profile {profile!r}. Looked in {', '.join(places)}.")
+
+    def _in_file(self, profile: str) -> SecretStr | _FileProfile | None:
+        if self._file is None:
+            return None
+        try:
+            stat = self._file.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if stamp != self._stamp:
+                self._profiles = _FILE.validate_json(self._file.read_bytes())
+                self._stamp = stamp
+        except FileNotFoundError:
+            self._stamp, self._profiles = None, {}
+        except (OSError, ValidationError) as exc:
+            if self._profiles:  # half-written, perhaps: the last good contents serve until it can be read again
+                return self._profiles.get(profile)
+            # Whatever the file holds may be a key: only the kind of fault is told.
+            raise CredentialError(
+                f"The credentials file {self._file} cannot be used ({type(exc).__name__}). It must be JSON such as "
+                '{"default": "KEY", "emea": {"api_key": "KEY", "company": "acme"}}.'
+            ) from None
+        return self._profiles.get(profile)

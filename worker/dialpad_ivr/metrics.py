@@ -1,0 +1,74 @@
+"""What the worker counts, for Prometheus. Labels hold outcomes, methods and statuses: never a key, an id or a name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
+
+
+class Metrics:
+    """The metrics of one process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._tasks = Counter("dialpad_ivr_tasks", "Task results by outcome.", ["outcome"], registry=self.registry)
+        self._calls = Counter(
+            "dialpad_ivr_calls", "Calls to Dialpad by method and status.", ["method", "status"], registry=self.registry
+        )
+        self._latency = Histogram(
+            "dialpad_ivr_call_seconds",
+            "Time a call to Dialpad took.",
+            ["method"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._permit_wait = Histogram(
+            "dialpad_ivr_permit_wait_seconds", "Time waited for a permit.", buckets=_SECONDS, registry=self.registry
+        )
+        self._in_flight = Gauge("dialpad_ivr_calls_in_flight", "Calls under way.", registry=self.registry)
+        self._pauses = Counter("dialpad_ivr_pauses", "Pauses that a 429 ordered.", registry=self.registry)
+        self._poll_failures = Counter(
+            "dialpad_ivr_poll_failures", "Polls that the engine did not answer.", registry=self.registry
+        )
+        self._update_failures = Counter(
+            "dialpad_ivr_update_failures", "Results that the engine never took.", registry=self.registry
+        )
+
+    @contextmanager
+    def calling(self, method: str, permit_wait_seconds: float) -> Iterator[Callable[[int], None]]:
+        """Count one call; the function it yields takes the answer's status. Without one it counts as `none`."""
+        self._permit_wait.observe(permit_wait_seconds)
+        status = "none"
+
+        def answered(code: int) -> None:
+            nonlocal status
+            status = str(code)
+
+        started = time.perf_counter()
+        with self._in_flight.track_inprogress():
+            try:
+                yield answered
+            finally:
+                self._latency.labels(method).observe(time.perf_counter() - started)
+                self._calls.labels(method, status).inc()
+
+    def task_done(self, outcome: str | None) -> None:
+        """Count a result; `None` is a task that waits."""
+        self._tasks.labels(outcome or "waiting").inc()
+
+    def paused(self) -> None:
+        """Count a pause."""
+        self._pauses.inc()
+
+    def poll_failed(self) -> None:
+        """Count a failed poll."""
+        self._poll_failures.inc()
+
+    def update_failed(self) -> None:
+        """Count a lost result."""
+        self._update_failures.inc()

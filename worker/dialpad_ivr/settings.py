@@ -1,0 +1,167 @@
+"""Every setting, read from the environment (and from nowhere else), checked before anything starts."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dialpad_ivr.contract import API_URLS, COMPANY_LIMIT, COMPANY_WINDOW_SECONDS, PATCH_LIMIT, PATCH_WINDOW_SECONDS
+
+
+class SettingsError(Exception):
+    """The environment cannot be used. The message lists every fault, without the values."""
+
+
+class Settings(BaseSettings):
+    """The settings of a worker and of the command. Field `x` is the environment variable `DIALPAD_IVR_X`.
+
+    The engine's own three keep the SDK's names (CONDUCTOR_SERVER_URL, CONDUCTOR_AUTH_KEY, CONDUCTOR_AUTH_SECRET).
+    Dialpad's API keys are no settings: see `dialpad_ivr.credentials`.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="DIALPAD_IVR_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+    # The engine
+    server_url: str = Field(
+        default="http://localhost:8080/api",
+        validation_alias=AliasChoices("CONDUCTOR_SERVER_URL", "DIALPAD_IVR_SERVER_URL"),
+        description="The engine's API.",
+    )
+    auth_key: str | None = Field(
+        default=None,
+        validation_alias="CONDUCTOR_AUTH_KEY",
+        description="Key id of an engine that asks for one (Orkes, or a secured server).",
+    )
+    auth_secret: SecretStr | None = Field(
+        default=None, validation_alias="CONDUCTOR_AUTH_SECRET", description="The secret that belongs to it."
+    )
+    domain: str | None = Field(default=None, description="The task domain to poll; none polls the default queue.")
+    concurrency: int = Field(default=24, ge=1, le=500, description="Tasks that run at once in one worker.")
+    poll_interval_seconds: float = Field(
+        default=0.1, gt=0, le=60, description="Longest pause between two polls of an empty queue."
+    )
+    grace_seconds: float = Field(
+        default=25, ge=0, le=3600, description="On SIGTERM or SIGINT: how long calls in flight may take to finish."
+    )
+
+    # Dialpad
+    api_url: str = Field(
+        default=API_URLS[0],
+        description=f"Dialpad's host: {API_URLS[0]} (live) or {API_URLS[1]}; a loopback address if that is allowed.",
+    )
+    allow_loopback: bool = Field(default=False, description="Allow a loopback address as the host, for a test double.")
+    credentials_file: Path | None = Field(
+        default=None, description="A JSON file of credential profiles, read again whenever it changes."
+    )
+    connect_timeout_seconds: float = Field(default=5, gt=0, le=300, description="To connect, TLS included.")
+    read_timeout_seconds: float = Field(default=10, gt=0, le=300, description="Between two parts of an answer.")
+    write_timeout_seconds: float = Field(default=10, gt=0, le=300, description="Between two parts of a request.")
+    pool_timeout_seconds: float = Field(default=5, gt=0, le=300, description="For a free connection.")
+    deadline_seconds: float = Field(default=20, gt=0, le=600, description="For a whole call, whatever happens in it.")
+
+    # Pacing
+    patch_limit: int = Field(default=PATCH_LIMIT, ge=1, description="PATCHes in any patch window.")
+    patch_window_seconds: float = Field(default=PATCH_WINDOW_SECONDS, gt=0, le=86_400)
+    company_limit: int = Field(default=COMPANY_LIMIT, ge=1, description="Calls of any kind in any company window.")
+    company_window_seconds: float = Field(default=COMPANY_WINDOW_SECONDS, gt=0, le=86_400)
+    longest_hold_seconds: float = Field(
+        default=3,
+        ge=0,
+        le=60,
+        description="A permit further away is waited for in the engine, not in a slot.",
+    )
+    default_pause_seconds: float = Field(
+        default=5, gt=0, le=300, description="The pause that a 429 without a Retry-After orders."
+    )
+    longest_pause_seconds: float = Field(default=300, gt=0, le=3600, description="A longer Retry-After is cut to this.")
+    waiting_budget_seconds: float = Field(
+        default=900, gt=0, description="A task that waited longer than this in all ends as rate_limited."
+    )
+
+    # Operations
+    health_host: str = Field(default="127.0.0.1", description="Where /healthz, /readyz and /metrics listen.")
+    health_port: int = Field(default=9464, ge=0, le=65535, description="Their port; 0 takes a free one.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "human", "json"] = Field(
+        default="auto", description="auto: human on a terminal, JSON elsewhere."
+    )
+
+    @field_validator("server_url")
+    @classmethod
+    def _server_url_as_the_sdk_wants_it(cls, value: str) -> str:
+        """With `/api` and without a slash at its end: with one the SDK's requests end in 404."""
+        value = value.strip().rstrip("/")
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an http(s) URL, e.g. http://localhost:8080/api")
+        if parts.username or parts.password:
+            raise ValueError("must not hold a user or a password; use CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")
+        return value if value.endswith("/api") else f"{value}/api"
+
+    @model_validator(mode="after")
+    def _host_is_allowed(self) -> Settings:
+        check_api_url(self.api_url, allow_loopback=self.allow_loopback)
+        return self
+
+    @property
+    def ui_url(self) -> str:
+        """Where the engine serves its UI, if it has one."""
+        return self.server_url.removesuffix("/api")
+
+
+def load_settings() -> Settings:
+    """The settings from the environment.
+
+    Raises:
+        SettingsError: A variable has a value that cannot be used.
+    """
+    try:
+        return Settings()
+    except ValidationError as exc:
+        faults = exc.errors(include_input=False, include_url=False)
+        lines = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
+        raise SettingsError("\n".join(line.removeprefix(": Value error, ") for line in lines)) from None
+
+
+def check_api_url(url: str, *, allow_loopback: bool) -> str:
+    """Check that a key may be sent to this host.
+
+    Args:
+        url: Scheme, host and, for loopback, port; nothing else.
+        allow_loopback: Whether a literal loopback address (127.0.0.0/8 or ::1) is allowed too. Names such as
+            `localhost` are not: what a name means is the resolver's to say.
+
+    Returns:
+        The same URL.
+
+    Raises:
+        ValueError: The host is not one of Dialpad's two.
+    """
+    if url in API_URLS:
+        return url
+    try:
+        parts = urlsplit(url)
+        plain = f"{parts.scheme}://{parts.netloc}" == url and parts.scheme in ("http", "https")
+        # netloc is host[:port]: anything else, such as user info, makes the host's text differ from it.
+        host, port = parts.hostname or "", parts.port
+        shown = f"[{host}]" if ":" in host else host
+        plain = plain and parts.netloc == (shown if port is None else f"{shown}:{port}")
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        plain = loopback = False
+    if plain and loopback:
+        if allow_loopback:
+            return url
+        raise ValueError(f"{url} is a loopback address; for tests, set DIALPAD_IVR_ALLOW_LOOPBACK=true")
+    # The URL is not repeated: it may hold a key.
+    raise ValueError(
+        f"DIALPAD_IVR_API_URL must be exactly {' or '.join(API_URLS)}: a key is sent to no other host "
+        "(for a test double: http://127.0.0.1:PORT with DIALPAD_IVR_ALLOW_LOOPBACK=true)"
+    )

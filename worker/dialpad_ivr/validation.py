@@ -1,0 +1,218 @@
+"""From a raw input to the model of the contract, or to every violation at once in a workflow author's words."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from pydantic import ValidationError as ModelError
+
+from dialpad_ivr.contract import (
+    EXACT_IN_JAVASCRIPT,
+    INT64_MAX,
+    LIST_LIMIT,
+    SELECT_OPTION_APPLIES_TO,
+    USUAL_TARGET_OF,
+    FieldError,
+    SetCustomIvrInput,
+    input_schema,
+)
+
+_SHOWN = 60  # characters of a wrong value that a message repeats
+
+
+def check_input(raw: Any) -> SetCustomIvrInput | list[FieldError]:
+    """Check a task's input.
+
+    Args:
+        raw: Whatever the engine, a file or a command line gave: any JSON value.
+
+    Returns:
+        The parsed input, or all violations (at least one), in the schema's order of fields, unknown keys last, at most
+        `LIST_LIMIT` of them. Never raises for any JSON value.
+    """
+    try:
+        found = [field_error for error in _validator().iter_errors(raw) for field_error in _explain(error, raw)]
+    except (RecursionError, ValueError):  # jsonschema writes the value out: too deep, or an integer of 4,301 digits
+        found = [
+            FieldError(
+                path="$",
+                rule="size",
+                message="The input holds a value that is nested too deep or a number that is too long.",
+                hint=f"For example: {_EXAMPLE}",
+            )
+        ]
+    errors = list({error.path: error for error in reversed(found)}.values())  # the first of each field says enough
+    if errors:
+        order = [*_properties(), "$"]
+        errors.sort(key=lambda e: order.index(e.path) if e.path in order else len(order))
+        if len(errors) > LIST_LIMIT:
+            more = len(errors) - LIST_LIMIT + 1
+            summary = FieldError(
+                path="$", rule="and_more", message=f"{more} more violations", hint="Mend those listed first."
+            )
+            return [*errors[: LIST_LIMIT - 1], summary]
+        return errors
+    try:
+        return SetCustomIvrInput.model_validate(raw)
+    except ModelError as exc:
+        # The schema and the model agree (a property test shows it); should they ever not, nothing may be sent.
+        return [
+            FieldError(
+                path=_short(".".join(str(part) for part in error["loc"]) or "$"),
+                rule=_short(error["type"]),
+                message=_short(error["msg"]),
+                hint="See the input schema: dialpad-ivr schema",
+            )
+            for error in exc.errors(include_input=False, include_url=False, include_context=False)
+        ][:LIST_LIMIT]
+
+
+def input_warnings(raw: dict[str, Any], parsed: SetCustomIvrInput) -> list[str]:
+    """What is allowed by the documentation, but probably not meant.
+
+    Args:
+        raw: The input as it came, to see which ids were numbers.
+        parsed: The same input, parsed.
+    """
+    warnings = [
+        f"{name} came as a number above 2^53 ({parsed_id}): JavaScript, the engine's UI included, may have changed its "
+        "last digits. Write it as a string of digits."
+        for name, parsed_id in (("target_id", parsed.target_id), ("ivr_id", parsed.ivr_id))
+        if not isinstance(raw[name], str) and int(parsed_id) > EXACT_IN_JAVASCRIPT
+    ]
+    slot = (parsed.target_type, parsed.ivr_type)
+    if parsed.select_option and slot != SELECT_OPTION_APPLIES_TO:
+        warnings.append(
+            "select_option is documented for call center auto recording only "
+            f"(target_type {SELECT_OPTION_APPLIES_TO[0]}, ivr_type {SELECT_OPTION_APPLIES_TO[1]}); "
+            "elsewhere it may have no meaning."
+        )
+    usual = USUAL_TARGET_OF.get(parsed.ivr_type)
+    if usual and usual != parsed.target_type:
+        warnings.append(f"{parsed.ivr_type} is described for target_type {usual}, not for {parsed.target_type}.")
+    return warnings
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(input_schema())
+
+
+@cache
+def _properties() -> dict[str, Any]:
+    properties: dict[str, Any] = input_schema()["properties"]
+    return properties
+
+
+def _explain(error: ValidationError, raw: Any) -> Iterable[FieldError]:
+    """One error of jsonschema as one or more of ours."""
+    if error.validator == "required":
+        # jsonschema yields one error for each missing field; the name is only in its message's value.
+        missing = next(name for name in input_schema()["required"] if error.message.startswith(f"{name!r} "))
+        yield FieldError(path=missing, rule="required", message=f"{missing} is missing.", hint=_hint(missing))
+    elif error.validator == "additionalProperties":
+        known = [name for name in _properties() if not name.startswith("__")]
+        for key in raw:
+            if key not in _properties():
+                guess = difflib.get_close_matches(_short(str(key)), known, n=1)
+                meant = f"Did you mean {guess[0]}? " if guess else ""
+                yield FieldError(
+                    path=_short(str(key)),
+                    rule="additionalProperties",
+                    message=f"Unknown key {_show(key)}.",
+                    hint=f"{meant}Known keys: {', '.join(known)}.",
+                )
+    elif not error.path:
+        yield FieldError(
+            path="$",
+            rule=str(error.validator),
+            message=f"The input must be a JSON object, not {_show(raw)}.",
+            hint=f"For example: {_EXAMPLE}",
+        )
+    else:
+        name = str(error.path[0])
+        if name == "credential":  # whatever stands there may be a key: it is not repeated
+            message = "credential is not the name of a credential profile."
+        else:
+            message = f"{name} is {_show(error.instance)}: {_complaint(name, error.instance)}."
+        yield FieldError(
+            path=name,
+            rule="int64" if name.endswith("_id") else "pattern" if name == "credential" else str(error.validator),
+            message=message,
+            hint=_hint(name, error.instance),
+        )
+
+
+def _complaint(name: str, value: Any) -> str:
+    if not name.endswith("_id"):
+        return "not one of the documented values" if isinstance(value, str) else "not a text"
+    match value:
+        case None | "" | {}:
+            return "an id is needed"
+        case bool() | dict() | list():
+            return "not a number or a string of digits"
+        case float() if not value.is_integer():
+            return "not a whole number"
+        case int() | float():
+            return "too large for an int64" if value > INT64_MAX else "ids start at 1"
+        case _:
+            digits = value.isascii() and value.isdigit()
+            if digits and not value.startswith("0"):
+                return "too large for an int64"
+            return "leading zeros are not allowed" if digits else "a string must hold digits only"
+
+
+def _hint(name: str, value: Any = None) -> str:
+    """What is allowed for a field, with an example; for a near miss, what was probably meant."""
+    rule = _properties()[name]
+    if "enum" not in rule:
+        what = (
+            f"A whole number from 1 to {INT64_MAX}, as a number or as a string of digits"
+            if name.endswith("_id")
+            else "Lower-case letters, digits and _, at most 32; a profile's name, never a key"
+        )
+        return f'{what}, e.g. "{rule["examples"][0]}".'
+    allowed = [choice for choice in rule["enum"] if choice]
+    same = [choice for choice in allowed if isinstance(value, str) and choice.lower() == value.strip()[:_SHOWN].lower()]
+    near = same or (difflib.get_close_matches(value[:_SHOWN], allowed, n=1) if isinstance(value, str) else [])
+    meant = f'Did you mean "{near[0]}"? ' if near else ""
+    return f'{meant}One of: {", ".join(allowed)}. For example "{rule["examples"][0]}".'
+
+
+def example_input() -> dict[str, str]:
+    """A complete example: every required field with the schema's own example, in plan mode."""
+    examples = {name: _properties()[name]["examples"][0] for name in input_schema()["required"]}
+    return {**examples, "mode": "plan"}
+
+
+_EXAMPLE = json.dumps(example_input())
+
+
+def _show(value: Any) -> str:
+    """A wrong value as it may appear in a message: short, in JSON's words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{_short(value)}"'
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case int() if abs(value) > 10**_SHOWN:
+            return "a huge number"
+        case _:
+            return _short(str(value))
+
+
+def _short(text: str) -> str:
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_SHOWN])
+    return printable + "..." if len(text) > _SHOWN else printable

@@ -1,0 +1,307 @@
+"""The worker: one process, one event loop; polls the engine, runs tasks concurrently, drains when told to stop.
+
+It stands on the SDK's `AsyncTaskRunner` (conductor-python 2.0.0, pinned) and adds what that lacks: back-off when polls
+fail, no spinning at capacity, and a drain. `tests/unit/test_sdk_contract.py` checks every private name used here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from conductor.client.automator.async_task_runner import AsyncTaskRunner
+from conductor.client.configuration.configuration import Configuration
+from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
+from conductor.client.context.task_context import get_task_context
+from conductor.client.http.models import Task, TaskExecLog, TaskResult
+from conductor.client.http.rest import ApiException
+from conductor.client.worker.worker import Worker
+
+from dialpad_ivr.contract import TASK_TYPE, SetCustomIvrOutput, TaskError
+from dialpad_ivr.credentials import Credentials
+from dialpad_ivr.dialpad import DialpadClient
+from dialpad_ivr.health import health_app, serving
+from dialpad_ivr.log import get_logger
+from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.pacing import Pacer
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
+
+_LONGEST_BACKOFF_SECONDS = 30.0
+
+
+class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
+    """The SDK's runner, with back-off and a drain."""
+
+    def __init__(self, worker: Worker, configuration: Configuration, metrics: Metrics) -> None:
+        super().__init__(worker, configuration, event_listeners=[self])
+        self._metrics = metrics
+        self._poll_failures = 0
+        self._polled = False
+        self._told_to_drain = asyncio.Event()
+
+    def drain(self) -> None:
+        """Take no more work; `run` returns once what is in flight is finished and reported."""
+        self.worker.paused = True
+        # The second version of the update brings the next task along; the first does not.
+        self._use_update_v2 = False
+        self._told_to_drain.set()
+
+    async def told_to_drain(self) -> None:
+        """Wait until it is told to drain."""
+        await self._told_to_drain.wait()
+
+    @property
+    def draining(self) -> bool:
+        """Whether it was told to drain."""
+        return self._told_to_drain.is_set()
+
+    @property
+    def in_flight(self) -> int:
+        """Tasks that are running or being reported."""
+        return len(self._running_tasks)
+
+    async def output_of(self, task_id: str) -> dict[str, Any]:
+        """The output of another task, an earlier attempt for one; empty if the engine does not tell."""
+        try:
+            task: Task = await self.async_api_client.call_api(
+                "/tasks/{taskId}", "GET", {"taskId": task_id}, response_type="Task", _return_http_data_only=True
+            )
+        except ApiException as exc:
+            get_logger().warning("cannot read the earlier attempt", earlier_task_id=task_id, status=exc.status)
+            return {}
+        return task.output_data or {}
+
+    @property
+    def unready(self) -> str | None:
+        """Why no work is taken right now; `None` when it is."""
+        if self.draining:
+            return "draining"
+        if self._poll_failures:
+            return "the engine does not answer polls"
+        return None if self._polled else "starting"
+
+    async def run_once(self) -> None:
+        """One turn of the SDK's loop: wait for a free slot or for the back-off, then poll."""
+        if self.draining and not self._running_tasks:
+            await self.stop()
+        elif self.draining or len(self._running_tasks) >= self._max_workers:
+            await asyncio.wait(self._running_tasks, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            if self._poll_failures:
+                await self._back_off()
+            await super().run_once()
+
+    async def _back_off(self) -> None:
+        longest = min(0.25 * 2**self._poll_failures, _LONGEST_BACKOFF_SECONDS)
+        try:
+            await asyncio.wait_for(self._told_to_drain.wait(), random.uniform(longest / 2, longest))  # noqa: S311
+        except asyncio.TimeoutError:
+            return
+
+    def on_poll_completed(self, _: Any) -> None:
+        """The SDK's event: the engine answered."""
+        if self._poll_failures:
+            get_logger().info("engine answers again", failures=self._poll_failures)
+        self._poll_failures, self._polled = 0, True
+
+    def on_poll_failure(self, event: Any) -> None:
+        """The SDK's event: the engine did not answer, or refused."""
+        self._poll_failures += 1
+        self._metrics.poll_failed()
+        if self._poll_failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ... of a row
+            status = getattr(event.cause, "status", None)
+            get_logger().warning(
+                "cannot poll the engine; trying again",
+                server=self.configuration.host,
+                failures=self._poll_failures,
+                status=status or None,
+                cause=str(getattr(event.cause, "reason", None) or type(event.cause).__name__)[:200],
+                hint="check CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET" if status in (401, 403) else None,
+            )
+
+    def on_task_update_failure(self, event: Any) -> None:
+        """The SDK's event: it gave a result up. The engine delivers the task again after its response timeout."""
+        self._metrics.update_failed()
+        get_logger().error(
+            "result lost: the engine did not take it",
+            task_id=event.task_id,
+            workflow_id=event.workflow_instance_id,
+            outcome=(event.task_result.output_data or {}).get("outcome"),
+        )
+
+
+def make_runner(settings: Settings, tools: Tools) -> Runner:
+    """The runner of `set_custom_ivr`; must be called inside the event loop."""
+    identity = f"{socket.gethostname()}-{os.getpid()}"
+    auth = (
+        AuthenticationSettings(key_id=settings.auth_key, key_secret=settings.auth_secret.get_secret_value())
+        if settings.auth_key and settings.auth_secret
+        else None
+    )
+    configuration = Configuration(server_api_url=settings.server_url, authentication_settings=auth)
+
+    # A function without parameters: the SDK would bind and convert parameters in ways that lose violations.
+    async def execute() -> TaskResult:
+        task: Task = get_task_context().task
+        structlog.contextvars.bind_contextvars(workflow_id=task.workflow_instance_id, task_id=task.task_id)
+        result = _hand_back(task) if runner.draining else await _run(task, tools, runner)
+        return _update(task, result, identity)
+
+    worker = Worker(
+        task_definition_name=TASK_TYPE,
+        execute_function=execute,
+        poll_interval=settings.poll_interval_seconds * 1000,
+        domain=settings.domain,
+        worker_id=identity,
+        thread_count=settings.concurrency,
+        register_task_def=False,
+    )
+    runner = Runner(worker, configuration, tools.metrics)
+    return runner
+
+
+async def run_worker(settings: Settings, on_ready: Callable[[int], None] = lambda _: None) -> int:
+    """Run until told to stop.
+
+    SIGTERM and SIGINT drain: polling stops, calls in flight finish and their results are reported, for at most the
+    grace time. A second signal ends at once.
+
+    Args:
+        settings: All of them.
+        on_ready: Called with the health port once everything listens.
+
+    Returns:
+        The exit code: 0 when everything in flight was reported, 1 when the grace time ran out, 130 after a second
+        signal.
+
+    Raises:
+        PortError: The health port cannot be listened on.
+    """
+    metrics = Metrics()
+    log = get_logger()
+    async with DialpadClient(settings) as client:
+        credentials = Credentials(settings.credentials_file)
+        runner = make_runner(settings, Tools(settings, client, credentials, Pacer(settings), metrics))
+        app = health_app(metrics.registry, lambda: runner.unready)
+        async with serving(app, settings.health_host, settings.health_port) as port:
+            running = asyncio.create_task(runner.run())
+            second_signal = asyncio.Event()
+
+            def stop(number: int) -> None:
+                if runner.draining:
+                    second_signal.set()
+                else:
+                    log.info("stopping", signal=signal.Signals(number).name, grace_seconds=settings.grace_seconds)
+                    runner.drain()
+
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, stop, number)
+            log.info(
+                "worker started",
+                server=settings.server_url,
+                dialpad=settings.api_url,
+                concurrency=settings.concurrency,
+                health=f"http://{settings.health_host}:{port}/healthz",
+            )
+            on_ready(port)
+            return await _until_stopped(runner, running, second_signal, settings.grace_seconds)
+
+
+async def _until_stopped(
+    runner: Runner, running: asyncio.Task[None], second_signal: asyncio.Event, grace_seconds: float
+) -> int:
+    log = get_logger()
+    told = asyncio.create_task(runner.told_to_drain())
+    hurry = asyncio.create_task(second_signal.wait())
+    await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([running, hurry], timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    hurry.cancel()
+    if running.done():
+        running.result()
+        log.info("stopped; everything in flight was reported")
+        return 0
+    left = runner.in_flight
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    log.error("stopped with tasks in flight; the engine delivers them again", tasks=left)
+    return 130 if second_signal.is_set() else 1
+
+
+async def _run(task: Task, tools: Tools, runner: Runner) -> Result:
+    call = await _call(task, runner)
+    try:
+        result = await set_custom_ivr(call, tools)
+    except Exception as exc:  # noqa: BLE001  # a bug must fail the task where its author sees it, without values
+        get_logger().exception("bug in the worker")
+        message = f"The worker failed ({type(exc).__name__}); its log has the details."
+        output = SetCustomIvrOutput(
+            outcome="unavailable", ok=False, error=TaskError(code="internal_error", message=message)
+        )
+        result = Result(output)
+    tools.metrics.task_done(result.output.outcome)
+    output = result.output
+    get_logger().info(
+        "task done" if output.outcome else "task waits",
+        outcome=output.outcome,
+        status_code=output.response.status_code if output.response else None,
+        attempts=output.attempts,
+        waited_ms=output.waited_ms,
+        callback_seconds=result.callback_seconds,
+    )
+    return result
+
+
+async def _call(task: Task, runner: Runner) -> Call:
+    """The call that a polled task asks for."""
+    earlier: dict[str, Any] = task.output_data or {}
+    if not earlier and task.retried_task_id:
+        earlier = await runner.output_of(task.retried_task_id)
+    retries = task.task_definition.retry_count if task.task_definition else 0
+    return Call(
+        raw_input={} if task.input_data is None else task.input_data,
+        runtime_metadata=task.runtime_metadata or {},
+        attempts=_count(earlier, "attempts"),
+        waited_ms=_count(earlier, "waited_ms"),
+        last_attempt=(task.retry_count or 0) >= (retries or 0),
+    )
+
+
+def _count(output: dict[str, Any], name: str) -> int:
+    value = output.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _hand_back(task: Task) -> Result:
+    """A task that came while draining: untouched, for another worker."""
+    earlier: dict[str, Any] = task.output_data or {}
+    output = SetCustomIvrOutput(
+        outcome=None, ok=False, attempts=_count(earlier, "attempts"), waited_ms=_count(earlier, "waited_ms")
+    )
+    return Result(output, callback_seconds=1)
+
+
+def _update(task: Task, result: Result, identity: str) -> TaskResult:
+    """What is sent to the engine."""
+    update = TaskResult(
+        task_id=task.task_id,
+        workflow_instance_id=task.workflow_instance_id,
+        worker_id=identity,
+        status=result.status,
+        output_data=result.output.model_dump(mode="json"),
+        callback_after_seconds=result.callback_seconds,
+    )
+    if result.output.outcome is not None:
+        update.reason_for_incompletion = result.reason
+    if not result.output.ok:
+        # A line in the task's log in the UI; a success needs none, its output says it all.
+        update.logs = [TaskExecLog(log=result.reason or "handed back", task_id=task.task_id)]
+    return update
