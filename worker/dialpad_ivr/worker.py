@@ -17,15 +17,15 @@ from typing import Any
 import structlog
 from conductor.client.automator.async_task_runner import AsyncTaskRunner
 from conductor.client.configuration.configuration import Configuration
-from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
 from conductor.client.context.task_context import get_task_context
+from conductor.client.http.async_rest import ApiException
 from conductor.client.http.models import Task, TaskExecLog, TaskResult
-from conductor.client.http.rest import ApiException
 from conductor.client.worker.worker import Worker
 
 from dialpad_ivr.contract import TASK_TYPE, SetCustomIvrOutput, TaskError
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad import DialpadClient
+from dialpad_ivr.engine_api import configuration
 from dialpad_ivr.health import health_app, serving
 from dialpad_ivr.log import get_logger
 from dialpad_ivr.metrics import Metrics
@@ -39,8 +39,8 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
     """The SDK's runner, with back-off and a drain."""
 
-    def __init__(self, worker: Worker, configuration: Configuration, metrics: Metrics) -> None:
-        super().__init__(worker, configuration, event_listeners=[self])
+    def __init__(self, worker: Worker, engine: Configuration, metrics: Metrics) -> None:
+        super().__init__(worker, engine, event_listeners=[self])
         self._metrics = metrics
         self._poll_failures = 0
         self._polled = False
@@ -140,12 +140,6 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
 def make_runner(settings: Settings, tools: Tools) -> Runner:
     """The runner of `set_custom_ivr`; must be called inside the event loop."""
     identity = f"{socket.gethostname()}-{os.getpid()}"
-    auth = (
-        AuthenticationSettings(key_id=settings.auth_key, key_secret=settings.auth_secret.get_secret_value())
-        if settings.auth_key and settings.auth_secret
-        else None
-    )
-    configuration = Configuration(server_api_url=settings.server_url, authentication_settings=auth)
 
     # A function without parameters: the SDK would bind and convert parameters in ways that lose violations.
     async def execute() -> TaskResult:
@@ -163,7 +157,7 @@ def make_runner(settings: Settings, tools: Tools) -> Runner:
         thread_count=settings.concurrency,
         register_task_def=False,
     )
-    runner = Runner(worker, configuration, tools.metrics)
+    runner = Runner(worker, configuration(settings), tools.metrics)
     return runner
 
 

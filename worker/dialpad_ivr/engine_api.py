@@ -1,0 +1,118 @@
+"""The engine's REST API as the command uses it: definitions in and out as raw JSON, workflows started and followed.
+
+It goes through the SDK's own client, so key and secret of a secured server work here as they do for the worker. The
+SDK's models are left out: its `TaskDef` drops `maxRetryDelaySeconds` and `backoffJitterMs`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from conductor.client.configuration.configuration import Configuration
+from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
+from conductor.client.http.api_client import ApiClient
+from conductor.client.http.rest import ApiException
+
+from dialpad_ivr.settings import Settings
+
+TERMINAL_STATUSES = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
+"""Statuses that a workflow does not leave by itself."""
+
+JsonObject = dict[str, Any]
+
+
+class EngineError(Exception):
+    """The engine refused a request.
+
+    Attributes:
+        status: The HTTP status; 0 if it could not be reached.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def configuration(settings: Settings) -> Configuration:
+    """The SDK's configuration: where the engine is, and the key and secret for one that asks for them."""
+    auth = None
+    if settings.auth_key and settings.auth_secret:
+        auth = AuthenticationSettings(key_id=settings.auth_key, key_secret=settings.auth_secret.get_secret_value())
+    return Configuration(server_api_url=settings.server_url, authentication_settings=auth)
+
+
+class EngineApi:
+    """A client of one engine. Every method raises `EngineError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.server_url
+        self._client = ApiClient(configuration(settings))
+
+    def version(self) -> str:
+        """The server's version, e.g. `3.32.3`."""
+        return str(self._call("GET", "/version", response_type="str"))
+
+    def task_definition(self, name: str) -> JsonObject | None:
+        """A registered task definition, `None` if there is none of that name."""
+        return self._find(f"/metadata/taskdefs/{quote(name, safe='')}")
+
+    def workflow_definition(self, name: str, version: int) -> JsonObject | None:
+        """A registered workflow definition, `None` if there is none of that name and version."""
+        return self._find(f"/metadata/workflow/{quote(name, safe='')}", [("version", version)])
+
+    def put_task_definition(self, definition: JsonObject) -> None:
+        """Create or replace a task definition."""
+        self._call("POST", "/metadata/taskdefs", body=[definition])
+
+    def put_workflow_definition(self, definition: JsonObject) -> None:
+        """Create or replace this version of a workflow definition."""
+        self._call("PUT", "/metadata/workflow", body=[definition])
+
+    def start_workflow(self, name: str, inputs: JsonObject, version: int | None = None) -> str:
+        """Start a workflow; returns its id. Without a version the newest is taken."""
+        body = {"name": name, "input": inputs, **({"version": version} if version else {})}
+        return str(self._call("POST", "/workflow", body=body, response_type="str"))
+
+    def workflow(self, workflow_id: str) -> JsonObject:
+        """A workflow with its tasks as they are now."""
+        found: JsonObject = self._call("GET", f"/workflow/{quote(workflow_id, safe='')}", [("includeTasks", "true")])
+        return found
+
+    def _find(self, path: str, query: list[tuple[str, Any]] | None = None) -> JsonObject | None:
+        try:
+            found: JsonObject = self._call("GET", path, query)
+        except EngineError as exc:
+            if exc.status == 404:
+                return None
+            raise
+        return found
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, Any]] | None = None,
+        body: Any = None,
+        response_type: str = "object",
+    ) -> Any:
+        try:
+            return self._client.call_api(
+                path,
+                method,
+                query_params=query or [],
+                header_params={"Accept": "*/*", "Content-Type": "application/json"},
+                body=body,
+                response_type=response_type,
+                _return_http_data_only=True,
+            )
+        except ApiException as exc:
+            status = exc.status or 0
+            if status == 0:
+                reason = " ".join(str(exc.reason).split())[:200]
+                message = f"No Conductor server answers at {self.url} ({reason}). Set CONDUCTOR_SERVER_URL."
+            elif status in (401, 403):
+                message = f"{self.url} answered {status}: check CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET."
+            else:
+                message = f"{self.url} answered {status} to {method} {path}: {str(exc.message or exc.reason)[:300]}"
+            raise EngineError(message, status) from None
