@@ -4,8 +4,10 @@ Two limits hold at once, both of the company: so many PATCHes in any minute, and
 second. pyrate-limiter keeps count of both windows exactly; what is added here is
 
 - order: first come, first served, spread evenly over the window instead of in bursts;
-- an allowance: what a server counts is arrival, so jitter on the way can move calls closer together. Both windows are
-  longer than documented by the spread of the round trips seen, so that even the worst case of it breaks no limit;
+- arrival: what a server counts is not when a call leaves but when it arrives, so jitter on the way can move calls
+  closer together than they left. An answer tells how late its call may have arrived, at most: by as much as its round
+  trip was longer than the shortest one. The call then counts from that moment on (`Permit.answered`). So the allowance
+  follows the jitter that is seen, call by call, a stall included, and costs its average, not its worst case;
 - the pause that a 429 orders, for everyone of that company;
 - a bound on the wait: a permit further away than that is not waited for here, but handed back (`NotYetError`).
 
@@ -17,9 +19,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import insort
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
@@ -27,6 +31,10 @@ from dialpad_ivr.settings import Settings
 
 # pyrate-limiter is handed timestamps and intervals in microseconds: its usual milliseconds would each lose up to one.
 _UNIT = 1_000_000
+# Added to every window: the shortest round trip seen is a little longer than the shortest possible.
+_SLACK_SECONDS = 0.002
+
+_timestamp = attrgetter("timestamp")
 
 
 class NotYetError(Exception):
@@ -51,33 +59,86 @@ class Limit:
     seconds: float
 
 
-class Jitter:
-    """How unevenly calls may arrive: the spread of the round trips seen lately.
+class Lateness:
+    """How much later than the quickest calls a call may have arrived.
 
-    The way there is no longer than the round trip, so its spread cannot be larger than that of the round trips.
+    The time from leaving to arriving is a part of the round trip, so it exceeds the quickest call's by no more than the
+    round trip does.
     """
 
     _KEPT = 128  # round trips
-    _ENOUGH = 16  # to say anything of their spread
-    _UNKNOWN = 0.05  # of the window, until enough were seen
-    _MOST = 0.10  # of the window: slow answers are not jitter, and must not throttle without bound
-    _QUANTILE = 0.98  # one straggler in fifty does not slow down all that follow
-    _MARGIN = 1.1  # the sample's spread is a little smaller than the true one
-    _LEAST_SECONDS = 0.002
+    _ENOUGH = 16  # of them, to know the quickest: the first ones set connections up
+    _MOST = 0.5  # of the window: slow answers are not jitter, and must not throttle without bound
 
     def __init__(self, window_seconds: float) -> None:
-        self._seen: deque[float] = deque(maxlen=self._KEPT)
-        self._window = window_seconds
-        self.allowance_seconds = self._UNKNOWN * window_seconds
+        self._most = self._MOST * window_seconds
+        self._round_trips: deque[float] = deque(maxlen=self._KEPT)
+        self._late: deque[float] = deque(maxlen=self._KEPT)
 
-    def observe(self, round_trip_seconds: float) -> None:
-        """Take a round trip into account."""
-        self._seen.append(round_trip_seconds)
-        if len(self._seen) >= self._ENOUGH:
-            ordered = sorted(self._seen)
-            spread = ordered[int(self._QUANTILE * (len(ordered) - 1))] - ordered[0]
-            wanted = spread * self._MARGIN + self._LEAST_SECONDS
-            self.allowance_seconds = min(wanted, self._MOST * self._window)
+    def observe(self, round_trip_seconds: float) -> float:
+        """The seconds by which a call with that round trip may have been late."""
+        self._round_trips.append(round_trip_seconds)
+        quickest = min(self._round_trips) if len(self._round_trips) >= self._ENOUGH else 0.0
+        late = min(round_trip_seconds - quickest, self._most)
+        self._late.append(late)
+        return late
+
+    def assumed(self) -> float:
+        """What to assume of a call that is not answered yet: the worst of those seen lately."""
+        return max(self._late, default=0.0)
+
+
+class _Window:
+    """One limit's window: pyrate-limiter's exact log, with calls that can be moved to when they arrived."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._bucket = InMemoryBucket([Rate(limit.calls, int((limit.seconds + _SLACK_SECONDS) * _UNIT))])
+
+    def take(self, item: RateItem) -> float:
+        """Count a call from its timestamp on; returns 0, or the seconds until there is room for it."""
+        self._bucket.leak(item.timestamp)
+        if self._bucket.put(item):
+            return 0.0
+        return int(self._bucket.waiting(item)) / _UNIT  # type: ignore[arg-type]  # awaitable for async buckets only
+
+    def move(self, item: RateItem, timestamp: int) -> None:
+        """Count a call from another moment on. The log is kept in the order of time, which its search relies on."""
+        if self.forget(item):
+            item.timestamp = timestamp
+            insort(self._bucket.items, item, key=_timestamp)
+
+    def forget(self, item: RateItem) -> bool:
+        """Count a call no longer; false if its time in the window was over already."""
+        try:
+            self._bucket.items.remove(item)
+        except ValueError:
+            return False
+        return True
+
+
+class Permit:
+    """Leave to send one call, now.
+
+    Attributes:
+        waited_seconds: How long it was waited for.
+    """
+
+    def __init__(
+        self, waited_seconds: float, released: float, taken: dict[_Window, RateItem], lateness: Lateness
+    ) -> None:
+        self.waited_seconds = waited_seconds
+        self._released = released
+        self._taken = taken
+        self._lateness = lateness
+        self._move(lateness.assumed())
+
+    def answered(self, round_trip_seconds: float) -> None:
+        """Tell how long the call's headers took to come, so that it counts from when it may have arrived."""
+        self._move(self._lateness.observe(round_trip_seconds))
+
+    def _move(self, late_seconds: float) -> None:
+        for window, item in self._taken.items():
+            window.move(item, int((self._released + late_seconds) * _UNIT))
 
 
 class Lane:
@@ -88,105 +149,120 @@ class Lane:
 
     def __init__(
         self,
-        patch: Limit,
-        company: Limit,
-        longest_hold_seconds: float,
+        settings: Settings,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._limits = {"patch": patch, "company": company}
-        self._buckets = {name: InMemoryBucket([_rate(limit, 0)]) for name, limit in self._limits.items()}
-        self._longest_hold = longest_hold_seconds
+        patch = Limit(settings.patch_limit, settings.patch_window_seconds)
+        company = Limit(settings.company_limit, settings.company_window_seconds)
+        self._company_interval = company.seconds / company.calls
+        self._patch_interval = max(patch.seconds / patch.calls, self._company_interval)
+        self._company, self._patch = _Window(company), _Window(patch)
+        self._default_pause = settings.default_pause_seconds
+        self._longest_pause = settings.longest_pause_seconds
+        self._longest_hold = settings.longest_hold_seconds
         self._clock = clock
         self._sleep = sleep
         self._turn = asyncio.Lock()  # wakes its waiters in the order in which they came
         self._waiting = 0
         self._next_slot = float("-inf")
         self._paused_until = float("-inf")
+        self._refusals = 0  # 429s in a row
         self._handed_back = 0
-        self.jitter = Jitter(min(patch.seconds, company.seconds))
+        window = min(patch.seconds, company.seconds)
+        # Apart, since a read takes another time than a write.
+        self._lateness = {True: Lateness(window), False: Lateness(window)}
 
-    async def permit(self, *, write: bool) -> float:
+    async def permit(self, *, write: bool) -> Permit:
         """Wait for leave to send one call.
 
         Args:
             write: Whether it is a PATCH, which both limits count; any other call counts for the company's only.
 
-        Returns:
-            The seconds waited.
-
         Raises:
-            NotYetError: It would be more than the longest hold.
+            NotYetError: It would take more than the longest hold.
         """
         arrived = self._clock()
-        queue = self._waiting * self._interval(write=write)
-        self._refuse_if_far(0, max(queue, self.pause_seconds))
+        interval = self._patch_interval if write else self._company_interval
+        self._refuse_if_far(0, max(self._waiting * interval, self.pause_seconds))
         self._waiting += 1
         try:
             async with self._turn:
-                await self._wait_for_slot(arrived, write=write)
+                taken = await self._wait(arrived, interval, write=write)
         finally:
             self._waiting -= 1
         self._handed_back = 0
-        return self._clock() - arrived
+        released = self._clock()
+        return Permit(released - arrived, released, taken, self._lateness[write])
 
-    def pause(self, seconds: float) -> None:
-        """Let nobody of this company pass for so long; a longer pause that is under way already stands."""
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
+    def refused(self, retry_after_seconds: float | None) -> float:
+        """Take note of a 429: nobody of this company passes for a while.
+
+        Args:
+            retry_after_seconds: What the answer asks for, if it does. Else the default pause, doubled for each refusal
+                that follows another one.
+
+        Returns:
+            The seconds of the pause that is under way now.
+        """
+        if self.pause_seconds == 0:  # else it is one of the same burst
+            self._refusals += 1
+        asked = retry_after_seconds
+        if asked is None:
+            asked = self._default_pause * 2 ** min(self._refusals - 1, 16)
+        self._paused_until = max(self._paused_until, self._clock() + min(asked, self._longest_pause))
+        return self.pause_seconds
+
+    def accepted(self) -> None:
+        """Take note of an answer that is no 429."""
+        if self.pause_seconds == 0:
+            self._refusals = 0
 
     @property
     def pause_seconds(self) -> float:
         """What is left of a pause."""
         return max(0.0, self._paused_until - self._clock())
 
-    async def _wait_for_slot(self, arrived: float, *, write: bool) -> None:
-        names = ("patch", "company") if write else ("company",)
-        interval = self._interval(write=write)
+    async def _wait(self, arrived: float, interval: float, *, write: bool) -> dict[_Window, RateItem]:
+        """Wait for the next slot, the end of a pause, and room in the windows; returns what was taken of each."""
         slot = max(self._next_slot, arrived)
-        taken: dict[str, RateItem] = {}
+        taken: dict[_Window, RateItem] = {}
         while True:
             now = self._clock()
             wait = max(slot - now, self._paused_until - now)
             if wait <= 0:
-                wait = self._take(names, taken, now)
+                wait = self._take(taken, now, write=write)
             if wait <= 0:
                 break
             try:
                 self._refuse_if_far(now - arrived, wait)
-            except NotYetError:
-                for name, item in taken.items():
-                    self._buckets[name].items.remove(item)
+                await self._sleep(wait)
+            except BaseException:
+                for window, item in taken.items():
+                    window.forget(item)
                 raise
-            await self._sleep(wait)
         self._next_slot = max(slot, now - self._CATCH_UP * interval) + interval
+        return taken
 
-    def _take(self, names: tuple[str, ...], taken: dict[str, RateItem], now: float) -> float:
-        """Take what is missing of the permits, each stamped with now; returns the seconds to wait for the rest."""
+    def _take(self, taken: dict[_Window, RateItem], now: float, *, write: bool) -> float:
+        """Take what is missing; returns the seconds to wait for the rest. Nothing is sent before all is taken."""
         stamp = int(now * _UNIT)
-        for item in taken.values():
-            item.timestamp = stamp  # the call leaves now, not when the first of its permits was to be had
-        for name in names:
-            if name in taken:
-                continue
-            bucket = self._buckets[name]
-            bucket.rates = [_rate(self._limits[name], self.jitter.allowance_seconds)]
-            bucket.leak(stamp)
-            item = RateItem("", stamp)
-            if not bucket.put(item):
-                return int(bucket.waiting(item)) / _UNIT  # type: ignore[arg-type]  # awaitable for async buckets only
-            taken[name] = item
-        return 0
-
-    def _interval(self, *, write: bool) -> float:
-        """Seconds between two calls that use the tighter limit up evenly."""
-        limits = self._limits.values() if write else [self._limits["company"]]
-        return max((limit.seconds + self.jitter.allowance_seconds) / limit.calls for limit in limits)
+        for window, item in taken.items():
+            window.move(item, stamp)  # the call leaves now, not when the first of its permits was to be had
+        for window in (self._patch, self._company) if write else (self._company,):
+            if window not in taken:
+                item = RateItem("", stamp)
+                wait = window.take(item)
+                if wait > 0:
+                    return wait
+                taken[window] = item
+        return 0.0
 
     def _refuse_if_far(self, held_seconds: float, seconds: float) -> None:
-        """Hand the caller back if the permit is still so many seconds away that it would be held too long."""
+        """Hand the caller back if the permit is so far away that it would be held too long."""
         if held_seconds + seconds > self._longest_hold:
             # Those handed back come again one after another, not all in the moment in which the way is free.
-            behind = self._handed_back * self._interval(write=True)
+            behind = self._handed_back * self._patch_interval
             self._handed_back += 1
             raise NotYetError(seconds + behind, paused=self.pause_seconds > 0)
 
@@ -195,7 +271,7 @@ class Pacer:
     """The lanes of all companies, in memory: one process owns the limits.
 
     Args:
-        settings: The limits and the longest hold.
+        settings: The limits, the pauses and the longest hold.
         clock: Seconds that never go back.
         sleep: Waits so many seconds.
     """
@@ -206,9 +282,7 @@ class Pacer:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._patch = Limit(settings.patch_limit, settings.patch_window_seconds)
-        self._company = Limit(settings.company_limit, settings.company_window_seconds)
-        self._longest_hold = settings.longest_hold_seconds
+        self._settings = settings
         self._clock = clock
         self._sleep = sleep
         self._lanes: dict[str, Lane] = {}
@@ -216,9 +290,5 @@ class Pacer:
     def lane(self, company: str) -> Lane:
         """The lane of a company, made when it is first asked for."""
         if company not in self._lanes:
-            self._lanes[company] = Lane(self._patch, self._company, self._longest_hold, self._clock, self._sleep)
+            self._lanes[company] = Lane(self._settings, self._clock, self._sleep)
         return self._lanes[company]
-
-
-def _rate(limit: Limit, allowance_seconds: float) -> Rate:
-    return Rate(limit.calls, int((limit.seconds + allowance_seconds) * _UNIT))

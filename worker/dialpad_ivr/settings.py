@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         description="A permit further away is waited for in the engine, not in a slot.",
     )
     default_pause_seconds: float = Field(
-        default=5, gt=0, le=300, description="The pause that a 429 without a Retry-After orders."
+        default=1, gt=0, le=300, description="The pause after a 429 without a Retry-After; doubled for each in a row."
     )
     longest_pause_seconds: float = Field(default=300, gt=0, le=3600, description="A longer Retry-After is cut to this.")
     waiting_budget_seconds: float = Field(

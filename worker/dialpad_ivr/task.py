@@ -241,20 +241,20 @@ class _Run:
         """Wait for a permit and send."""
         lane = self._tools.pacer.lane(credential.company)
         write = request.method != "GET"
-        waited = await lane.permit(write=write)
-        self._waited_ms += waited * 1000
+        permit = await lane.permit(write=write)
+        self._waited_ms += permit.waited_seconds * 1000
         self._attempts += write
-        with self._tools.metrics.calling(request.method, waited) as called:
+        with self._tools.metrics.calling(request.method, permit.waited_seconds) as called:
             answer = await self._tools.client.send(request, credential.key)
             called(answer.status_code)
-        lane.jitter.observe(answer.header_ms / 1000)
         if is_rate_limit(answer):
-            settings = self._tools.settings
             self._asked_pause = retry_after(answer.headers)
-            pause = settings.default_pause_seconds if self._asked_pause is None else self._asked_pause
-            self._pause_seconds = min(pause, settings.longest_pause_seconds)
-            lane.pause(self._pause_seconds)
+            self._pause_seconds = lane.refused(self._asked_pause)
             self._tools.metrics.paused()
+        else:
+            lane.accepted()
+        if answer.status_code < 300:  # refusals come quicker: they say nothing of how long the way is
+            permit.answered(answer.header_ms / 1000)
         return answer
 
     def wait(self, seconds: float, error: TaskError) -> Result:

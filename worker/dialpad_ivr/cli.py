@@ -1,0 +1,313 @@
+"""The command `dialpad-ivr`. Thin: a command calls what is elsewhere, shows what came of it, sets the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, cast
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from dialpad_ivr import __version__, log, render
+from dialpad_ivr.contract import SetCustomIvrInput, input_schema, output_schema
+from dialpad_ivr.definitions import Comparison, compare, shipped, task_definition
+from dialpad_ivr.definitions import register as register_definition
+from dialpad_ivr.doctor import examine
+from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError
+from dialpad_ivr.following import follow
+from dialpad_ivr.generated import stale_files
+from dialpad_ivr.health import PortError
+from dialpad_ivr.settings import Settings, SettingsError, load_settings
+from dialpad_ivr.trial import as_curl, try_request
+from dialpad_ivr.worker import run_worker
+
+EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+
+_EPILOG = (
+    "Exit codes: 0 all is as asked; 1 it is not (a change not made, a check failed); 2 wrong usage or settings; "
+    "3 somebody edited a definition on the server; 4 no engine answers; 130 interrupted. "
+    "Settings are environment variables: see the README."
+)
+
+app = typer.Typer(
+    name="dialpad-ivr",
+    help="Dialpad custom-IVR changes as a task of the Conductor workflow engine.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    # A traceback with its variables could show a key.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+_out = Console()
+_err = Console(stderr=True)
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+class SchemaKind(str, Enum):
+    """What `schema` prints."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    TASK = "task"
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def worker() -> None:
+    """Poll the engine and run tasks until SIGTERM or Ctrl-C; then finish what is in flight (a second one ends at once).
+
+    Examples:
+    - `DIALPAD_API_KEY=... dialpad-ivr worker`
+    - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr worker`
+    """
+    settings = _settings()
+    log.configure(settings.log_level, settings.log_format)
+    try:
+        code = asyncio.run(run_worker(settings))
+    except PortError as exc:
+        _fail(str(exc), EXIT_USAGE)
+    raise typer.Exit(code)
+
+
+@app.command()
+def register(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also undo edits made on the server.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put the task and workflow definitions on the engine. Shows what changes; leaves edits made there alone (exit 3).
+
+    Examples:
+    - `dialpad-ivr register --dry-run`
+    - `dialpad-ivr register --overwrite`
+    """
+    engine = EngineApi(_settings())
+    try:
+        comparisons = [compare(engine, definition) for definition in shipped()]
+        results = [(comparison, _register_one(engine, comparison, dry_run, overwrite)) for comparison in comparisons]
+    except EngineError as exc:
+        _fail(str(exc), EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+    if as_json:
+        rows = [
+            {"kind": c.ours.kind, "name": c.ours.name, "state": c.state, "action": action, "diff": list(c.diff)}
+            for c, action in results
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        for comparison, action in results:
+            render.show_comparison(_out, comparison)
+            _out.print(Text(f"    -> {action}", style="dim"))
+    if any(action.startswith("left alone") for _, action in results):
+        raise typer.Exit(EXIT_CONSENT)
+
+
+def _register_one(engine: EngineApi, comparison: Comparison, dry_run: bool, overwrite: bool) -> str:
+    if comparison.state == "same":
+        return "nothing to do"
+    if comparison.needs_consent and not overwrite:
+        return "left alone; --overwrite replaces it with ours"
+    if dry_run:
+        return "would be registered"
+    register_definition(engine, comparison.ours)
+    return "registered"
+
+
+@app.command()
+def run(
+    workflow: Annotated[str, typer.Argument(help="The workflow's name.")] = "set_custom_ivr",
+    input_json: Annotated[
+        str, typer.Option("--input", help="Its input: JSON, @FILE, or - for standard input.", metavar="JSON")
+    ] = "{}",
+    version: Annotated[int | None, typer.Option(help="The workflow's version; the newest if left out.")] = None,
+    follow_id: Annotated[
+        str | None, typer.Option("--follow", help="Follow this workflow instead of starting one.", metavar="ID")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to follow it; it goes on without us.")] = 3600,
+    as_json: JsonFlag = False,
+) -> None:
+    """Start a workflow and follow it to its outcome. Ctrl-C stops following, not the workflow.
+
+    Examples:
+    - `dialpad-ivr run set_custom_ivr_test_request`
+    - `dialpad-ivr run set_custom_ivr --input @change.json`
+    - `dialpad-ivr run --follow 5f0c...`
+    """
+    inputs = _json_object(input_json)
+    engine = EngineApi(_settings())
+    workflow_id = follow_id
+    try:
+        workflow_id = workflow_id or engine.start_workflow(workflow, inputs, version)
+        if not as_json:
+            _err.print(Text(f"{'Following' if follow_id else 'Started'} {workflow_id}", style="dim"))
+        ended = follow(engine, workflow_id, lambda w: None if as_json else _progress(w), timeout)
+    except EngineError as exc:
+        hint = " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else ""
+        _fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+    except KeyboardInterrupt:
+        _err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    output = ended.get("output") or {}
+    summary = {
+        "workflow_id": workflow_id,
+        "status": ended["status"],
+        "reason": ended.get("reasonForIncompletion"),
+        "output": output,
+    }
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        render.show_workflow(_out, ended)
+        _out.print_json(json.dumps(output))
+        _out.print(Text(f"Workflow {workflow_id}: {ended['status']}"), Text(summary["reason"] or "", style="red"))
+    if ended["status"] not in TERMINAL_STATUSES:
+        _err.print(Text(f"Not ended after {timeout:g} s. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+    if ended["status"] != "COMPLETED" or output.get("ok") is False:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _progress(workflow: dict[str, Any]) -> None:
+    tasks = workflow.get("tasks", [])
+    if tasks:
+        _err.print(Text(f"  {tasks[-1]['referenceTaskName']}: {tasks[-1]['status']}", style="dim"))
+
+
+@app.command("test-request")
+def try_one_request(
+    target_type: Annotated[str | None, typer.Option(help="The target's type, e.g. callcenter.")] = None,
+    target_id: Annotated[str | None, typer.Option(help="The target's id.")] = None,
+    ivr_type: Annotated[str | None, typer.Option(help="The slot, e.g. HOLD_MUSIC.")] = None,
+    ivr_id: Annotated[str | None, typer.Option(help="The IVR to select.")] = None,
+    select_option: Annotated[str | None, typer.Option(help="inbound or outbound.")] = None,
+    credential: Annotated[str | None, typer.Option(help="The credential profile.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="With --send: plan (the default) reads only, apply makes the change.")
+    ] = None,
+    input_json: Annotated[
+        str, typer.Option("--input", help="All of it as JSON, @FILE, or - for standard input.", metavar="JSON")
+    ] = "{}",
+    send: Annotated[bool, typer.Option("--send", help="Send it; else nothing leaves this machine.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a change is made.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Build and show one request, and send it when asked: without an engine, by the worker's own code.
+
+    Examples:
+    - `dialpad-ivr test-request --target-type callcenter --target-id 5502522061422592 --ivr-type HOLD_MUSIC
+      --ivr-id 5127493019721728`
+    - the same with `--send`: reads what is selected now
+    - the same with `--send --mode apply`: makes the change, after asking
+    """
+    given = {
+        "target_type": target_type,
+        "target_id": target_id,
+        "ivr_type": ivr_type,
+        "ivr_id": ivr_id,
+        "select_option": select_option,
+        "credential": credential,
+        "mode": mode,
+    }
+    asked = {"mode": "plan", **_json_object(input_json), **{k: v for k, v in given.items() if v is not None}}
+    settings = _settings()
+    if send and asked["mode"] not in ("plan", "validate") and not yes:
+        what = (
+            f"Set {asked.get('ivr_type')} of {asked.get('target_type')} {asked.get('target_id')} at {settings.api_url}"
+        )
+        if not sys.stdin.isatty():
+            _fail(f"{what}? Say so with --yes.", EXIT_USAGE)
+        typer.confirm(f"{what} to IVR {asked.get('ivr_id')}?", abort=True)
+    log.configure("warning", settings.log_format)
+    result = asyncio.run(try_request(asked, settings, send=send))
+    profile = asked.get("credential") or SetCustomIvrInput.model_fields["credential"].default
+    curl = as_curl(result.output.request, str(profile)) if result.output.request else None
+    if as_json:
+        typer.echo(json.dumps({**result.output.model_dump(mode="json"), "curl": curl}, indent=2))
+    else:
+        render.show_output(_out, result.output, curl)
+        if not send and result.output.ok:
+            _out.print(Text("Nothing was sent; --send sends it.", style="dim"))
+    if not result.output.ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def doctor(
+    profile: Annotated[list[str] | None, typer.Option(help="A credential profile to check; may be repeated.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check that everything is in place: engine, definitions, keys, clocks. Changes nothing.
+
+    Examples:
+    - `dialpad-ivr doctor`
+    - `dialpad-ivr doctor --profile default --profile emea --json`
+    """
+    checks = asyncio.run(examine(_settings(), profile or ["default"]))
+    if as_json:
+        typer.echo(json.dumps([check.as_dict() for check in checks], indent=2))
+    else:
+        render.show_checks(_out, checks)
+    if any(check.result == "failed" for check in checks):
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def schema(
+    kind: Annotated[SchemaKind, typer.Argument(help="What to print.")] = SchemaKind.INPUT,
+    check: Annotated[bool, typer.Option("--check", help="Check that a checkout's generated files match.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write a checkout's generated files anew.")] = False,
+) -> None:
+    """Print the JSON schema of the task's input or output, or its task definition.
+
+    Examples:
+    - `dialpad-ivr schema > set_custom_ivr.schema.json`
+    - `dialpad-ivr schema task`
+    """
+    if check or write:
+        stale = stale_files(write=write)
+        for name in stale:
+            typer.echo(f"{'written' if write else 'does not match the contract'}: {name}")
+        if stale and not write:
+            _fail("Write them anew with: dialpad-ivr schema --write", EXIT_FAILED)
+        return
+    makers = {SchemaKind.INPUT: input_schema, SchemaKind.OUTPUT: output_schema, SchemaKind.TASK: task_definition}
+    typer.echo(json.dumps(makers[kind](), indent=2))
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except SettingsError as exc:
+        _fail(f"Settings:\n{exc}", EXIT_USAGE)
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text("utf-8")
+        value = json.loads(text)
+    except (OSError, ValueError, RecursionError) as exc:
+        _fail(f"--input: {exc}", EXIT_USAGE)
+    if not isinstance(value, dict):
+        _fail("--input must be a JSON object.", EXIT_USAGE)
+    return cast("dict[str, Any]", value)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _err.print(Text(message, style="red"), soft_wrap=True)
+    raise typer.Exit(code)

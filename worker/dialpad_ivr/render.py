@@ -1,0 +1,98 @@
+"""What people see on a terminal. Text from outside goes in as `Text`, so that it is never taken for markup."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from dialpad_ivr.contract import OK_OUTCOMES, OUTCOME_MEANINGS, SetCustomIvrOutput
+from dialpad_ivr.definitions import Comparison
+from dialpad_ivr.doctor import Check
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+def outcome_text(outcome: str | None) -> Text:
+    """An outcome in its colour."""
+    colour = "green" if outcome in OK_OUTCOMES else "yellow" if outcome is None else "red"
+    return Text(outcome or "waiting", style=f"bold {colour}")
+
+
+def show_output(console: Console, output: SetCustomIvrOutput, curl: str | None) -> None:
+    """A test request's request, curl, response and outcome, in this order."""
+    if output.request:
+        prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
+        prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
+        if output.request.body is not None:
+            prepared.append(_json(output.request.body))
+        console.print(Panel(Group(*prepared), title="Request", title_align="left"))
+    if curl:
+        console.print(Text("The same with curl:", style="dim"))
+        console.print(Text(curl), soft_wrap=True)
+        console.print()
+    if output.response:
+        response = output.response
+        parts: list[RenderableType] = [
+            Text(f"{response.status_code}  in {response.elapsed_ms:g} ms", style="bold"),
+            *(Text(f"{name}: {value}", style="dim") for name, value in response.headers.items()),
+            Text(response.body) if isinstance(response.body, str) else _json(response.body),
+        ]
+        if response.body_truncated:
+            parts.append(Text("(cut)", style="dim"))
+        console.print(Panel(Group(*parts), title="Response", title_align="left"))
+    if output.outcome:
+        console.print(Text("Outcome: "), outcome_text(output.outcome), Text(f"  {OUTCOME_MEANINGS[output.outcome]}"))
+    if output.error:
+        if output.error.field_errors:
+            for error in output.error.field_errors:
+                console.print(Text(f"{error.path}: ", style="bold"), Text(error.message), sep="")
+                console.print(Padding(Text(error.hint, style="dim"), (0, 0, 0, 4)))
+        else:
+            console.print(Text(output.error.message))
+    for warning in output.warnings:
+        console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
+
+
+def show_checks(console: Console, checks: Sequence[Check]) -> None:
+    """The doctor's findings."""
+    for check in checks:
+        console.print(
+            Text(f"{check.result:<8}", style=_COLOURS[check.result]), Text(f"{check.name}: {check.detail}"), sep=""
+        )
+        if check.hint and check.result != "ok":
+            console.print(Text(f"         -> {check.hint}", style="dim"))
+
+
+def show_comparison(console: Console, comparison: Comparison) -> None:
+    """One definition's state and diff."""
+    console.print(Text(f"{comparison.ours.label}: ", style="bold"), Text(comparison.state), sep="")
+    for line in comparison.diff:
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
+        console.print(Text(f"    {line}", style=style), soft_wrap=True)
+
+
+def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
+    """A workflow's tasks, with the outcome where a task has one."""
+    table = Table("task", "type", "status", "outcome", "attempts", show_edge=False, pad_edge=False)
+    for task in workflow.get("tasks", []):
+        output = task.get("outputData") or {}
+        table.add_row(
+            Text(task["referenceTaskName"]),
+            Text(task["taskType"]),
+            Text(task["status"]),
+            outcome_text(output["outcome"]) if "outcome" in output else Text(""),
+            Text(str(output.get("attempts", ""))),
+        )
+    console.print(table)
+
+
+def _json(value: Any) -> Syntax:
+    return Syntax(json.dumps(value, indent=2, ensure_ascii=False), "json", background_color="default", word_wrap=True)

@@ -1,0 +1,38 @@
+"""A test request without an engine: the same code as the worker's, and the same output."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from dialpad_ivr.contract import PreparedRequest
+from dialpad_ivr.credentials import KEY_NAME, Credentials, variable
+from dialpad_ivr.dialpad import DialpadClient
+from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.pacing import Pacer
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
+
+
+async def try_request(raw_input: dict[str, Any], settings: Settings, *, send: bool) -> Result:
+    """Prepare one request, and send it when asked to.
+
+    Args:
+        raw_input: The task's input.
+        settings: The host, the time limits and where the keys are.
+        send: Whether to go by the input's `mode`; else nothing leaves this machine.
+    """
+    asked = raw_input if send else {**raw_input, "mode": "validate"}
+    async with DialpadClient(settings) as client:
+        tools = Tools(settings, client, Credentials(settings.credentials_file), Pacer(settings), Metrics())
+        return await set_custom_ivr(Call(asked), tools)
+
+
+def as_curl(request: PreparedRequest, profile: str) -> str:
+    """The same request for a shell, with the key left to a variable."""
+    parts = ["curl", "--request", request.method, shlex.quote(request.url)]
+    parts += ["--header", f'"Authorization: Bearer ${variable(KEY_NAME, profile)}"']
+    if request.body is not None:
+        parts += ["--header", "'Content-Type: application/json'", "--data", shlex.quote(json.dumps(request.body))]
+    return " ".join(parts)
