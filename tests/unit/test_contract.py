@@ -1,0 +1,167 @@
+"""The contract against the documents that it comes from, and its two forms (schema and model) against each other."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dialpad_ivr.contract import (
+    IVR_TYPES,
+    LIST_PATH,
+    OUTCOME_MEANINGS,
+    OUTCOMES,
+    PATCH_PATH,
+    SELECT_OPTIONS,
+    TARGET_TYPES,
+    SetCustomIvrInput,
+    input_schema,
+    output_schema,
+)
+from dialpad_ivr.definitions import shipped, task_definition
+from dialpad_ivr.generated import stale_files
+from dialpad_ivr.validation import check_input
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+OPENAPI = json.loads((Path(__file__).parents[1] / "data" / "dialpad-customivrs.openapi.json").read_text())
+VALID = {
+    "target_type": "callcenter",
+    "target_id": "5502522061422592",
+    "ivr_type": "HOLD_MUSIC",
+    "ivr_id": "5127493019721728",
+}
+
+
+def test_path_and_enums_are_those_of_the_published_document() -> None:
+    patch = OPENAPI["paths"][PATCH_PATH]["patch"]
+    documented = {parameter["name"]: parameter["schema"] for parameter in patch["parameters"]}
+    assert set(TARGET_TYPES) == set(documented["target_type"]["enum"])
+    assert set(IVR_TYPES) == set(documented["ivr_type"]["enum"])
+    assert "Rate limit: 1200 per minute." in patch["description"]
+    assert "get" in OPENAPI["paths"][LIST_PATH]
+
+
+def test_there_are_11_target_types_and_67_ivr_types() -> None:
+    assert (len(set(TARGET_TYPES)), len(set(IVR_TYPES))) == (11, 67)
+
+
+def test_body_fields_are_those_of_the_published_document() -> None:
+    body = OPENAPI["components"]["schemas"]["schemas.custom_ivr.UpdateCustomIvrMessage"]
+    assert set(body["properties"]) == {"ivr_id", "select_option"}
+    assert body["required"] == ["ivr_id"]
+    assert set(SELECT_OPTIONS) == set(body["properties"]["select_option"]["enum"])
+
+
+def test_every_field_says_what_it_is_and_gives_an_example() -> None:
+    schema = input_schema()
+    for name, rule in schema["properties"].items():
+        assert rule["description"], name
+        assert name == "__index" or rule["examples"], name
+
+
+@pytest.mark.parametrize("schema", [input_schema(), output_schema()], ids=["input", "output"])
+def test_schemas_are_valid_json_schemas(schema: dict[str, Any]) -> None:
+    Draft202012Validator.check_schema(schema)
+
+
+def test_every_outcome_has_a_meaning_and_a_branch() -> None:
+    assert set(OUTCOME_MEANINGS) == set(OUTCOMES)
+    branching = next(d.body for d in shipped() if d.name == "set_custom_ivr_branching")
+    switch = next(task for task in branching["tasks"] if task["taskReferenceName"] == "by_outcome")
+    assert set(switch["decisionCases"]) == set(OUTCOMES)
+    assert all(switch["decisionCases"].values())
+
+
+def test_generated_files_match_the_contract() -> None:
+    assert stale_files(write=False) == []
+
+
+def test_the_task_definition_outlasts_the_workers_own_waits() -> None:
+    definition, worker = task_definition(), SetCustomIvrInput.__module__
+    assert worker
+    assert definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
+    assert definition["pollTimeoutSeconds"] == 0
+
+
+# --- schema and model agree, and nothing escapes --------------------------------------------------------------------
+
+junk = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(min_value=2**53 - 2, max_value=2**63 + 2)
+    | st.floats()
+    | st.text()
+    | st.sampled_from(
+        ["", " ", "../", "%2f", "1/../../users/2", "1%2F..", "1\n", "\u0661", "1e3", "0x1", "-1", "+1", "007", "NaN"]
+    ),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+digits = st.integers(min_value=-2, max_value=2**64).map(str)
+near_miss = st.fixed_dictionaries(
+    {},
+    optional={
+        "target_type": st.sampled_from([*TARGET_TYPES, "CallCenter", "callcenter "]) | junk,
+        "target_id": st.integers(min_value=-1, max_value=2**64) | digits | junk,
+        "ivr_type": st.sampled_from([*IVR_TYPES, "hold_music"]) | junk,
+        "ivr_id": st.integers(min_value=-1, max_value=2**64) | digits | st.floats(min_value=0, max_value=1e19) | junk,
+        "select_option": st.sampled_from([*SELECT_OPTIONS, None, "", "both"]) | junk,
+        "credential": st.sampled_from(["default", "emea", "", None, "Bearer x", "a" * 33]) | junk,
+        "mode": st.sampled_from(["apply", "plan", "validate", "", None, "APPLY"]) | junk,
+        "__index": junk,
+    },
+)
+nearly_valid = st.builds(lambda base, change: {**base, **change}, st.just(VALID), near_miss)
+anything = st.one_of(junk, near_miss, nearly_valid, st.dictionaries(st.text(), junk, max_size=12))
+
+
+@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(anything)
+@example(VALID)
+@example({**VALID, "ivr_id": True})
+@example({**VALID, "target_id": 5502522061422592.0})
+@example({**VALID, "target_id": math.nan})
+@example({**VALID, "target_id": math.inf})
+@example({**VALID, "target_id": "9223372036854775808"})
+@example({**VALID, "target_id": "9223372036854775807"})
+@example({**VALID, "target_id": 9.223372036854775807e18})
+@example({**VALID, "target_id": 10**5000})
+@example({**VALID, "target_type": ["callcenter"]})
+@example([[[[[[]]]]]])
+def test_schema_and_model_agree_on_every_input_and_no_exception_escapes(raw: Any) -> None:
+    result = check_input(raw)
+    try:
+        SetCustomIvrInput.model_validate(raw)
+        model_takes_it = True
+    except ValidationError:
+        model_takes_it = False
+    try:
+        schema_takes_it = Draft202012Validator(input_schema()).is_valid(raw)
+    except ValueError:  # an integer too long to be printed
+        schema_takes_it = False
+    assert schema_takes_it == model_takes_it == isinstance(result, SetCustomIvrInput)
+    if isinstance(result, list):
+        assert result
+        for error in result:
+            assert error.message
+            assert error.hint
+            assert len(error.model_dump_json()) < 4000
+    else:
+        assert result.target_id.isdecimal()
+        assert result.ivr_id.isdecimal()
+        assert 1 <= int(result.target_id) < 2**63
+
+
+def test_deeply_nested_junk_is_a_violation_not_a_crash() -> None:
+    raw: Any = "x"
+    for _ in range(100_000):
+        raw = [raw]
+    result = check_input({**VALID, "target_type": raw})
+    assert isinstance(result, list)
+    assert check_input(raw) != []
