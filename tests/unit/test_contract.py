@@ -27,14 +27,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
+from support.bench import VALID
 
 OPENAPI = json.loads((Path(__file__).parents[1] / "data" / "dialpad-customivrs.openapi.json").read_text())
-VALID = {
-    "target_type": "callcenter",
-    "target_id": "5502522061422592",
-    "ivr_type": "HOLD_MUSIC",
-    "ivr_id": "5127493019721728",
-}
 
 
 def test_path_and_enums_are_those_of_the_published_document() -> None:

@@ -15,9 +15,12 @@ def test_the_defaults_are_the_documented_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["http://conductor:8080", "http://conductor:8080/", "http://conductor:8080/api/", "http://conductor:8080/api"]
+    "given",
+    ["http://conductor:8080", "http://conductor:8080/", "http://conductor:8080/api/", "http://conductor:8080/api"],
 )
-def test_the_engines_url_is_brought_into_the_form_that_the_sdk_wants(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engines_url_is_brought_into_the_form_that_the_sdk_wants(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CONDUCTOR_SERVER_URL", given)
     assert load_settings().server_url == "http://conductor:8080/api"
 

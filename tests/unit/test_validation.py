@@ -7,13 +7,7 @@ from typing import Any
 import pytest
 from dialpad_ivr.contract import IVR_TYPES, LIST_LIMIT, TARGET_TYPES, FieldError, SetCustomIvrInput
 from dialpad_ivr.validation import check_input, example_input, input_warnings
-
-VALID = {
-    "target_type": "callcenter",
-    "target_id": "5502522061422592",
-    "ivr_type": "HOLD_MUSIC",
-    "ivr_id": "5127493019721728",
-}
+from support.bench import VALID
 
 
 def violations(raw: Any) -> dict[str, FieldError]:

@@ -130,8 +130,14 @@ class DialpadClient:
     def prepare_set_custom_ivr(
         self, target_type: str, target_id: str, ivr_type: str, ivr_id: str, select_option: str | None
     ) -> Request:
-        """The documented PATCH, not sent. Ids are strings of digits; `ivr_id` becomes a JSON integer."""
+        """The documented PATCH, not sent. Ids are strings of digits; `ivr_id` becomes a JSON integer.
+
+        Raises:
+            ValueError: A part of the path is a dot segment, which would lead to another endpoint.
+        """
         segments = {"target_type": target_type, "target_id": target_id, "ivr_type": ivr_type}
+        if any(value in ("", ".", "..") for value in segments.values()):
+            raise ValueError("not a path segment")
         path = PATCH_PATH.format_map({name: quote(value, safe="") for name, value in segments.items()})
         body: dict[str, Any] = {"ivr_id": int(ivr_id)}
         if select_option is not None:

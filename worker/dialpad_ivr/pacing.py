@@ -83,6 +83,10 @@ class Lateness:
         self._late.append(late)
         return late
 
+    def average(self) -> float:
+        """The average of those seen lately, in seconds."""
+        return sum(self._late) / len(self._late) if self._late else 0.0
+
     def assumed(self) -> float:
         """What to assume of a call that is not answered yet: the worst of those seen lately."""
         return max(self._late, default=0.0)
@@ -91,8 +95,26 @@ class Lateness:
 class _Window:
     """One limit's window: pyrate-limiter's exact log, with calls that can be moved to when they arrived."""
 
+    # A call that left later than its slot does not move the next ones, up to so many slots: a stall costs little then.
+    _CATCH_UP = 4
+
     def __init__(self, limit: Limit) -> None:
+        self._limit = limit
         self._bucket = InMemoryBucket([Rate(limit.calls, int((limit.seconds + _SLACK_SECONDS) * _UNIT))])
+        self._next_slot = float("-inf")
+
+    def interval(self, late_seconds: float) -> float:
+        """Seconds between two calls that use the limit up evenly when calls are that late on average."""
+        return (self._limit.seconds + _SLACK_SECONDS + late_seconds) / self._limit.calls
+
+    def slot(self, arrived: float) -> float:
+        """When the next call may leave, as far as evenness goes."""
+        return max(self._next_slot, arrived)
+
+    def use_slot(self, arrived: float, now: float, late_seconds: float) -> None:
+        """Take note that a call leaves now."""
+        interval = self.interval(late_seconds)
+        self._next_slot = max(self.slot(arrived), now - self._CATCH_UP * interval) + interval
 
     def take(self, item: RateItem) -> float:
         """Count a call from its timestamp on; returns 0, or the seconds until there is room for it."""
@@ -144,9 +166,6 @@ class Permit:
 class Lane:
     """The permits of one company, in this process."""
 
-    # A call that left later than its slot does not move the next ones, up to so many slots: a stall costs little then.
-    _CATCH_UP = 4
-
     def __init__(
         self,
         settings: Settings,
@@ -155,8 +174,6 @@ class Lane:
     ) -> None:
         patch = Limit(settings.patch_limit, settings.patch_window_seconds)
         company = Limit(settings.company_limit, settings.company_window_seconds)
-        self._company_interval = company.seconds / company.calls
-        self._patch_interval = max(patch.seconds / patch.calls, self._company_interval)
         self._company, self._patch = _Window(company), _Window(patch)
         self._default_pause = settings.default_pause_seconds
         self._longest_pause = settings.longest_pause_seconds
@@ -165,7 +182,6 @@ class Lane:
         self._sleep = sleep
         self._turn = asyncio.Lock()  # wakes its waiters in the order in which they came
         self._waiting = 0
-        self._next_slot = float("-inf")
         self._paused_until = float("-inf")
         self._refusals = 0  # 429s in a row
         self._handed_back = 0
@@ -183,12 +199,11 @@ class Lane:
             NotYetError: It would take more than the longest hold.
         """
         arrived = self._clock()
-        interval = self._patch_interval if write else self._company_interval
-        self._refuse_if_far(0, max(self._waiting * interval, self.pause_seconds))
+        self._refuse_if_far(0, max(self._waiting * self._interval(write=write), self.pause_seconds))
         self._waiting += 1
         try:
             async with self._turn:
-                taken = await self._wait(arrived, interval, write=write)
+                taken = await self._wait(arrived, write=write)
         finally:
             self._waiting -= 1
         self._handed_back = 0
@@ -223,15 +238,16 @@ class Lane:
         """What is left of a pause."""
         return max(0.0, self._paused_until - self._clock())
 
-    async def _wait(self, arrived: float, interval: float, *, write: bool) -> dict[_Window, RateItem]:
+    async def _wait(self, arrived: float, *, write: bool) -> dict[_Window, RateItem]:
         """Wait for the next slot, the end of a pause, and room in the windows; returns what was taken of each."""
-        slot = max(self._next_slot, arrived)
+        windows = self._windows(write=write)
+        slot = max(window.slot(arrived) for window in windows)
         taken: dict[_Window, RateItem] = {}
         while True:
             now = self._clock()
             wait = max(slot - now, self._paused_until - now)
             if wait <= 0:
-                wait = self._take(taken, now, write=write)
+                wait = _take(windows, taken, int(now * _UNIT))
             if wait <= 0:
                 break
             try:
@@ -241,30 +257,38 @@ class Lane:
                 for window, item in taken.items():
                     window.forget(item)
                 raise
-        self._next_slot = max(slot, now - self._CATCH_UP * interval) + interval
+        for window in windows:
+            window.use_slot(arrived, now, self._lateness[write].average())
         return taken
 
-    def _take(self, taken: dict[_Window, RateItem], now: float, *, write: bool) -> float:
-        """Take what is missing; returns the seconds to wait for the rest. Nothing is sent before all is taken."""
-        stamp = int(now * _UNIT)
-        for window, item in taken.items():
-            window.move(item, stamp)  # the call leaves now, not when the first of its permits was to be had
-        for window in (self._patch, self._company) if write else (self._company,):
-            if window not in taken:
-                item = RateItem("", stamp)
-                wait = window.take(item)
-                if wait > 0:
-                    return wait
-                taken[window] = item
-        return 0.0
+    def _windows(self, *, write: bool) -> tuple[_Window, ...]:
+        return (self._patch, self._company) if write else (self._company,)
+
+    def _interval(self, *, write: bool) -> float:
+        late = self._lateness[write].average()
+        return max(window.interval(late) for window in self._windows(write=write))
 
     def _refuse_if_far(self, held_seconds: float, seconds: float) -> None:
         """Hand the caller back if the permit is so far away that it would be held too long."""
         if held_seconds + seconds > self._longest_hold:
             # Those handed back come again one after another, not all in the moment in which the way is free.
-            behind = self._handed_back * self._patch_interval
+            behind = self._handed_back * self._interval(write=True)
             self._handed_back += 1
             raise NotYetError(seconds + behind, paused=self.pause_seconds > 0)
+
+
+def _take(windows: tuple[_Window, ...], taken: dict[_Window, RateItem], stamp: int) -> float:
+    """Take what is missing; returns the seconds to wait for the rest. Nothing is sent before all is taken."""
+    for window, item in taken.items():
+        window.move(item, stamp)  # the call leaves now, not when the first of its permits was to be had
+    for window in windows:
+        if window not in taken:
+            item = RateItem("", stamp)
+            wait = window.take(item)
+            if wait > 0:
+                return wait
+            taken[window] = item
+    return 0.0
 
 
 class Pacer:

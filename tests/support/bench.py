@@ -1,0 +1,51 @@
+"""The task against a function in place of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from dialpad_ivr.credentials import Credentials
+from dialpad_ivr.dialpad import DialpadClient
+from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.pacing import Pacer
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
+
+KEY = "MARKED-KEY-7f3a9c"
+VALID = {
+    "target_type": "callcenter",
+    "target_id": "5502522061422592",
+    "ivr_type": "HOLD_MUSIC",
+    "ivr_id": "5127493019721728",
+}
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def streamed(response: httpx.Response) -> httpx.Response:
+    """The response as it would come from a network: not read yet."""
+    if not response.is_stream_consumed and not response.is_closed:
+        return response
+    return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(response.content))
+
+
+class Bench:
+    """Runs the task, and keeps the requests that left. Pacing and credentials live as long as the bench."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.sent: list[httpx.Request] = []
+        self.handler: Handler = lambda _: httpx.Response(500)
+        self.environ = {"DIALPAD_API_KEY": KEY}
+        self._pacer = Pacer(settings)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.sent.append(request)
+        return streamed(self.handler(request))
+
+    async def run(self, raw: Any = None, **call: Any) -> Result:
+        async with DialpadClient(self.settings, httpx.MockTransport(self._handle)) as client:
+            tools = Tools(self.settings, client, Credentials(environ=self.environ), self._pacer, Metrics())
+            return await set_custom_ivr(Call(VALID if raw is None else raw, **call), tools)

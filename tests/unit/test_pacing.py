@@ -1,0 +1,230 @@
+"""The pacing rules, without time passing: a clock that only the lane's own sleeps move."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from typing import Any
+
+import pytest
+from dialpad_ivr.pacing import Lane, Lateness, NotYetError, Pacer
+from dialpad_ivr.settings import Settings
+
+
+class Clock:
+    """Time that passes only in sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def lane(clock: Clock, **limits: Any) -> Lane:
+    settings = Settings(**{"patch_limit": 200, "patch_window_seconds": 10, "longest_hold_seconds": 60, **limits})
+    return Lane(settings, clock, clock.sleep)
+
+
+def most_in_any_window(moments: list[float], seconds: float) -> int:
+    """The most arrivals in any half-open window of that length."""
+    window: deque[float] = deque()
+    most = 0
+    for moment in sorted(moments):
+        window.append(moment)
+        while window[0] <= moment - seconds:
+            window.popleft()
+        most = max(most, len(window))
+    return most
+
+
+async def test_both_limits_hold_in_every_window_and_little_is_wasted(clock: Clock) -> None:
+    one = lane(clock)
+    released = []
+    for _ in range(1000):
+        permit = await one.permit(write=True)
+        released.append(clock.now)
+        permit.answered(0.05)
+    assert most_in_any_window(released, 1.0) == 20
+    assert most_in_any_window(released, 10.0) <= 200
+    assert 1000 / 20 / (released[-1] - released[0]) > 0.99
+
+
+async def test_calls_are_spread_evenly(clock: Clock) -> None:
+    one = lane(clock)
+    released = []
+    for _ in range(400):
+        (await one.permit(write=True)).answered(0.05)
+        released.append(clock.now)
+    # The first calls set connections up; how late they were is not known.
+    gaps = [b - a for a, b in zip(released[200:], released[201:], strict=False)]
+    assert min(gaps) > 0.045
+    assert max(gaps) < 0.055
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.005, 0.05, 0.2])
+async def test_no_window_overflows_at_arrival_whatever_the_jitter(clock: Clock, jitter: float) -> None:
+    one = lane(clock)
+    chance = random.Random(7)
+    arrivals: list[float] = []
+    flying: list[tuple[float, float, Any]] = []
+    started = clock.now
+    for _ in range(1000):
+        permit = await one.permit(write=True)
+        way = 0.02 + chance.uniform(0, jitter)
+        arrivals.append(clock.now + way)
+        flying.append((clock.now + way + 0.03, way + 0.03, permit))
+        for landed in [f for f in flying if f[0] <= clock.now]:
+            landed[2].answered(landed[1])
+            flying.remove(landed)
+    assert most_in_any_window(arrivals, 1.0) <= 20
+    assert most_in_any_window(arrivals, 10.0) <= 200
+    assert 1000 / 20 / (clock.now - started) > 1 / (1.01 + jitter)
+
+
+async def test_a_stall_on_the_way_is_made_up_for(clock: Clock) -> None:
+    one = lane(clock)
+    arrivals = []
+    for i in range(400):
+        permit = await one.permit(write=True)
+        # Every hundredth call finds the way blocked for a while, and so do those behind it.
+        blocked = max(0.0, 0.3 - 0.05 * (i % 100)) if i > 50 else 0.0
+        arrivals.append(clock.now + 0.02 + blocked)
+        permit.answered(0.05 + blocked)
+    assert most_in_any_window(arrivals, 1.0) <= 20
+
+
+async def test_reads_count_for_the_company_only(clock: Clock) -> None:
+    one = lane(clock, patch_limit=2, patch_window_seconds=30)
+    before = clock.now
+    for _ in range(40):
+        (await one.permit(write=False)).answered(0.01)
+    assert clock.now - before < 3
+    (await one.permit(write=True)).answered(0.01)
+    (await one.permit(write=True)).answered(0.01)
+    (await one.permit(write=True)).answered(0.01)
+    assert clock.now - before > 30
+
+
+async def test_waiters_are_served_in_the_order_in_which_they_came(clock: Clock) -> None:
+    one = lane(clock)
+    order: list[int] = []
+
+    async def take(number: int) -> None:
+        (await one.permit(write=True)).answered(0.05)
+        order.append(number)
+
+    await asyncio.gather(*(take(number) for number in range(60)))
+    assert order == list(range(60))
+
+
+async def test_a_permit_further_away_than_the_longest_hold_is_handed_back(clock: Clock) -> None:
+    one = lane(clock, patch_limit=1, patch_window_seconds=30, longest_hold_seconds=3)
+    (await one.permit(write=True)).answered(0.05)
+    with pytest.raises(NotYetError) as caught:
+        await one.permit(write=True)
+    assert not caught.value.paused
+    assert 29 < caught.value.seconds < 31
+
+
+async def test_what_is_handed_back_took_nothing(clock: Clock) -> None:
+    one = lane(clock, patch_limit=1, patch_window_seconds=30, longest_hold_seconds=3)
+    (await one.permit(write=True)).answered(0.05)
+    for _ in range(50):
+        with pytest.raises(NotYetError):
+            await one.permit(write=True)
+    before = clock.now
+    for _ in range(19):
+        (await one.permit(write=False)).answered(0.05)
+    assert clock.now - before < 2
+
+
+async def test_a_429_pauses_everybody_and_they_come_back_one_after_another(clock: Clock) -> None:
+    one = lane(clock, longest_hold_seconds=2)
+    assert one.refused(3) == 3
+    waits = []
+    for _ in range(3):
+        with pytest.raises(NotYetError) as caught:
+            await one.permit(write=True)
+        assert caught.value.paused
+        waits.append(caught.value.seconds)
+    assert waits == pytest.approx([3, 3.05, 3.1], abs=0.01)
+    clock.now += 3
+    (await one.permit(write=True)).answered(0.05)
+
+
+async def test_a_short_pause_is_waited_for(clock: Clock) -> None:
+    one = lane(clock)
+    one.refused(1.5)
+    permit = await one.permit(write=True)
+    assert permit.waited_seconds == pytest.approx(1.5)
+
+
+async def test_pauses_without_a_retry_after_double_until_an_answer_comes_through(clock: Clock) -> None:
+    one = lane(clock, default_pause_seconds=1, longest_pause_seconds=6)
+    pauses = []
+    for _ in range(4):
+        pauses.append(one.refused(None))
+        clock.now += pauses[-1]
+    assert pauses == [1, 2, 4, 6]
+    one.accepted()
+    assert one.refused(None) == 1
+
+
+async def test_429s_of_one_burst_count_as_one(clock: Clock) -> None:
+    one = lane(clock, default_pause_seconds=1)
+    assert [one.refused(None) for _ in range(20)] == [1] * 20
+
+
+async def test_a_longer_pause_stands(clock: Clock) -> None:
+    one = lane(clock)
+    one.refused(30)
+    assert one.refused(2) == 30
+
+
+async def test_a_retry_after_is_cut_to_the_longest_pause(clock: Clock) -> None:
+    assert lane(clock, longest_pause_seconds=300).refused(1e9) == 300
+
+
+async def test_a_cancelled_waiter_leaves_its_place_to_the_next() -> None:
+    asleep = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        asleep.set()
+        await asyncio.Event().wait()
+
+    clock = Clock()
+    one = Lane(Settings(company_limit=1, company_window_seconds=1), clock, sleep)
+    (await one.permit(write=True)).answered(0.01)
+    waiter = asyncio.create_task(one.permit(write=True))
+    await asleep.wait()
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    clock.now += 2
+    assert (await one.permit(write=True)).waited_seconds == 0
+
+
+def test_companies_have_lanes_of_their_own() -> None:
+    pacer = Pacer(Settings())
+    assert pacer.lane("a") is pacer.lane("a")
+    assert pacer.lane("a") is not pacer.lane("b")
+
+
+def test_lateness_is_what_exceeds_the_quickest_round_trip_once_enough_were_seen() -> None:
+    lateness = Lateness(1.0)
+    assert lateness.observe(0.1) == 0.1  # nothing to compare it with: it may all be lateness
+    for _ in range(20):
+        lateness.observe(0.05)
+    assert lateness.observe(0.07) == pytest.approx(0.02)
+    assert lateness.observe(9.0) == 0.5
