@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
@@ -22,6 +26,11 @@ from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError
 from dialpad_ivr.following import follow
 from dialpad_ivr.generated import stale_files
 from dialpad_ivr.health import PortError
+from dialpad_ivr.local.demo import SCENARIOS, play
+from dialpad_ivr.local.download import DownloadError
+from dialpad_ivr.local.engine import EngineStartError
+from dialpad_ivr.local.stack import DOUBLE_PORT, ENGINE_PORT, Stack, preferred_port, running_stack, temporary_log
+from dialpad_ivr.local.twin_process import DoubleError
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
 from dialpad_ivr.trial import as_curl, try_request
 from dialpad_ivr.worker import run_worker
@@ -262,6 +271,75 @@ def doctor(
         render.show_checks(_out, checks)
     if any(check.result == "failed" for check in checks):
         raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def dev(
+    ui: Annotated[Path | None, typer.Option(help="A folder with a built Conductor UI to serve.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the engine keeps its database.")] = None,
+    engine_port: Annotated[int | None, typer.Option(help=f"The engine's port; {ENGINE_PORT} if it is free.")] = None,
+    double_port: Annotated[int | None, typer.Option(help=f"The double's port; {DOUBLE_PORT} if it is free.")] = None,
+) -> None:
+    """Run a real Conductor server, a Dialpad double and a worker on this machine, until Ctrl-C.
+
+    Examples:
+    - `dialpad-ivr dev`
+    - `dialpad-ivr dev --ui ./conductor-ui --data ./engine-data`
+    """
+
+    def until_interrupted(stack: Stack) -> None:
+        exports = " ".join(f"{name}={value}" for name, value in stack.environ.items())
+        _err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"))
+        _err.print(Text(f"Dialpad     {stack.double_url}  (a double; what it saw: /_double/ledger)"))
+        _err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"))
+        _err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
+        _err.print(Text("  dialpad-ivr run set_custom_ivr_test_request", style="bold"))
+        _err.print(Text("Ctrl-C stops it all."))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        threading.Event().wait()
+
+    _with_stack(
+        until_interrupted,
+        ui=ui,
+        data=data,
+        engine_port=preferred_port(ENGINE_PORT) if engine_port is None else engine_port,
+        double_port=preferred_port(DOUBLE_PORT) if double_port is None else double_port,
+    )
+
+
+@app.command()
+def demo(as_json: JsonFlag = False) -> None:
+    """Run real workflows end to end against a Dialpad double, and show what happened. Exits 0 only if all went right.
+
+    Example:
+    - `dialpad-ivr demo`
+    """
+
+    def perform(stack: Stack) -> None:
+        with _err.status("Running the workflows ...") as status:
+            endings = play(stack, lambda n: status.update(f"Running the workflows: {n} of {len(SCENARIOS)} ended ..."))
+        if as_json:
+            typer.echo(json.dumps([asdict(ending) for ending in endings], indent=2))
+        else:
+            render.show_endings(_out, endings)
+        if any(ending.mistakes for ending in endings):
+            raise typer.Exit(EXIT_FAILED)
+        if not as_json:
+            _out.print(Text("All as it should be. To keep it running and play with it: dialpad-ivr dev"))
+
+    with temporary_log() as log_file:
+        _with_stack(perform, worker_log=log_file)
+
+
+def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
+    try:
+        with running_stack(lambda text: _err.print(Text(text, style="dim")), **options) as stack:
+            act(stack)
+            _err.print(Text("Stopping ...", style="dim"))
+    except (EngineStartError, DoubleError, DownloadError, EngineError) as exc:
+        _fail(str(exc), EXIT_NO_ENGINE)
+    except KeyboardInterrupt:
+        _err.print(Text("Stopped.", style="dim"))
 
 
 @app.command()

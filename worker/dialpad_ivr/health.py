@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal
 
 import anyio
 import uvicorn
@@ -53,8 +55,16 @@ def health_app(registry: CollectorRegistry, unready: Callable[[], str | None]) -
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
+async def serving(
+    app: ASGIApp, host: str, port: int, *, http: type[asyncio.Protocol] | Literal["auto"] = "auto"
+) -> AsyncIterator[int]:
     """Serve an app on a port while the context lasts; yields the port, which is a free one for 0.
+
+    Args:
+        app: The app.
+        host: The address to listen on.
+        port: The port.
+        http: uvicorn's protocol class, for an app that needs one of its own.
 
     Raises:
         PortError: The port is taken, or the address is not this machine's.
@@ -65,7 +75,7 @@ async def serving(app: ASGIApp, host: str, port: int) -> AsyncIterator[int]:
     except OSError as exc:
         raise PortError(f"Cannot listen on {host}:{port}: {exc.strerror}. Set DIALPAD_IVR_HEALTH_PORT.") from exc
     server = _Server(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Config(app, http=http, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
     )
     async with anyio.create_task_group() as group:
         group.start_soon(server.serve, [sock])

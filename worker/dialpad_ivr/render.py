@@ -16,6 +16,7 @@ from rich.text import Text
 from dialpad_ivr.contract import OK_OUTCOMES, OUTCOME_MEANINGS, SetCustomIvrOutput
 from dialpad_ivr.definitions import Comparison
 from dialpad_ivr.doctor import Check
+from dialpad_ivr.local.demo import Ending
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
@@ -92,6 +93,27 @@ def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
             Text(str(output.get("attempts", ""))),
         )
     console.print(table)
+
+
+def show_endings(console: Console, endings: Sequence[Ending]) -> None:
+    """What became of the demo's workflows."""
+    table = Table("what it shows", box=None, pad_edge=False)
+    for heading in ("Dialpad said", "branch taken", "workflow", "retries", "time", ""):
+        table.add_column(heading, no_wrap=True)
+    for ending in endings:
+        table.add_row(
+            Text(ending.scenario.title),
+            Text(", ".join(str(status) for status in ending.answers) or "nothing sent"),
+            outcome_text(ending.branch),
+            Text(ending.status),
+            Text(str(ending.retries)),
+            Text(f"{ending.seconds:.1f} s"),
+            Text("right", style="green") if not ending.mistakes else Text("WRONG", style="bold red"),
+        )
+    console.print(table)
+    for ending in endings:
+        for mistake in ending.mistakes:
+            console.print(Text(f"{ending.scenario.title}: {mistake} (workflow {ending.workflow_id})", style="red"))
 
 
 def _json(value: Any) -> Syntax:

