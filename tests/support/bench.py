@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.metrics import Metrics

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from dialpad_ivr.settings import Settings
 from pydantic import SecretStr
+
+from dialpad_ivr.settings import Settings
 from support.bench import KEY, Bench
 
 

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
 from dialpad_ivr.contract import (
     IVR_TYPES,
     LIST_PATH,
@@ -23,10 +28,6 @@ from dialpad_ivr.contract import (
 from dialpad_ivr.definitions import shipped, task_definition
 from dialpad_ivr.generated import stale_files
 from dialpad_ivr.validation import check_input
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
-from pydantic import ValidationError
 from support.bench import VALID
 
 OPENAPI = json.loads((Path(__file__).parents[1] / "data" / "dialpad-customivrs.openapi.json").read_text())

@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+
 from dialpad_ivr.credentials import CredentialError, Credentials
 
 
 def write(path: Path, content: object) -> None:
     path.write_text(content if isinstance(content, str) else json.dumps(content))
-    os.utime(path, ns=(os.stat(path).st_mtime_ns + 1_000_000,) * 2)
+    os.utime(path, ns=(path.stat().st_mtime_ns + 1_000_000,) * 2)
 
 
 def test_the_engines_secret_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:

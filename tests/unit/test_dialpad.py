@@ -7,10 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
+
 from dialpad_ivr.contract import BODY_LIMIT
 from dialpad_ivr.dialpad import READ_LIMIT, Answer, DialpadClient, NoAnswerError, NotSentError
 from dialpad_ivr.settings import Settings
-from pydantic import SecretStr
 from support.bench import streamed
 
 SLOT = ("callcenter", "9223372036854775807", "HOLD_MUSIC")

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+
 from dialpad_ivr.contract import OK_OUTCOMES, OUTCOMES, RETRIED_OUTCOMES, TERMINAL_OUTCOMES, SetCustomIvrInput
 from dialpad_ivr.dialpad import Answer, NoAnswerError, NotSentError
 from dialpad_ivr.outcome import engine_status, is_rate_limit, judge_failure, judge_patch, retry_after

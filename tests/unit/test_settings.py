@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from dialpad_ivr.settings import Settings, SettingsError, check_api_url, load_settings
 
 

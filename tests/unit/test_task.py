@@ -6,10 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
+
 from dialpad_ivr.contract import output_schema
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Result
-from jsonschema import Draft202012Validator
 from support.bench import KEY, VALID, Bench
 
 

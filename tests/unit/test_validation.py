@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from dialpad_ivr.contract import IVR_TYPES, LIST_LIMIT, TARGET_TYPES, FieldError, SetCustomIvrInput
 from dialpad_ivr.validation import check_input, example_input, input_warnings
 from support.bench import VALID

@@ -27,10 +27,10 @@ from dialpad_ivr.following import follow
 from dialpad_ivr.generated import stale_files
 from dialpad_ivr.health import PortError
 from dialpad_ivr.local.demo import SCENARIOS, play
+from dialpad_ivr.local.double import DoubleError
 from dialpad_ivr.local.download import DownloadError
 from dialpad_ivr.local.engine import EngineStartError
 from dialpad_ivr.local.stack import DOUBLE_PORT, ENGINE_PORT, Stack, preferred_port, running_stack, temporary_log
-from dialpad_ivr.local.twin_process import DoubleError
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
 from dialpad_ivr.trial import as_curl, try_request
 from dialpad_ivr.worker import run_worker

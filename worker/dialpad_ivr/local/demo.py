@@ -125,8 +125,8 @@ def play(stack: Stack, on_progress: Callable[[int], None]) -> list[Ending]:
         engine = stack.engine
         ids = [engine.start_workflow(WORKFLOW, scenario.inputs) for scenario in SCENARIOS]
         workflows = _await_all(engine, ids, on_progress)
-        lines = double.get("/_double/ledger").raise_for_status().json()["lines"]
-        state = double.get("/_double/state").raise_for_status().json()
+        lines = double.get("/_double/ledger").raise_for_status().json()["arrivals"]
+        state = double.get("/_double/state").raise_for_status().json()["targets"]
     return [_ending(scenario, workflows[i], lines, state) for scenario, i in zip(SCENARIOS, ids, strict=True)]
 
 
@@ -178,9 +178,10 @@ def _ending(scenario: Scenario, workflow: JsonObject, lines: list[Any], state: l
     return replace(ending, mistakes=mistakes)
 
 
-def _selected(state: list[Any], asked: JsonObject) -> str | None:
+def _selected(state: list[Any], asked: JsonObject) -> Any:
     for target in state:
         if (target["target_type"], target["target_id"]) == (asked["target_type"], asked["target_id"]):
-            selected: str | None = target["slots"][asked["ivr_type"]]["inbound"]
-            return selected
+            return next(
+                slot["selected"]["inbound"] for slot in target["slots"] if slot["ivr_type"] == asked["ivr_type"]
+            )
     return None

@@ -15,10 +15,9 @@ import httpx
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.definitions import compare, register, shipped
 from dialpad_ivr.engine_api import EngineApi
+from dialpad_ivr.local.double import DEFAULT_KEY, running_double
 from dialpad_ivr.local.engine import EngineStartError, free_port, is_free, running_engine
 from dialpad_ivr.local.leash import Child
-from dialpad_ivr.local.twin import DEFAULT_KEY
-from dialpad_ivr.local.twin_process import running_double
 from dialpad_ivr.settings import Settings
 
 _READY_SECONDS = 30

@@ -1,0 +1,68 @@
+"""The real engine, started once a session; the double, a process of its own; and workers as they run in production."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from dialpad_ivr.definitions import shipped
+from dialpad_ivr.local.engine import LocalEngine, running_engine
+from support.double import DoubleControl, started_double
+from support.engine import EngineRest
+from support.worker import CREDENTIALS, KEYS, WorkerProcess, running_worker
+
+
+@pytest.fixture(scope="session")
+def local_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
+    folder = tmp_path_factory.mktemp("engine")
+    with running_engine(data=folder, secrets={"DIALPAD_API_KEY_VAULT": "key-of-vault"}) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def engine(local_engine: LocalEngine) -> Iterator[EngineRest]:
+    """The engine with our definitions, the task's retries made few and quick."""
+    with closing(EngineRest(local_engine.url)) as rest:
+        put_quick_definitions(rest)
+        yield rest
+
+
+# What a test may have changed.
+UNTHROTTLED = {"enforce": False, "latency": 0, "answer_jitter": 0, "arrival_jitter": 0, "retry_after": "none"}
+
+
+def put_quick_definitions(rest: EngineRest) -> None:
+    for definition in shipped():
+        if definition.kind == "workflow":
+            rest.put_workflow_definition(definition.body)
+        else:
+            quick = {"retryCount": 1, "retryLogic": "FIXED", "retryDelaySeconds": 1, "backoffJitterMs": 0}
+            names = [*definition.body["runtimeMetadata"], "DIALPAD_API_KEY_VAULT"]
+            rest.put_task_definition({**definition.body, **quick, "runtimeMetadata": names})
+
+
+@pytest.fixture(scope="session")
+def _double() -> Iterator[DoubleControl]:
+    with started_double(KEYS, enforce=False) as double:
+        yield double
+
+
+@pytest.fixture
+def double(_double: DoubleControl) -> DoubleControl:
+    """The double, as freshly started, and unthrottled."""
+    _double.reset()
+    _double.configure(**UNTHROTTLED)
+    return _double
+
+
+StartWorker = Callable[..., AbstractContextManager[WorkerProcess]]
+
+
+@pytest.fixture
+def start_worker(engine: EngineRest, double: DoubleControl, tmp_path: Path) -> StartWorker:
+    """Start a worker with these settings besides the tests' own."""
+    return partial(running_worker, engine.url, double.url, tmp_path / "worker.log", **CREDENTIALS)

@@ -1,0 +1,111 @@
+"""A Dialpad double in a process of its own, and a client to tell it what to do.
+
+with started_double() as double:
+    double.configure(company={"calls": 4, "window_seconds": 0.2})
+    double.add_faults({"fault": "status", "status": 503, "times": 1})
+    ...  # the worker calls double.url with the key double.key
+    assert double.summary()["by_status"] == {"200": 3, "503": 1}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from dialpad_ivr.local.double import DEFAULT_COMPANY, DEFAULT_KEY, running_double
+
+
+class DoubleControl:
+    """Thin: one method a control call. What the JSON means is in `dialpad_ivr.local.double.control`."""
+
+    def __init__(self, url: str, key: str = DEFAULT_KEY) -> None:
+        self.url = url
+        self.key = key
+        self._http = httpx.Client(base_url=f"{url}/_double/", timeout=30, trust_env=False)
+
+    def __enter__(self) -> DoubleControl:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def _call(self, method: str, path: str, content: Any = None) -> Any:
+        response = self._http.request(method, path, json=content)
+        assert response.is_success, f"{method} {path}: {response.text}"
+        return response.json()
+
+    def state(self) -> list[dict[str, Any]]:
+        """The targets."""
+        return self._call("GET", "state")["targets"]
+
+    def set_state(self, *targets: Mapping[str, Any], synthetic: int = 0) -> int:
+        """Hold exactly these targets, and so many synthetic ones. Returns how many that is."""
+        return self._call("PUT", "state", {"targets": targets, "synthetic": synthetic})["targets"]
+
+    def selected(self, target_type: str, target_id: str, ivr_type: str) -> dict[str, str | None]:
+        """What a slot has selected: `{"inbound": id, "outbound": id}`."""
+        return next(
+            slot["selected"]
+            for target in self.state()
+            if (target["target_type"], target["target_id"]) == (target_type, target_id)
+            for slot in target["slots"]
+            if slot["ivr_type"] == ivr_type
+        )
+
+    def add_faults(self, *rules: Mapping[str, Any]) -> int:
+        """Put rules behind those in force. Returns how many there are."""
+        return self._call("POST", "faults", rules)["faults"]
+
+    def clear_faults(self) -> None:
+        """Let it behave."""
+        self._call("DELETE", "faults")
+
+    def config(self) -> dict[str, Any]:
+        """All settings."""
+        return self._call("GET", "config")
+
+    def configure(self, **changes: Any) -> dict[str, Any]:
+        """Change settings. Returns them all."""
+        return self._call("PUT", "config", changes)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """The arrivals, the oldest first."""
+        return self._call("GET", "ledger")["arrivals"]
+
+    def summary(self) -> dict[str, Any]:
+        """The sums over all arrivals."""
+        return self._call("GET", "ledger?summary=true")["summary"]
+
+    def reset(self) -> None:
+        """State back to the seed; no faults, an empty ledger, empty windows. Settings stay."""
+        self._call("POST", "reset")
+
+    def wait_for_arrivals(self, count: int, timeout: float = 30) -> dict[str, Any]:
+        """Wait until so many requests have arrived, answered or not. Returns the sums."""
+        deadline = time.monotonic() + timeout
+        while (summary := self.summary())["arrivals"] < count:
+            assert time.monotonic() < deadline, f"{summary['arrivals']} of {count} arrived within {timeout} s"
+            time.sleep(0.02)
+        return summary
+
+
+@contextlib.contextmanager
+def started_double(keys: Mapping[str, str] | None = None, **config: Any) -> Iterator[DoubleControl]:
+    """Start a double at a free port, and stop it at the end.
+
+    Args:
+        keys: Bearer keys and their companies. The control's `key` is the first of them.
+        config: Settings to begin with.
+    """
+    keys = keys or {DEFAULT_KEY: DEFAULT_COMPANY}
+    with running_double(keys=keys) as url, DoubleControl(url, next(iter(keys))) as control:
+        if config:
+            control.configure(**config)
+        yield control

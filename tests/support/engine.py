@@ -1,0 +1,65 @@
+"""Thin REST helpers for tests on the real engine. They use the API as anybody would, not our own client of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpx
+
+TERMINAL = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
+
+
+class EngineRest:
+    """The engine's REST API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=f"{url}/api", timeout=30, trust_env=False)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def put_task_definition(self, definition: dict[str, Any]) -> None:
+        self._http.post("/metadata/taskdefs", json=[definition]).raise_for_status()
+
+    def task_definition(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._http.get(f"/metadata/taskdefs/{name}").raise_for_status().json()
+        return found
+
+    def put_workflow_definition(self, definition: dict[str, Any]) -> None:
+        self._http.put("/metadata/workflow", json=[definition]).raise_for_status()
+
+    def delete_workflow_definition(self, name: str, version: int) -> None:
+        self._http.delete(f"/metadata/workflow/{name}/{version}").raise_for_status()
+
+    def start(self, name: str, inputs: dict[str, Any], domain: str | None = None) -> str:
+        body = {"name": name, "input": inputs, **({"taskToDomain": {"*": domain}} if domain else {})}
+        return self._http.post("/workflow", json=body).raise_for_status().text
+
+    def workflow(self, workflow_id: str) -> dict[str, Any]:
+        found = self._http.get(f"/workflow/{workflow_id}", params={"includeTasks": "true"}).raise_for_status()
+        workflow: dict[str, Any] = found.json()
+        return workflow
+
+    def task_log(self, task_id: str) -> list[str]:
+        return [line["log"] for line in self._http.get(f"/tasks/{task_id}/log").raise_for_status().json()]
+
+    def ended(self, workflow_ids: Iterable[str], timeout: float = 60) -> list[dict[str, Any]]:
+        """Wait until all of them have ended; returns them with their tasks, in order."""
+        return [
+            until(lambda i=i: w if (w := self.workflow(i))["status"] in TERMINAL else None, timeout, f"end of {i}")  # type: ignore[misc]
+            for i in workflow_ids
+        ]
+
+
+def until(condition: Callable[[], Any], timeout: float = 30, what: str = "the condition") -> Any:
+    """Wait for a condition to hold; returns its value."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {timeout:g} s for {what}"
+        time.sleep(0.05)

@@ -1,0 +1,118 @@
+"""`/_double/`: looking at the double and telling it what to do, over HTTP. Not counted, without a bearer key.
+
+| call | body | answer |
+|---|---|---|
+| `GET health` | | `{"ok": true}` |
+| `GET state` | | `{"targets": [{target_type, target_id, name, slots: [{ivr_type, ivrs, selected}]}]}` |
+| `PUT state` | the same, and/or `{"synthetic": N}` (see `state.synthetic_target`) | `{"targets": <count>}` |
+| `POST faults` | a rule, or a list of them (see `faults.FaultRule`), added at the end | `{"faults": <count>}` |
+| `DELETE faults` | | `{"faults": 0}` |
+| `GET config` | | all settings (see `core.Config`) |
+| `PUT config` | the settings to change | all settings |
+| `GET ledger` | | `{"summary": {...}, "arrivals": [...]}` (see `ledger`); with `?summary=true` the first only |
+| `POST reset` | | `{"ok": true}` |
+
+A body that cannot be used is answered with 400 and `{"errors": [{"path": "targets.0.target_id", "message": "..."}]}`;
+a caller that is not on this machine with 403.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dialpad_ivr.local.double.faults import FaultRule
+from dialpad_ivr.local.double.state import NewState
+
+if TYPE_CHECKING:
+    from dialpad_ivr.local.double.core import Double
+
+_RULE: Final = TypeAdapter(FaultRule)
+_RULES: Final = TypeAdapter(list[FaultRule])
+_SETTINGS: Final = TypeAdapter(dict[str, Any])
+
+
+def control_app(double: Double) -> ASGIApp:
+    """The app behind `/_double/`."""
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"ok": True})
+
+    async def get_state(_: Request) -> Response:
+        return JSONResponse({"targets": [target.model_dump() for target in double.state.targets()]})
+
+    async def put_state(request: Request) -> Response:
+        targets = NewState.model_validate_json(await request.body()).all()
+        double.state.replace(targets)
+        return JSONResponse({"targets": len(targets)})
+
+    async def add_faults(request: Request) -> Response:
+        body = await request.body()
+        one = not body.lstrip().startswith(b"[")
+        double.faults.add(*([_RULE.validate_json(body)] if one else _RULES.validate_json(body)))
+        return JSONResponse({"faults": len(double.faults)})
+
+    async def clear_faults(_: Request) -> Response:
+        double.faults.clear()
+        return JSONResponse({"faults": 0})
+
+    async def get_config(_: Request) -> Response:
+        return JSONResponse(double.config.model_dump())
+
+    async def put_config(request: Request) -> Response:
+        return JSONResponse(double.configure(_SETTINGS.validate_json(await request.body())).model_dump())
+
+    async def ledger(request: Request) -> Response:
+        content: dict[str, Any] = {"summary": double.summary()}
+        if request.query_params.get("summary") != "true":
+            content["arrivals"] = double.ledger.rows()
+        return JSONResponse(content)
+
+    async def reset(_: Request) -> Response:
+        double.reset()
+        return JSONResponse({"ok": True})
+
+    app = Starlette(
+        routes=[
+            Route("/health", health, methods=["GET"]),
+            Route("/state", get_state, methods=["GET"]),
+            Route("/state", put_state, methods=["PUT"]),
+            Route("/faults", add_faults, methods=["POST"]),
+            Route("/faults", clear_faults, methods=["DELETE"]),
+            Route("/config", get_config, methods=["GET"]),
+            Route("/config", put_config, methods=["PUT"]),
+            Route("/ledger", ledger, methods=["GET"]),
+            Route("/reset", reset, methods=["POST"]),
+        ],
+        exception_handlers={ValidationError: _errors},
+    )
+
+    async def from_loopback_only(scope: Scope, receive: Receive, send: Send) -> None:
+        host = (scope.get("client") or ("",))[0]
+        if is_loopback(host):
+            await app(scope, receive, send)
+        else:
+            await JSONResponse({"errors": [{"path": "", "message": "from loopback only"}]}, 403)(scope, receive, send)
+
+    return from_loopback_only
+
+
+def is_loopback(host: str) -> bool:
+    """Whether it is a literal loopback address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _errors(_: Request, exc: Exception) -> Response:
+    found = exc.errors(include_url=False) if isinstance(exc, ValidationError) else []
+    errors = [{"path": ".".join(map(str, error["loc"])), "message": error["msg"]} for error in found]
+    return JSONResponse({"errors": errors}, 400)

@@ -1,0 +1,140 @@
+"""Serving the double on loopback: in this process, or as its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dialpad_ivr import health
+from dialpad_ivr.local.double.control import control_app, is_loopback
+from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, Double
+from dialpad_ivr.local.leash import Child
+
+KEYS_VARIABLE: Final = "DIALPAD_DOUBLE_KEYS"
+"""The environment variable that holds the keys: a JSON object of key and company."""
+
+
+class DoubleError(Exception):
+    """The double's process did not start."""
+
+
+def create_app(double: Double) -> Starlette:
+    """The app: `/_double/` to control it, everything else is Dialpad."""
+    return Starlette(routes=[Mount("/_double", control_app(double)), Mount("/", double)])
+
+
+class _Protocol(H11Protocol):
+    """Puts the connection's transport into the scope's state, where a fault that resets the connection finds it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, "transport": transport}
+
+
+@contextlib.asynccontextmanager
+async def serving(double: Double, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+    """Serve a double while the context lasts; yields its URL, `http://127.0.0.1:PORT`, with a free port for 0.
+
+    Raises:
+        ValueError: The host is not a literal loopback address.
+        dialpad_ivr.health.PortError: The port is taken.
+    """
+    if not is_loopback(host):
+        raise ValueError(f"the double listens on a loopback address only, not on {host}")
+    async with health.serving(create_app(double), host, port, http=_Protocol) as chosen:
+        yield f"http://[{host}]:{chosen}" if ":" in host else f"http://{host}:{chosen}"
+
+
+@contextlib.contextmanager
+def running_double(port: int = 0, keys: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a double as a child process while the context lasts; yields its URL.
+
+    Args:
+        port: Where it listens; 0 takes a free port.
+        keys: Bearer keys and their companies; `DEFAULT_KEY` alone if absent.
+
+    Raises:
+        DoubleError: It did not start; its own standard error says why.
+    """
+    child = Child(
+        [sys.executable, "-m", "dialpad_ivr.local.double", "--port", str(port)],
+        {KEYS_VARIABLE: json.dumps(dict(keys or {DEFAULT_KEY: DEFAULT_COMPANY}))},
+        grace_seconds=5,
+        capture=True,
+    )
+    try:
+        line = child.stdout.readline() if child.stdout else b""
+        if not line:
+            raise DoubleError(f"The Dialpad double did not start on port {port}: is the port taken?")
+        yield json.loads(line)["url"]
+    finally:
+        child.stop()
+
+
+def main() -> None:
+    """Run the double as its own process until SIGTERM or SIGINT; then the exit code is 0.
+
+    Once it listens, it prints one line of JSON, or writes it to `--ready-file`: `{"url": "http://127.0.0.1:45231",
+    "host": "127.0.0.1", "port": 45231, "pid": 4711}`. Bearer keys come from `DIALPAD_DOUBLE_KEYS`.
+    """
+    parser = argparse.ArgumentParser("python -m dialpad_ivr.local.double", description="A double of Dialpad's API.")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--ready-file", type=Path, help="write the line that names the port to this file")
+    where.add_argument("--print-port", action="store_true", help="print that line (the default)")
+    args = parser.parse_args()
+    if not is_loopback(args.host):
+        parser.error(f"--host must be a loopback address, not {args.host}")
+    try:
+        asyncio.run(_run(Double(keys=_keys(os.environ)), args.host, args.port, args.ready_file))
+    except (ValueError, OSError, OverflowError) as exc:
+        sys.exit(f"error: {exc}")
+    except health.PortError as exc:
+        sys.exit(f"error: cannot listen on {args.host}:{args.port}: {exc.__cause__}")
+
+
+async def _run(double: Double, host: str, port: int, ready_file: Path | None) -> None:
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    async with serving(double, host, port) as url:
+        chosen = int(url.rpartition(":")[2])
+        line = json.dumps({"url": url, "host": host, "port": chosen, "pid": os.getpid()}) + "\n"
+        if ready_file:
+            # Renamed into place, so that nobody reads half of it.
+            part = ready_file.with_name(f"{ready_file.name}.part")
+            part.write_text(line)
+            part.replace(ready_file)
+        else:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+        await stop.wait()
+
+
+def _keys(environ: Mapping[str, str]) -> dict[str, str] | None:
+    """The keys of the environment; None if it names none.
+
+    Raises:
+        ValueError: The variable is no JSON object of strings. It is not repeated: it holds keys.
+    """
+    text = environ.get(KEYS_VARIABLE)
+    if not text:
+        return None
+    try:
+        return TypeAdapter(dict[str, str]).validate_json(text)
+    except ValidationError:
+        raise ValueError(f"{KEYS_VARIABLE} must be a JSON object: {{key: company}}") from None
