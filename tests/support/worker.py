@@ -73,13 +73,13 @@ def running_worker(
 ) -> Iterator[WorkerProcess]:
     """Run a worker while the context lasts; `settings` are environment variables."""
     port = free_port()
-    environ = clean_environ(
-        CONDUCTOR_SERVER_URL=engine_url,
-        DIALPAD_IVR_API_URL=double_url,
-        DIALPAD_IVR_ALLOW_LOOPBACK="true",
-        DIALPAD_IVR_HEALTH_PORT=str(port),
-        **settings,
-    )
+    ours = {
+        "CONDUCTOR_SERVER_URL": engine_url,
+        "DIALPAD_IVR_API_URL": double_url,
+        "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
+        "DIALPAD_IVR_HEALTH_PORT": str(port),
+    }
+    environ = clean_environ(**{**ours, **settings})
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=environ, stdout=sink, stderr=sink, start_new_session=True)
     worker = WorkerProcess(process, f"http://127.0.0.1:{port}", log)

@@ -179,17 +179,17 @@ class Double:
             arrival.body = self._kept(body)
             answer = await self._answer(call, body, arrival, wait) if connected else None
             await asyncio.sleep(config.latency + self._random.uniform(0, config.answer_jitter))
+            self.ledger.finish(arrival, answer.status if answer else None)
+            if answer:
+                await answer.send(send)
+            elif connected:
+                await _reset(scope, receive)
         except asyncio.CancelledError:
-            self.ledger.finish(arrival, None)
+            if not arrival.done:
+                self.ledger.finish(arrival, None)
             if "transport" not in scope.get("state", {}):
                 raise
             # The server stops while an answer is held back. Cut the connection, rather than have uvicorn print this.
-            await _reset(scope, receive)
-            return
-        self.ledger.finish(arrival, answer.status if answer else None)
-        if answer:
-            await answer.send(send)
-        elif connected:
             await _reset(scope, receive)
 
     async def _answer(self, call: Call, body: bytes | None, arrival: Arrival, wait: float) -> Answer | None:
@@ -281,6 +281,8 @@ async def _reset(scope: Scope, receive: Receive) -> None:
     transport = scope.get("state", {}).get("transport")
     if transport is None:
         raise ConnectionResetError("The double resets the connection.")
+    if transport.is_closing():
+        return  # the client has hung up meanwhile
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
     transport.abort()
     while (await receive())["type"] != "http.disconnect":

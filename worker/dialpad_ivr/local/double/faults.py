@@ -46,6 +46,7 @@ Spoiled = Literal[
     "gzip_bomb",
     "deep_json",
 ]
+Fault = Literal[Instead, Spoiled]
 
 _PARAMETERS: Final[dict[str, set[str]]] = {
     "status": {"status", "body", "content_type"},
@@ -90,7 +91,7 @@ class FaultRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     match: Match = Match()
-    fault: Instead | Spoiled
+    fault: Fault
     times: int | None = Field(default=1, ge=1)
     skip: int = Field(default=0, ge=0)
     probability: float = Field(default=1, ge=0, le=1)

@@ -1,0 +1,280 @@
+"""The command on the real engine: register, run, doctor, test-request; exit codes and what is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialpad_ivr.definitions import shipped, task_definition
+from support.double import DoubleControl
+from support.engine import EngineRest, until
+from support.worker import CREDENTIALS, KEYS, clean_environ
+
+from .conftest import StartWorker, put_quick_definitions
+
+CHANGE = {
+    "target_type": "callcenter",
+    "target_id": "5502522061422592",
+    "ivr_type": "HOLD_MUSIC",
+    "ivr_id": "5127493019721728",
+}
+FLAGS = [part for name, value in CHANGE.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+class Command:
+    """Runs `dialpad-ivr` with an engine and a double to talk to."""
+
+    def __init__(self, engine: EngineRest, double: DoubleControl) -> None:
+        self.environ = clean_environ(
+            CONDUCTOR_SERVER_URL=engine.url,
+            DIALPAD_IVR_API_URL=double.url,
+            DIALPAD_IVR_ALLOW_LOOPBACK="true",
+            COLUMNS="200",
+            **CREDENTIALS,
+        )
+
+    def popen(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dialpad_ivr", *arguments],
+            env={**self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0, **environ: str) -> str:
+        """Run it; returns both outputs. No key may be in them."""
+        process = self.popen(*arguments, **environ)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, (out, err)
+        assert "Traceback" not in err
+        assert not any(key in out + err for key in (*KEYS, "no-such-key"))
+        return out + err
+
+    def json(self, *arguments: str, code: int = 0, **environ: str) -> Any:
+        return json.loads(self(*arguments, "--json", code=code, **environ))
+
+
+@pytest.fixture
+def command(engine: EngineRest, double: DoubleControl) -> Command:
+    return Command(engine, double)
+
+
+@pytest.fixture
+def registry(engine: EngineRest, command: Command) -> Iterator[Command]:
+    """The command, on an engine with definitions exactly as we ship them; the tests' own are put back afterwards."""
+    command("register", "--overwrite")
+    yield command
+    put_quick_definitions(engine)
+
+
+def states(rows: list[dict[str, Any]]) -> dict[str, str]:
+    return {f"{row['kind']} {row['name']}": row["state"] for row in rows}
+
+
+def test_registering_again_does_nothing(registry: Command) -> None:
+    rows = registry.json("register")
+    assert set(states(rows).values()) == {"same"}
+    assert {row["action"] for row in rows} == {"nothing to do"}
+    assert len(rows) == len(shipped()) == 4
+
+
+def test_a_missing_definition_is_registered(registry: Command, engine: EngineRest) -> None:
+    engine.delete_workflow_definition("set_custom_ivr", 1)
+    assert states(registry.json("register", "--dry-run"))["workflow set_custom_ivr"] == "missing"
+    assert states(registry.json("register", "--dry-run"))["workflow set_custom_ivr"] == "missing"
+    registry("register")
+    assert states(registry.json("register"))["workflow set_custom_ivr"] == "same"
+
+
+def test_what_somebody_edited_on_the_server_is_shown_and_left_alone(registry: Command, engine: EngineRest) -> None:
+    engine.put_task_definition({**engine.task_definition("set_custom_ivr"), "retryCount": 9, "concurrentExecLimit": 5})
+    shown = registry("register", code=3)
+    assert "task set_custom_ivr: edited" in shown
+    assert '-  "retryCount": 9' in shown
+    assert '+  "retryCount": 6' in shown
+    assert '-  "concurrentExecLimit": 5' in shown
+    assert engine.task_definition("set_custom_ivr")["retryCount"] == 9
+    registry("register", "--overwrite")
+    assert engine.task_definition("set_custom_ivr")["retryCount"] == 6
+    assert "concurrentExecLimit" not in engine.task_definition("set_custom_ivr")
+
+
+def test_what_an_older_version_registered_is_upgraded_and_what_a_newer_one_did_is_not(
+    registry: Command, engine: EngineRest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dialpad_ivr import definitions
+    from dialpad_ivr.engine_api import EngineApi
+    from dialpad_ivr.settings import Settings
+
+    api = EngineApi(Settings(server_url=f"{engine.url}/api"))
+    other = definitions.Definition("task", {**task_definition(), "retryCount": 1})
+    for version, state, code in (("0.0.9", "outdated", 0), ("99.0.0", "newer", 3)):
+        monkeypatch.setattr(definitions, "__version__", version)
+        definitions.register(api, other)
+        assert states(registry.json("register", "--dry-run", code=code))["task set_custom_ivr"] == state
+        registry("register", code=code)
+    assert engine.task_definition("set_custom_ivr")["retryCount"] == 1
+
+
+def test_the_engine_keeps_what_the_sdk_would_drop(registry: Command, engine: EngineRest) -> None:
+    there = engine.task_definition("set_custom_ivr")
+    assert registry
+    for field in (
+        "maxRetryDelaySeconds",
+        "backoffJitterMs",
+        "runtimeMetadata",
+        "responseTimeoutSeconds",
+        "inputSchema",
+    ):
+        assert there[field] == task_definition()[field] or field == "inputSchema"
+    assert there["inputSchema"]["data"] == task_definition()["inputSchema"]["data"]
+
+
+def test_run_follows_a_workflow_to_its_outcome(command: Command, start_worker: StartWorker) -> None:
+    with start_worker():
+        done = command.json("run", "set_custom_ivr", "--input", json.dumps(CHANGE))
+        assert (done["status"], done["output"]["outcome"]) == ("COMPLETED", "updated")
+        shown = command("run", "set_custom_ivr_branching", "--input", json.dumps({**CHANGE, "ivr_id": "1"}), code=1)
+        assert "not_found" in shown
+        assert "FAILED" in shown
+
+
+def test_a_test_request_workflow_without_input_plans_its_example_and_is_not_retried(
+    command: Command, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    with start_worker():
+        done = command.json("run", "set_custom_ivr_test_request")
+        assert done["output"]["outcome"] == "planned"
+        assert done["output"]["request"]["method"] == "PATCH"
+        assert done["output"]["response"]["status_code"] == 200
+        double.add_faults({"fault": "status", "status": 503, "times": None})
+        failed = command.json("run", "set_custom_ivr_test_request", "--input", '{"mode": "apply"}', code=1)
+        assert (failed["status"], failed["output"]["outcome"]) == ("COMPLETED", "unavailable")
+        assert failed["output"]["attempts"] == 1
+    assert [line["method"] for line in double.ledger()] == ["GET", "PATCH", "GET"]
+
+
+def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_worker: StartWorker) -> None:
+    with start_worker():
+        for definition in shipped():
+            if definition.kind == "workflow":
+                example = json.dumps(definition.body["metadata"]["exampleInput"])
+                assert command.json("run", definition.name, "--input", example)["output"]["ok"], definition.name
+
+
+def test_ctrl_c_stops_following_and_tells_how_to_go_on(command: Command, double: DoubleControl) -> None:
+    assert double
+    process = command.popen("run", "set_custom_ivr", "--input", json.dumps(CHANGE), PYTHONUNBUFFERED="1")
+    assert process.stderr is not None
+    lines: list[str] = []
+
+    def following() -> bool:
+        lines.append(process.stderr.readline())  # type: ignore[union-attr]
+        return "SCHEDULED" in lines[-1]
+
+    until(following, what="the first progress")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert f"dialpad-ivr run --follow {lines[0].split()[-1]}" in err
+
+
+def test_a_followed_workflow_can_be_left_and_found_again(
+    command: Command, engine: EngineRest, start_worker: StartWorker
+) -> None:
+    workflow_id = engine.start("set_custom_ivr", CHANGE)
+    assert "RUNNING" in command("run", "--follow", workflow_id, "--timeout", "0.1", code=1)
+    with start_worker():
+        assert command.json("run", "--follow", workflow_id)["status"] == "COMPLETED"
+
+
+def test_an_unknown_workflow_is_told_with_what_to_do(command: Command) -> None:
+    assert "dialpad-ivr register" in command("run", "no_such_workflow", code=1)
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["register"], ["doctor"]])
+def test_no_engine_is_told_with_what_to_do(command: Command, arguments: list[str]) -> None:
+    code = 1 if arguments == ["doctor"] else 4
+    shown = command(*arguments, code=code, CONDUCTOR_SERVER_URL="http://127.0.0.1:9")
+    assert "No Conductor server answers at http://127.0.0.1:9/api" in shown
+
+
+def test_doctor_finds_everything_in_place(registry: Command) -> None:
+    checks = {check["name"]: check for check in registry.json("doctor")}
+    assert {check["result"] for check in checks.values()} == {"ok"}
+    assert "3.32.3" in checks["engine"]["detail"]
+    assert "DIALPAD_API_KEY" in checks["key of profile default"]["detail"]
+
+
+def test_doctor_finds_what_is_wrong(registry: Command, engine: EngineRest) -> None:
+    engine.delete_workflow_definition("set_custom_ivr", 1)
+    shown = registry("doctor", "--profile", "wrong", "--profile", "nobody", code=1)
+    assert "workflow set_custom_ivr v1: missing" in shown
+    assert "-> dialpad-ivr register" in shown
+    assert "does not accept the key of credential profile 'wrong'" in shown
+    assert "No API key for credential profile 'nobody'" in shown
+
+
+def test_a_test_request_is_shown_and_not_sent(command: Command, double: DoubleControl) -> None:
+    shown = command("test-request", *FLAGS)
+    assert f"PATCH {double.url}/api/v2/customivrs/callcenter/5502522061422592/HOLD_MUSIC" in shown
+    assert '--header "Authorization: Bearer $DIALPAD_API_KEY"' in shown
+    assert "Nothing was sent" in shown
+    assert double.summary()["arrivals"] == 0
+
+
+def test_the_shown_curl_does_what_the_request_would(command: Command, double: DoubleControl, tmp_path: Path) -> None:
+    curl = command.json("test-request", *FLAGS)["curl"]
+    key = {"DIALPAD_API_KEY": CREDENTIALS["DIALPAD_API_KEY"], "PATH": os.environ["PATH"]}
+    subprocess.run(["sh", "-c", f"{curl} --silent --fail"], env=key, cwd=tmp_path, check=True, capture_output=True)
+    assert double.selected("callcenter", CHANGE["target_id"], "HOLD_MUSIC")["inbound"] == CHANGE["ivr_id"]
+
+
+def test_a_sent_test_request_reads_unless_it_is_told_to_apply(command: Command, double: DoubleControl) -> None:
+    assert command.json("test-request", *FLAGS, "--send")["outcome"] == "planned"
+    assert [line["method"] for line in double.ledger()] == ["GET"]
+    assert "--yes" in command("test-request", *FLAGS, "--send", "--mode", "apply", code=2)
+    assert command.json("test-request", *FLAGS, "--send", "--mode", "apply", "--yes")["outcome"] == "updated"
+    assert [line["method"] for line in double.ledger()] == ["GET", "PATCH"]
+
+
+def test_a_test_request_with_mistakes_tells_them_all(command: Command) -> None:
+    shown = command("test-request", "--input", '{"target_type": "CallCenter", "ivrid": 1}', code=1)
+    for text in ('Did you mean "callcenter"?', "target_id is missing", "ivr_type is missing", 'Unknown key "ivrid"'):
+        assert text in shown
+
+
+@pytest.mark.parametrize("given", ["[]", "{", "@/no/such/file", "nonsense"])
+def test_an_input_that_is_no_object_is_wrong_usage(command: Command, given: str) -> None:
+    assert "--input" in command("run", "--input", given, code=2)
+
+
+def test_wrong_settings_are_told_together_without_their_values(command: Command) -> None:
+    wrong = {"DIALPAD_IVR_API_URL": "https://key-of-main@evil.example", "DIALPAD_IVR_CONCURRENCY": "many"}
+    shown = command("worker", code=2, **wrong)
+    assert "concurrency" in shown
+    assert "a key is sent to no other host" in shown or "DIALPAD_IVR_API_URL" in shown
+
+
+@pytest.mark.parametrize("name", ["worker", "register", "run", "test-request", "doctor", "schema", "dev", "demo"])
+def test_every_command_has_help_with_an_example(command: Command, name: str) -> None:
+    shown = command(name, "--help")
+    assert "Example" in shown
+    assert "dialpad-ivr" in shown
+
+
+def test_schema_prints_what_is_registered(command: Command) -> None:
+    assert json.loads(command("schema", "task")) == task_definition()
+    assert json.loads(command("schema"))["title"] == "Input of set_custom_ivr"
+    assert json.loads(command("schema", "output"))["title"] == "Output of set_custom_ivr"
+    command("schema", "--check")
