@@ -158,10 +158,23 @@ def test_a_test_request_workflow_without_input_plans_its_example_and_is_not_retr
         assert done["output"]["request"]["method"] == "PATCH"
         assert done["output"]["response"]["status_code"] == 200
         double.add_faults({"fault": "status", "status": 503, "times": None})
-        failed = command.json("run", "set_custom_ivr_test_request", "--input", '{"mode": "apply"}', code=1)
+        applied = json.dumps({**CHANGE, "mode": "apply"})
+        failed = command.json("run", "set_custom_ivr_test_request", "--input", applied, code=1)
         assert (failed["status"], failed["output"]["outcome"]) == ("COMPLETED", "unavailable")
         assert failed["output"]["attempts"] == 1
     assert [line["method"] for line in double.ledger()] == ["GET", "PATCH", "GET"]
+
+
+@pytest.mark.parametrize("mode", [{}, {"mode": ""}, {"mode": None}, {"mode": "plan"}])
+def test_a_curious_click_changes_nothing(
+    command: Command, double: DoubleControl, start_worker: StartWorker, mode: dict[str, Any]
+) -> None:
+    with start_worker():
+        done = command.json("run", "set_custom_ivr_test_request", "--input", json.dumps({**CHANGE, **mode}))
+        assert done["output"]["outcome"] == "planned"
+        empty = json.dumps(dict.fromkeys(CHANGE, "") | {"mode": "apply"})  # as the engine's UI sends it
+        assert command.json("run", "set_custom_ivr_test_request", "--input", empty)["output"]["outcome"] == "planned"
+    assert {line["method"] for line in double.ledger()} == {"GET"}
 
 
 def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_worker: StartWorker) -> None:
@@ -221,7 +234,7 @@ def test_doctor_finds_what_is_wrong(registry: Command, engine: EngineRest) -> No
     shown = registry("doctor", "--profile", "wrong", "--profile", "nobody", code=1)
     assert "workflow set_custom_ivr v1: missing" in shown
     assert "-> dialpad-ivr register" in shown
-    assert "does not accept the key of credential profile 'wrong'" in shown
+    assert "does not accept the key of credential profile 'wrong'" in " ".join(shown.split())
     assert "No API key for credential profile 'nobody'" in shown
 
 
@@ -262,8 +275,8 @@ def test_an_input_that_is_no_object_is_wrong_usage(command: Command, given: str)
 def test_wrong_settings_are_told_together_without_their_values(command: Command) -> None:
     wrong = {"DIALPAD_IVR_API_URL": "https://key-of-main@evil.example", "DIALPAD_IVR_CONCURRENCY": "many"}
     shown = command("worker", code=2, **wrong)
-    assert "concurrency" in shown
-    assert "a key is sent to no other host" in shown or "DIALPAD_IVR_API_URL" in shown
+    assert "concurrency: " in shown
+    assert "a key is sent to no other host" in shown
 
 
 @pytest.mark.parametrize("name", ["worker", "register", "run", "test-request", "doctor", "schema", "dev", "demo"])

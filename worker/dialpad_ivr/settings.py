@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dialpad_ivr.contract import API_URLS, COMPANY_LIMIT, COMPANY_WINDOW_SECONDS, PATCH_LIMIT, PATCH_WINDOW_SECONDS
@@ -52,11 +52,11 @@ class Settings(BaseSettings):
     )
 
     # Dialpad
+    allow_loopback: bool = Field(default=False, description="Allow a loopback address as the host, for a test double.")
     api_url: str = Field(
         default=API_URLS[0],
         description=f"Dialpad's host: {API_URLS[0]} (live) or {API_URLS[1]}; a loopback address if that is allowed.",
     )
-    allow_loopback: bool = Field(default=False, description="Allow a loopback address as the host, for a test double.")
     credentials_file: Path | None = Field(
         default=None, description="A JSON file of credential profiles, read again whenever it changes."
     )
@@ -105,10 +105,10 @@ class Settings(BaseSettings):
             raise ValueError("must not hold a user or a password; use CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")
         return value if value.endswith("/api") else f"{value}/api"
 
-    @model_validator(mode="after")
-    def _host_is_allowed(self) -> Settings:
-        check_api_url(self.api_url, allow_loopback=self.allow_loopback)
-        return self
+    @field_validator("api_url")
+    @classmethod
+    def _host_is_allowed(cls, value: str, info: ValidationInfo) -> str:
+        return check_api_url(value, allow_loopback=bool(info.data.get("allow_loopback")))
 
     @property
     def ui_url(self) -> str:
@@ -126,8 +126,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as exc:
         faults = exc.errors(include_input=False, include_url=False)
-        lines = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-        raise SettingsError("\n".join(line.removeprefix(": Value error, ") for line in lines)) from None
+        lines = (f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults)
+        raise SettingsError("\n".join(lines)) from None
 
 
 def check_api_url(url: str, *, allow_loopback: bool) -> str:

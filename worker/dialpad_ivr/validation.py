@@ -151,6 +151,8 @@ def _explain(error: ValidationError, raw: Any) -> Iterable[FieldError]:
 
 def _complaint(name: str, value: Any) -> str:
     if not name.endswith("_id"):
+        if value is None or value == "":
+            return "a value is needed"
         return "not one of the documented values" if isinstance(value, str) else "not a text"
     match value:
         case None | "" | {}:
