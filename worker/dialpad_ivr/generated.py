@@ -1,15 +1,21 @@
-"""The files of a checkout that are generated from the contract, and whether they still match it."""
+"""The files of a checkout that are generated from the code, and whether they still match it."""
 
 from __future__ import annotations
 
 import json
+import re
+from typing import get_args
+
+from pydantic import AliasChoices
+from pydantic_core import PydanticUndefined
 
 from dialpad_ivr.contract import TASK_TYPE
 from dialpad_ivr.definitions import definitions_root, task_definition
+from dialpad_ivr.settings import Settings
 
 
 def stale_files(*, write: bool) -> list[str]:
-    """The generated files that do not match the contract.
+    """The generated files, and parts of files, that do not match the code.
 
     Args:
         write: Whether to write them anew.
@@ -17,7 +23,12 @@ def stale_files(*, write: bool) -> list[str]:
     Returns:
         Their paths, relative to the root.
     """
-    expected = {f"task_defs/{TASK_TYPE}.json": json.dumps(task_definition(), indent=2) + "\n"}
+    readme = (definitions_root() / "README.md").read_text("utf-8")
+    marked = re.compile(r"(<!-- settings:.*?-->\n).*?(<!-- /settings -->)", re.DOTALL)
+    expected = {
+        f"task_defs/{TASK_TYPE}.json": json.dumps(task_definition(), indent=2) + "\n",
+        "README.md": marked.sub(lambda part: part[1] + settings_table() + part[2], readme),
+    }
     stale = []
     for name, text in expected.items():
         path = definitions_root() / name
@@ -26,3 +37,19 @@ def stale_files(*, write: bool) -> list[str]:
             if write:
                 path.write_text(text, "utf-8")
     return stale
+
+
+def settings_table() -> str:
+    """Every setting as a table in Markdown: its variable, its default, and what it is."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        if alias is None:
+            variable = f"DIALPAD_IVR_{name.upper()}"
+        else:
+            variable = str(alias.choices[0] if isinstance(alias, AliasChoices) else alias)
+        default = "" if field.default in (None, PydanticUndefined) else f"`{field.default}`".lower()
+        choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+        meaning = (field.description or "") + (f" One of: {', '.join(choices)}." if choices else "")
+        rows.append(f"| `{variable}` | {default} | {meaning} |")
+    return "\n".join(rows) + "\n"

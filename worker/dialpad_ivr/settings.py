@@ -68,9 +68,13 @@ class Settings(BaseSettings):
 
     # Pacing
     patch_limit: int = Field(default=PATCH_LIMIT, ge=1, description="PATCHes in any patch window.")
-    patch_window_seconds: float = Field(default=PATCH_WINDOW_SECONDS, gt=0, le=86_400)
+    patch_window_seconds: float = Field(
+        default=PATCH_WINDOW_SECONDS, gt=0, le=86_400, description="The length of that window."
+    )
     company_limit: int = Field(default=COMPANY_LIMIT, ge=1, description="Calls of any kind in any company window.")
-    company_window_seconds: float = Field(default=COMPANY_WINDOW_SECONDS, gt=0, le=86_400)
+    company_window_seconds: float = Field(
+        default=COMPANY_WINDOW_SECONDS, gt=0, le=86_400, description="The length of that window."
+    )
     longest_hold_seconds: float = Field(
         default=3,
         ge=0,
@@ -88,7 +92,9 @@ class Settings(BaseSettings):
     # Operations
     health_host: str = Field(default="127.0.0.1", description="Where /healthz, /readyz and /metrics listen.")
     health_port: int = Field(default=9464, ge=0, le=65535, description="Their port; 0 takes a free one.")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged."
+    )
     log_format: Literal["auto", "human", "json"] = Field(
         default="auto", description="auto: human on a terminal, JSON elsewhere."
     )

@@ -1,0 +1,61 @@
+"""The wheel, installed in an empty environment elsewhere: the command and the worker work from it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dialpad_ivr.definitions import shipped
+from support.double import DoubleControl
+from support.engine import EngineRest
+from support.worker import CREDENTIALS, clean_environ, running_worker
+
+from .conftest import put_quick_definitions
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of a fresh environment, in a folder that is no checkout."""
+    folder = tmp_path_factory.mktemp("installed")
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    (wheel,) = folder.glob("*.whl")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
+    python = folder / "venv" / "bin" / "python"
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, wheel], check=True)
+    return python.with_name("dialpad-ivr")
+
+
+def test_register_and_worker_work_from_an_installed_wheel(
+    installed: Path, engine: EngineRest, double: DoubleControl, tmp_path: Path
+) -> None:
+    environ = clean_environ(CONDUCTOR_SERVER_URL=engine.url)
+    told = subprocess.run(
+        [installed, "register", "--overwrite", "--json"], env=environ, cwd=tmp_path, capture_output=True, check=True
+    )
+    assert {row["name"] for row in json.loads(told.stdout)} == {definition.name for definition in shipped()}
+    put_quick_definitions(engine)
+    command = (str(installed), "worker")
+    with running_worker(engine.url, double.url, tmp_path / "log", command, **CREDENTIALS) as worker:
+        change = {
+            "target_type": "user",
+            "target_id": "5502522061422603",
+            "ivr_type": "VM_DROP_MESSAGE",
+            "ivr_id": "5127493019721800",
+        }
+        (ended,) = engine.ended([engine.start("set_custom_ivr", change)])
+        assert worker.stop() == 0
+    assert ended["output"]["outcome"] == "updated"
+
+
+def test_without_the_extra_the_embedded_engine_says_how_to_get_it(installed: Path, tmp_path: Path) -> None:
+    environ = clean_environ(PATH="/nowhere")
+    told = subprocess.run([installed, "demo"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 4
+    assert "pip install 'dialpad-ivr[local]'" in told.stderr

@@ -1,0 +1,51 @@
+"""The wheel: it holds what it needs, and its metadata is complete."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_both_json_folders_and_the_marker_of_types_are_in_the_wheel(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    ours = {
+        f"dialpad_ivr/{path.relative_to(ROOT)}"
+        for folder in ("task_defs", "workflows")
+        for path in (ROOT / folder).glob("*")
+    }
+    assert len(ours) == 4
+    assert ours <= names
+    assert "dialpad_ivr/py.typed" in names
+    assert not any(name.startswith(("tests", "worker")) for name in names)
+
+
+def test_its_metadata_is_complete() -> None:
+    metadata = importlib.metadata.metadata("dialpad-ivr")
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata["Requires-Python"] == ">=3.10"
+    assert "conductor-python==2.0.0" in metadata.get_all("Requires-Dist")
+    (script,) = (e for e in importlib.metadata.entry_points(group="console_scripts") if e.name == "dialpad-ivr")
+    assert script.value == "dialpad_ivr.cli:app"
+
+
+def test_the_version_is_said_in_one_place() -> None:
+    from dialpad_ivr import __version__
+
+    assert importlib.metadata.version("dialpad-ivr") == __version__
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
