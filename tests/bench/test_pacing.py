@@ -1,0 +1,74 @@
+"""600 one-task workflows against a double as strict as Dialpad, in a sixth of the time: the rate that is used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from engine.conftest import StartWorker
+from support.double import DoubleControl
+from support.engine import EngineRest
+
+COUNT = 600
+STRICT = {"patch": {"calls": 200, "window_seconds": 10}, "company": {"calls": 20, "window_seconds": 1}}
+PERMITTED = 20.0  # calls a second, by either limit
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("jitter", "answer_jitter", "least", "refusals"),
+    [(0.0, 0.005, 0.97, 0), (0.004, 0.0, 0.97, 0), (0.05, 0.0, 0.92, 3), (0.0, 0.05, 0.92, 3)],
+)
+def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
+    engine: EngineRest,
+    double: DoubleControl,
+    start_worker: StartWorker,
+    record: Callable[[dict[str, Any]], None],
+    jitter: float,
+    answer_jitter: float,
+    least: float,
+    refusals: int,
+) -> None:
+    double.set_state(synthetic=COUNT)
+    double.configure(enforce=True, **STRICT, latency=0.05, arrival_jitter=jitter, answer_jitter=answer_jitter)
+    domain = f"bench-{jitter}-{answer_jitter}"
+    ids = [
+        engine.start(
+            "set_custom_ivr",
+            {
+                "target_type": "callcenter",
+                "target_id": str(6_000_000_000_000_000 + number),
+                "ivr_type": "HOLD_MUSIC",
+                "ivr_id": str(7_000_000_000_000_000 + 2 * number),
+            },
+            domain=domain,
+        )
+        for number in range(COUNT)
+    ]
+    paced = {"DIALPAD_IVR_PATCH_LIMIT": "200", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "10"}
+    with start_worker(DIALPAD_IVR_DOMAIN=domain, **paced) as worker:
+        ended = engine.ended(ids, timeout=120)
+        assert worker.stop() == 0
+    summary = double.summary()
+    utilisation = (summary["arrivals"] - 1) / summary["seconds"] / PERMITTED
+    refused = summary["by_status"].get("429", 0)
+    record(
+        {
+            "arrival jitter s": jitter,
+            "answer jitter s": answer_jitter,
+            "completed": Counter(w["status"] for w in ended)["COMPLETED"],
+            "answers of 429": refused,
+            "retries": sum(task["retryCount"] for w in ended for task in w["tasks"]),
+            "most in 1 s": summary["worst"]["company"]["all"],
+            "most in 10 s": summary["worst"]["patch"]["all"],
+            "seconds": summary["seconds"],
+            "utilisation": utilisation,
+        }
+    )
+    assert {w["status"] for w in ended} == {"COMPLETED"}
+    assert {task["retryCount"] for w in ended for task in w["tasks"]} == {0}
+    assert refused <= refusals
+    assert utilisation >= least
