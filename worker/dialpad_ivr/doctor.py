@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 import httpx
+from pydantic import SecretStr
 
 from dialpad_ivr.credentials import CredentialError, Credentials
 from dialpad_ivr.definitions import compare, shipped
@@ -47,6 +48,8 @@ async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
     async with DialpadClient(settings) as client:
         for profile in profiles:
             checks += await _key_checks(settings, client, profile)
+    if settings.redis_url is not None:
+        checks.append(await _redis_check(settings.redis_url))
     return checks
 
 
@@ -96,6 +99,22 @@ async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -
     if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
         return [Check(name, "failed", f"from {credential.source}. {refusal.message}"), *checks]
     return [Check(name, "ok", f"from {credential.source}; {settings.api_url} accepts it"), *checks]
+
+
+async def _redis_check(url: SecretStr) -> Check:
+    """Whether the Redis answers. Its URL may hold a password: only the host is told."""
+    try:
+        from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
+        from redis.exceptions import RedisError  # noqa: PLC0415
+    except ImportError:
+        return Check("redis", "failed", "its client is not installed", "pip install 'dialpad-ivr[fleet]'")
+    host = url.get_secret_value().rpartition("@")[2].removeprefix("redis://").removeprefix("rediss://")
+    try:
+        async with Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5) as redis:
+            version = (await redis.info("server"))["redis_version"]
+    except (RedisError, OSError, ValueError) as exc:
+        return Check("redis", "failed", f"{host}: {type(exc).__name__}", "Check DIALPAD_IVR_REDIS_URL and the network.")
+    return Check("redis", "ok", f"Redis {version} answers at {host}")
 
 
 def _skew(name: str, date: str | None) -> Iterator[Check]:

@@ -98,17 +98,17 @@ def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
 def show_endings(console: Console, endings: Sequence[Ending]) -> None:
     """What became of the demo's workflows."""
     table = Table("what it shows", box=None, pad_edge=False)
-    for heading in ("Dialpad said", "branch taken", "workflow", "retries", "time", ""):
+    for heading in ("answers", "branch taken", "workflow", "retries", "time", ""):
         table.add_column(heading, no_wrap=True)
     for ending in endings:
         table.add_row(
             Text(ending.scenario.title),
-            Text(", ".join(str(status) for status in ending.answers) or "nothing sent"),
+            Text(", ".join(str(status) for status in ending.answers) or "none"),
             outcome_text(ending.branch),
             Text(ending.status),
             Text(str(ending.retries)),
             Text(f"{ending.seconds:.1f} s"),
-            Text("right", style="green") if not ending.mistakes else Text("WRONG", style="bold red"),
+            Text("ok", style="green") if not ending.mistakes else Text("WRONG", style="bold red"),
         )
     console.print(table)
     for ending in endings:

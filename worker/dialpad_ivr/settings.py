@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         default=900, gt=0, description="A task that waited longer than this in all ends as rate_limited."
     )
 
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="A Redis for a fleet of workers. This version only checks it (`doctor`): a worker refuses to start "
+        "with it, since it would not share its limits.",
+    )
+
     # Operations
     health_host: str = Field(default="127.0.0.1", description="Where /healthz, /readyz and /metrics listen.")
     health_port: int = Field(default=9464, ge=0, le=65535, description="Their port; 0 takes a free one.")

@@ -89,17 +89,15 @@ class Result:
         return None if error is None else f"{self.output.outcome or 'waiting'}: {error.message}"[:_REASON_LIMIT]
 
 
+@dataclass(frozen=True)
 class Tools:
     """What the task works with; one for a process."""
 
-    def __init__(
-        self, settings: Settings, client: DialpadClient, credentials: Credentials, pacer: Pacer, metrics: Metrics
-    ) -> None:
-        self.settings = settings
-        self.client = client
-        self.credentials = credentials
-        self.pacer = pacer
-        self.metrics = metrics
+    settings: Settings
+    client: DialpadClient
+    credentials: Credentials
+    pacer: Pacer
+    metrics: Metrics
 
 
 async def set_custom_ivr(call: Call, tools: Tools) -> Result:

@@ -46,18 +46,18 @@ SCENARIOS = (
         "updated",
     ),
     Scenario(
-        "a target that Dialpad does not know",
+        "an unknown target",
         {"target_type": "callcenter", "target_id": "404", "ivr_type": "HOLD_MUSIC", "ivr_id": "5127493019721728"},
         "not_found",
     ),
     Scenario(
-        "an input with three mistakes",
+        "an input with 3 mistakes",
         {"target_type": "CallCenter", "target_id": "-1", "ivr_type": "HOLD_MUSIC"},
         "invalid_input",
         attempts=0,
     ),
     Scenario(
-        "a 429 (Retry-After: 2), then success",
+        "a 429, then success",
         {**_CALL_CENTER, "ivr_type": "GREETING", "ivr_id": "5127493019721750"},
         "updated",
         attempts=2,
