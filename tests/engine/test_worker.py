@@ -76,9 +76,10 @@ def test_a_429_costs_no_retry_and_everybody_of_that_company_waits(
     other_company = by_target.pop(str(FIRST_TARGET + 6))
     assert other_company < 2.5
     assert unconcerned["status"] == "COMPLETED"
-    # An HTTP date has whole seconds, so up to one of the 3.5 is lost.
-    assert 2.4 <= by_target[str(FIRST_TARGET)] <= 5.5
-    assert all(2.4 <= delay <= 6 for delay in by_target.values())
+    # An HTTP date has whole seconds, so 3.5 is 3 or 4; the engine's callbacks have, too.
+    assert 2.9 <= by_target.pop(str(FIRST_TARGET)) <= 5.5
+    # The others come back one after another behind it.
+    assert all(2.9 <= delay <= 7.5 for delay in by_target.values()), by_target
     for workflow in (refused, *later):
         (task,) = workflow["tasks"]
         assert (task["status"], task["retryCount"]) == ("COMPLETED", 0)
@@ -194,7 +195,7 @@ def test_the_engines_database_can_be_searched(local_engine: LocalEngine, engine:
 def test_a_worker_outlasts_an_engine_that_is_not_there(double: DoubleControl, start_worker: StartWorker) -> None:
     nowhere = "http://127.0.0.1:9/api"
     with start_worker(ready=False, CONDUCTOR_SERVER_URL=nowhere) as worker:
-        until(lambda: worker.log.count("cannot poll the engine") >= 2, what="the warnings")
+        until(lambda: worker.log.count("cannot poll the engine") >= 3, what="the warnings")
         assert worker.get("/healthz").status_code == 200
         assert worker.get("/readyz").status_code == 503
         (line,) = (

@@ -71,6 +71,8 @@ class SchemaKind(str, Enum):
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
 ) -> None:
+    # A shell has what it starts in the background ignore SIGINT; told to stop by one, it shall stop all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if version:
         typer.echo(__version__)
         raise typer.Exit

@@ -13,6 +13,9 @@ from typing import Literal
 
 import structlog
 
+# The SDK puts the process id before its loggers' names.
+_SDK = f"[{os.getpid()}] conductor"
+
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
@@ -33,6 +36,7 @@ def configure(level: str, log_format: Literal["auto", "human", "json"]) -> None:
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if human else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_tidy)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
@@ -46,11 +50,17 @@ def configure(level: str, log_format: Literal["auto", "human", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=False,
     )
-    # The SDK puts the process id before its loggers' names.
-    sdk = logging.getLogger(f"[{os.getpid()}] conductor")
-    sdk.setLevel(logging.WARNING)
-    for name in ("httpx", "httpcore", "hpack", "uvicorn", "asyncio"):
+    for name in (_SDK, "httpx", "httpcore", "hpack", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _tidy(record: logging.LogRecord) -> bool:
+    """Keep what the SDK says to a line: it writes tracebacks, and answers' bodies, into its messages."""
+    if record.name.startswith(_SDK):
+        text = record.getMessage()
+        record.msg, record.args = text.partition("Traceback (most recent call last)")[0].strip(), None
+        return not text.startswith("Failed to batch poll")  # the worker tells that itself, and not each time
+    return True
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
