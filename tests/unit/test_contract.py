@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
+from hypothesis import settings as tried
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
@@ -27,6 +28,7 @@ from dialpad_ivr.contract import (
 )
 from dialpad_ivr.definitions import shipped, task_definition
 from dialpad_ivr.generated import stale_files
+from dialpad_ivr.settings import Settings
 from dialpad_ivr.validation import check_input
 from support.bench import VALID
 
@@ -77,10 +79,11 @@ def test_generated_files_match_the_contract() -> None:
     assert stale_files(write=False) == []
 
 
-def test_the_task_definition_outlasts_the_workers_own_waits() -> None:
-    definition, worker = task_definition(), SetCustomIvrInput.__module__
-    assert worker
-    assert definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
+def test_the_task_definition_outlasts_a_worker_with_the_default_settings() -> None:
+    definition, worker = task_definition(), Settings()
+    longest_run = 2 * (worker.longest_hold_seconds + worker.deadline_seconds) + 60
+    assert longest_run < definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
+    assert worker.waiting_budget_seconds + longest_run < definition["timeoutSeconds"]
     assert definition["pollTimeoutSeconds"] == 0
 
 
@@ -117,7 +120,7 @@ nearly_valid = st.builds(lambda base, change: {**base, **change}, st.just(VALID)
 anything = st.one_of(junk, near_miss, nearly_valid, st.dictionaries(st.text(), junk, max_size=12))
 
 
-@settings(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@tried(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(anything)
 @example(VALID)
 @example({**VALID, "ivr_id": True})

@@ -6,18 +6,27 @@ import asyncio
 import json
 import signal
 import sys
-import threading
-from collections.abc import Callable
-from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from dialpad_ivr import __version__, log, render
+from dialpad_ivr.cli_common import (
+    EXIT_CONSENT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NO_ENGINE,
+    EXIT_USAGE,
+    JsonFlag,
+    err,
+    fail,
+    out,
+    settings_or_fail,
+)
+from dialpad_ivr.cli_local import demo, dev
 from dialpad_ivr.contract import SetCustomIvrInput, input_schema, output_schema
 from dialpad_ivr.definitions import Comparison, compare, shipped, task_definition
 from dialpad_ivr.definitions import register as register_definition
@@ -26,16 +35,8 @@ from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError
 from dialpad_ivr.following import follow
 from dialpad_ivr.generated import stale_files
 from dialpad_ivr.health import PortError
-from dialpad_ivr.local.demo import SCENARIOS, play
-from dialpad_ivr.local.double import DoubleError
-from dialpad_ivr.local.download import DownloadError
-from dialpad_ivr.local.engine import EngineStartError
-from dialpad_ivr.local.stack import DOUBLE_PORT, ENGINE_PORT, Stack, preferred_port, running_stack, temporary_log
-from dialpad_ivr.settings import Settings, SettingsError, load_settings
 from dialpad_ivr.trial import as_curl, try_request
 from dialpad_ivr.worker import run_worker
-
-EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
 _EPILOG = (
     "Exit codes: 0 all is as asked; 1 it is not (a change not made, a check failed); 2 wrong usage or settings; "
@@ -53,10 +54,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_out = Console()
-_err = Console(stderr=True)
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 class SchemaKind(str, Enum):
@@ -86,9 +83,9 @@ def worker() -> None:
     - `DIALPAD_API_KEY=... dialpad-ivr worker`
     - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr worker`
     """
-    settings = _settings()
+    settings = settings_or_fail()
     if settings.redis_url is not None:
-        _fail(
+        fail(
             "DIALPAD_IVR_REDIS_URL is set, but this version cannot share its limits over Redis yet. "
             "Unset it, and run one worker for a company.",
             EXIT_USAGE,
@@ -97,7 +94,7 @@ def worker() -> None:
     try:
         code = asyncio.run(run_worker(settings))
     except PortError as exc:
-        _fail(str(exc), EXIT_USAGE)
+        fail(str(exc), EXIT_USAGE)
     raise typer.Exit(code)
 
 
@@ -113,12 +110,12 @@ def register(
     - `dialpad-ivr register --dry-run`
     - `dialpad-ivr register --overwrite`
     """
-    engine = EngineApi(_settings())
+    engine = EngineApi(settings_or_fail())
     try:
         comparisons = [compare(engine, definition) for definition in shipped()]
         results = [(comparison, _register_one(engine, comparison, dry_run, overwrite)) for comparison in comparisons]
     except EngineError as exc:
-        _fail(str(exc), EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        fail(str(exc), EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
     if as_json:
         rows = [
             {"kind": c.ours.kind, "name": c.ours.name, "state": c.state, "action": action, "diff": list(c.diff)}
@@ -127,8 +124,8 @@ def register(
         typer.echo(json.dumps(rows, indent=2))
     else:
         for comparison, action in results:
-            render.show_comparison(_out, comparison)
-            _out.print(Text(f"    -> {action}", style="dim"))
+            render.show_comparison(out, comparison)
+            out.print(Text(f"    -> {action}", style="dim"))
     if any(action.startswith("left alone") for _, action in results):
         raise typer.Exit(EXIT_CONSENT)
 
@@ -165,18 +162,18 @@ def run(
     - `dialpad-ivr run --follow 5f0c...`
     """
     inputs = _json_object(input_json)
-    engine = EngineApi(_settings())
+    engine = EngineApi(settings_or_fail())
     workflow_id = follow_id
     try:
         workflow_id = workflow_id or engine.start_workflow(workflow, inputs, version)
         if not as_json:
-            _err.print(Text(f"{'Following' if follow_id else 'Started'} {workflow_id}", style="dim"))
+            err.print(Text(f"{'Following' if follow_id else 'Started'} {workflow_id}", style="dim"))
         ended = follow(engine, workflow_id, lambda w: None if as_json else _progress(w), timeout)
     except EngineError as exc:
         hint = " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else ""
-        _fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
     except KeyboardInterrupt:
-        _err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+        err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
         raise typer.Exit(EXIT_INTERRUPTED) from None
     output = ended.get("output") or {}
     summary = {
@@ -188,11 +185,11 @@ def run(
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
     else:
-        render.show_workflow(_out, ended)
-        _out.print_json(json.dumps(output))
-        _out.print(Text(f"Workflow {workflow_id}: {ended['status']}"), Text(summary["reason"] or "", style="red"))
+        render.show_workflow(out, ended)
+        out.print_json(json.dumps(output))
+        out.print(Text(f"Workflow {workflow_id}: {ended['status']}"), Text(summary["reason"] or "", style="red"))
     if ended["status"] not in TERMINAL_STATUSES:
-        _err.print(Text(f"Not ended after {timeout:g} s. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+        err.print(Text(f"Not ended after {timeout:g} s. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
     if ended["status"] != "COMPLETED" or output.get("ok") is False:
         raise typer.Exit(EXIT_FAILED)
 
@@ -200,7 +197,7 @@ def run(
 def _progress(workflow: dict[str, Any]) -> None:
     tasks = workflow.get("tasks", [])
     if tasks:
-        _err.print(Text(f"  {tasks[-1]['referenceTaskName']}: {tasks[-1]['status']}", style="dim"))
+        err.print(Text(f"  {tasks[-1]['referenceTaskName']}: {tasks[-1]['status']}", style="dim"))
 
 
 @app.command("test-request")
@@ -239,13 +236,13 @@ def try_one_request(
         "mode": mode,
     }
     asked = {"mode": "plan", **_json_object(input_json), **{k: v for k, v in given.items() if v is not None}}
-    settings = _settings()
+    settings = settings_or_fail()
     if send and asked["mode"] not in ("plan", "validate") and not yes:
         what = (
             f"Set {asked.get('ivr_type')} of {asked.get('target_type')} {asked.get('target_id')} at {settings.api_url}"
         )
         if not sys.stdin.isatty():
-            _fail(f"{what}? Say so with --yes.", EXIT_USAGE)
+            fail(f"{what}? Say so with --yes.", EXIT_USAGE)
         typer.confirm(f"{what} to IVR {asked.get('ivr_id')}?", abort=True)
     log.configure("warning", settings.log_format)
     result = asyncio.run(try_request(asked, settings, send=send))
@@ -254,9 +251,9 @@ def try_one_request(
     if as_json:
         typer.echo(json.dumps({**result.output.model_dump(mode="json"), "curl": curl}, indent=2))
     else:
-        render.show_output(_out, result.output, curl)
+        render.show_output(out, result.output, curl)
         if not send and result.output.ok:
-            _out.print(Text("Nothing was sent; --send sends it.", style="dim"))
+            out.print(Text("Nothing was sent; --send sends it.", style="dim"))
     if not result.output.ok:
         raise typer.Exit(EXIT_FAILED)
 
@@ -272,82 +269,17 @@ def doctor(
     - `dialpad-ivr doctor`
     - `dialpad-ivr doctor --profile default --profile emea --json`
     """
-    checks = asyncio.run(examine(_settings(), profile or ["default"]))
+    checks = asyncio.run(examine(settings_or_fail(), profile or ["default"]))
     if as_json:
         typer.echo(json.dumps([check.as_dict() for check in checks], indent=2))
     else:
-        render.show_checks(_out, checks)
+        render.show_checks(out, checks)
     if any(check.result == "failed" for check in checks):
         raise typer.Exit(EXIT_FAILED)
 
 
-@app.command()
-def dev(
-    ui: Annotated[Path | None, typer.Option(help="A folder with a built Conductor UI to serve.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the engine keeps its database.")] = None,
-    engine_port: Annotated[int | None, typer.Option(help=f"The engine's port; {ENGINE_PORT} if it is free.")] = None,
-    double_port: Annotated[int | None, typer.Option(help=f"The double's port; {DOUBLE_PORT} if it is free.")] = None,
-) -> None:
-    """Run a real Conductor server, a Dialpad double and a worker on this machine, until Ctrl-C.
-
-    Examples:
-    - `dialpad-ivr dev`
-    - `dialpad-ivr dev --ui ./conductor-ui --data ./engine-data`
-    """
-
-    def until_interrupted(stack: Stack) -> None:
-        exports = " ".join(f"{name}={value}" for name, value in stack.environ.items())
-        _err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"))
-        _err.print(Text(f"Dialpad     {stack.double_url}  (a double; what it saw: /_double/ledger)"))
-        _err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"))
-        _err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
-        _err.print(Text("  dialpad-ivr run set_custom_ivr_test_request", style="bold"))
-        _err.print(Text("Ctrl-C stops it all."))
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        threading.Event().wait()
-
-    _with_stack(
-        until_interrupted,
-        ui=ui,
-        data=data,
-        engine_port=preferred_port(ENGINE_PORT) if engine_port is None else engine_port,
-        double_port=preferred_port(DOUBLE_PORT) if double_port is None else double_port,
-    )
-
-
-@app.command()
-def demo(as_json: JsonFlag = False) -> None:
-    """Run real workflows end to end against a Dialpad double, and show what happened. Exits 0 only if all went right.
-
-    Example:
-    - `dialpad-ivr demo`
-    """
-
-    def perform(stack: Stack) -> None:
-        with _err.status("Running the workflows ...") as status:
-            endings = play(stack, lambda n: status.update(f"Running the workflows: {n} of {len(SCENARIOS)} ended ..."))
-        if as_json:
-            typer.echo(json.dumps([asdict(ending) for ending in endings], indent=2))
-        else:
-            render.show_endings(_out, endings)
-        if any(ending.mistakes for ending in endings):
-            raise typer.Exit(EXIT_FAILED)
-        if not as_json:
-            _out.print(Text("All as it should be. To keep it running and try things: make dev (or dialpad-ivr dev)"))
-
-    with temporary_log() as log_file:
-        _with_stack(perform, worker_log=log_file)
-
-
-def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
-    try:
-        with running_stack(lambda text: _err.print(Text(text, style="dim")), **options) as stack:
-            act(stack)
-            _err.print(Text("Stopping ...", style="dim"))
-    except (EngineStartError, DoubleError, DownloadError, EngineError) as exc:
-        _fail(str(exc), EXIT_NO_ENGINE)
-    except KeyboardInterrupt:
-        _err.print(Text("Stopped.", style="dim"))
+app.command()(dev)
+app.command()(demo)
 
 
 @app.command()
@@ -367,17 +299,10 @@ def schema(
         for name in stale:
             typer.echo(f"{'written' if write else 'does not match the contract'}: {name}")
         if stale and not write:
-            _fail("Write them anew with: dialpad-ivr schema --write", EXIT_FAILED)
+            fail("Write them anew with: dialpad-ivr schema --write", EXIT_FAILED)
         return
     makers = {SchemaKind.INPUT: input_schema, SchemaKind.OUTPUT: output_schema, SchemaKind.TASK: task_definition}
     typer.echo(json.dumps(makers[kind](), indent=2))
-
-
-def _settings() -> Settings:
-    try:
-        return load_settings()
-    except SettingsError as exc:
-        _fail(f"Settings:\n{exc}", EXIT_USAGE)
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -388,12 +313,7 @@ def _json_object(text: str) -> dict[str, Any]:
             text = Path(text[1:]).read_text("utf-8")
         value = json.loads(text)
     except (OSError, ValueError, RecursionError) as exc:
-        _fail(f"--input: {exc}", EXIT_USAGE)
+        fail(f"--input: {exc}", EXIT_USAGE)
     if not isinstance(value, dict):
-        _fail("--input must be a JSON object.", EXIT_USAGE)
+        fail("--input must be a JSON object.", EXIT_USAGE)
     return cast("dict[str, Any]", value)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _err.print(Text(message, style="red"), soft_wrap=True)
-    raise typer.Exit(code)

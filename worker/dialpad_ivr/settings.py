@@ -122,11 +122,6 @@ class Settings(BaseSettings):
     def _host_is_allowed(cls, value: str, info: ValidationInfo) -> str:
         return check_api_url(value, allow_loopback=bool(info.data.get("allow_loopback")))
 
-    @property
-    def ui_url(self) -> str:
-        """Where the engine serves its UI, if it has one."""
-        return self.server_url.removesuffix("/api")
-
 
 def load_settings() -> Settings:
     """The settings from the environment.
