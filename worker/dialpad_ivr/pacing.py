@@ -120,6 +120,7 @@ class _Window:
         """Count a call from its timestamp on; returns 0, or the seconds until there is room for it."""
         self._bucket.leak(item.timestamp)
         if self._bucket.put(item):
+            self.move(item, item.timestamp)  # calls that are assumed to arrive later stand behind it
             return 0.0
         return int(self._bucket.waiting(item)) / _UNIT  # type: ignore[arg-type]  # awaitable for async buckets only
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -54,7 +53,7 @@ def make_runner(settings: Settings, tools: Tools) -> Runner:
     return runner
 
 
-async def run_worker(settings: Settings, on_ready: Callable[[int], None] = lambda _: None) -> int:
+async def run_worker(settings: Settings) -> int:
     """Run until told to stop.
 
     SIGTERM and SIGINT drain: polling stops, calls in flight finish and their results are reported, for at most the
@@ -62,7 +61,6 @@ async def run_worker(settings: Settings, on_ready: Callable[[int], None] = lambd
 
     Args:
         settings: All of them.
-        on_ready: Called with the health port once everything listens.
 
     Returns:
         The exit code: 0 when everything in flight was reported, 1 when the grace time ran out, 130 after a second
@@ -99,7 +97,6 @@ async def run_worker(settings: Settings, on_ready: Callable[[int], None] = lambd
                 health=f"http://{settings.health_host}:{port}/healthz",
             )
             _warn_of_short_timeouts(settings)
-            on_ready(port)
             return await _until_stopped(runner, running, second_signal, settings.grace_seconds)
 
 
