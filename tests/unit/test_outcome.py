@@ -17,7 +17,7 @@ INBOUND = ASKED.model_copy(update={"select_option": "inbound"})
 
 def answer(status: int = 200, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
     parsed = body if isinstance(body, dict | list) else None
-    return Answer(status, headers or {}, body, parsed, body_truncated=False, elapsed_ms=1, header_ms=1)
+    return Answer(status, headers or {}, body, parsed, body_truncated=False, elapsed_ms=1, headers_at=1)
 
 
 def slot(*ivrs: tuple[Any, Any], ivr_type: Any = "HOLD_MUSIC") -> dict[str, Any]:

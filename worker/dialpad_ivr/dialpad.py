@@ -73,7 +73,7 @@ class Answer:
         json: The whole body parsed, up to `READ_LIMIT` bytes; `None` if it is not JSON.
         body_truncated: Whether `body` was cut.
         elapsed_ms: From handing the request over to the end of the body.
-        header_ms: From handing the request over to the answer's headers.
+        headers_at: When the headers came, by `time.monotonic`.
     """
 
     status_code: int
@@ -82,7 +82,7 @@ class Answer:
     json: Any
     body_truncated: bool
     elapsed_ms: float
-    header_ms: float
+    headers_at: float
 
 
 class DialpadClient:
@@ -163,7 +163,7 @@ class DialpadClient:
                 async with self._http.stream(
                     request.method, request.url, json=request.body, headers={"authorization": f"Bearer {secret}"}
                 ) as response:
-                    header_ms = (time.perf_counter() - started) * 1000
+                    headers_at = time.monotonic()
                     raw, cut = await _read(response)
         except (httpx.ConnectTimeout, httpx.ConnectError, httpx.PoolTimeout) as exc:
             raise NotSentError(_CODES[type(exc)], _told(exc, secret)) from None
@@ -182,7 +182,7 @@ class DialpadClient:
             json=parsed,
             body_truncated=truncated,
             elapsed_ms=(time.perf_counter() - started) * 1000,
-            header_ms=header_ms,
+            headers_at=headers_at,
         )
 
 

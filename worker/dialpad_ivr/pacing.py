@@ -31,7 +31,7 @@ from dialpad_ivr.settings import Settings
 
 # pyrate-limiter is handed timestamps and intervals in microseconds: its usual milliseconds would each lose up to one.
 _UNIT = 1_000_000
-# Added to every window: the shortest round trip seen is a little longer than the shortest possible.
+# Added to every window, for what is left of uncertainty in how quick a call can be.
 _SLACK_SECONDS = 0.002
 
 _timestamp = attrgetter("timestamp")
@@ -78,10 +78,17 @@ class Lateness:
     def observe(self, round_trip_seconds: float) -> float:
         """The seconds by which a call with that round trip may have been late."""
         self._round_trips.append(round_trip_seconds)
-        quickest = min(self._round_trips) if len(self._round_trips) >= self._ENOUGH else 0.0
-        late = min(round_trip_seconds - quickest, self._most)
+        late = min(round_trip_seconds - self._quickest(), self._most)
         self._late.append(late)
         return late
+
+    def _quickest(self) -> float:
+        """The quickest that a call can be, in seconds; 0 until enough were seen to tell."""
+        seen = self._round_trips
+        if len(seen) < self._ENOUGH:
+            return 0.0
+        # The least of n values, evenly spread, lies the n-th part of their spread above the least possible.
+        return min(seen) - (max(seen) - min(seen)) / len(seen)
 
     def average(self) -> float:
         """The average of those seen lately, in seconds."""
@@ -155,9 +162,12 @@ class Permit:
         self._lateness = lateness
         self._move(lateness.assumed())
 
-    def answered(self, round_trip_seconds: float) -> None:
-        """Tell how long the call's headers took to come, so that it counts from when it may have arrived."""
-        self._move(self._lateness.observe(round_trip_seconds))
+    def answered(self, moment: float) -> None:
+        """Tell when the answer's headers came, by the lane's clock: the call then counts from when it arrived at most.
+
+        What counts is the time from the permit, not from the sending: the process may be held up between the two.
+        """
+        self._move(self._lateness.observe(moment - self._released))
 
     def _move(self, late_seconds: float) -> None:
         for window, item in self._taken.items():

@@ -252,7 +252,7 @@ class _Run:
         else:
             lane.accepted()
         if answer.status_code < 300:  # refusals come quicker: they say nothing of how long the way is
-            permit.answered(answer.header_ms / 1000)
+            permit.answered(answer.headers_at)
         return answer
 
     def wait(self, seconds: float, error: TaskError) -> Result:
