@@ -146,7 +146,7 @@ OUTCOMES: Final[tuple[str, ...]] = (*OK_OUTCOMES, *TERMINAL_OUTCOMES, *RETRIED_O
 OUTCOME_MEANINGS: Final[dict[str, str]] = {
     "updated": "Dialpad answered 200 and shows the IVR selected, or shows nothing to the contrary.",
     "unchanged": "Plan mode: the IVR is selected already.",
-    "planned": "Plan mode: the change would be made; nothing was sent.",
+    "planned": "Plan mode: the change would be made; nothing was written.",
     "valid": "Validate mode: the input is valid; nothing was sent.",
     "invalid_input": "The input breaks the schema; nothing was sent. Every violation is in error.field_errors.",
     "unauthorized": "No key was found for the credential profile, or Dialpad answered 401.",

@@ -51,6 +51,9 @@ def show_output(console: Console, output: SetCustomIvrOutput, curl: str | None) 
         console.print(Panel(Group(*parts), title="Response", title_align="left"))
     if output.outcome:
         console.print(Text("Outcome: "), outcome_text(output.outcome), Text(f"  {OUTCOME_MEANINGS[output.outcome]}"))
+    for label, ivr in (("Selected before", output.ivr.previous), ("Selected now", output.ivr.selected)):
+        if ivr:
+            console.print(Text(f"{label}: {ivr.name or 'IVR'} ({ivr.id})"))
     if output.error:
         if output.error.field_errors:
             for error in output.error.field_errors:
