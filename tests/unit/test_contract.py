@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tried
@@ -26,11 +29,16 @@ from dialpad_ivr.contract import (
     input_schema,
     output_schema,
 )
+from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.definitions import shipped, task_definition
+from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.generated import stale_files
+from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.pacing import Pacer
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
 from dialpad_ivr.validation import check_input
-from support.bench import VALID
+from support.bench import KEY, VALID
 
 OPENAPI = json.loads((Path(__file__).parents[1] / "data" / "dialpad-customivrs.openapi.json").read_text())
 
@@ -120,6 +128,33 @@ nearly_valid = st.builds(lambda base, change: {**base, **change}, st.just(VALID)
 anything = st.one_of(junk, near_miss, nearly_valid, st.dictionaries(st.text(), junk, max_size=12))
 
 
+class SentError(Exception):
+    """A request left."""
+
+
+@pytest.fixture(scope="module")
+def run() -> Iterator[Callable[[Any], Result | None]]:
+    """Runs the task on an input; `None` if a request would have left."""
+
+    def send(request: httpx.Request) -> httpx.Response:
+        raise SentError(str(request.url))
+
+    unpaced = Settings(patch_limit=10**6, company_limit=10**6)
+    loop = asyncio.new_event_loop()
+    client = DialpadClient(unpaced, httpx.MockTransport(send))
+    tools = Tools(unpaced, client, Credentials(environ={"DIALPAD_API_KEY": KEY}), Pacer(unpaced), Metrics())
+
+    def once(raw: Any) -> Result | None:
+        try:
+            return loop.run_until_complete(set_custom_ivr(Call(raw), tools))
+        except SentError:
+            return None
+
+    yield once
+    loop.run_until_complete(client.__aexit__(None, None, None))
+    loop.close()
+
+
 @tried(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(anything)
 @example(VALID)
@@ -133,7 +168,9 @@ anything = st.one_of(junk, near_miss, nearly_valid, st.dictionaries(st.text(), j
 @example({**VALID, "target_id": 10**5000})
 @example({**VALID, "target_type": ["callcenter"]})
 @example([[[[[[]]]]]])
-def test_schema_and_model_agree_on_every_input_and_no_exception_escapes(raw: Any) -> None:
+def test_schema_and_model_agree_no_exception_escapes_and_no_invalid_input_is_sent(
+    run: Callable[[Any], Result | None], raw: Any
+) -> None:
     result = check_input(raw)
     try:
         SetCustomIvrInput.model_validate(raw)
@@ -145,8 +182,12 @@ def test_schema_and_model_agree_on_every_input_and_no_exception_escapes(raw: Any
     except ValueError:  # an integer too long to be printed
         schema_takes_it = False
     assert schema_takes_it == model_takes_it == isinstance(result, SetCustomIvrInput)
+    ended = run(raw)
     if isinstance(result, list):
         assert result
+        assert ended is not None, "a request left"
+        assert (ended.output.outcome, ended.status) == ("invalid_input", "FAILED_WITH_TERMINAL_ERROR")
+        assert len(ended.output.model_dump_json()) < 100_000
         for error in result:
             assert error.message
             assert error.hint
@@ -155,6 +196,8 @@ def test_schema_and_model_agree_on_every_input_and_no_exception_escapes(raw: Any
         assert result.target_id.isdecimal()
         assert result.ivr_id.isdecimal()
         assert 1 <= int(result.target_id) < 2**63
+        if ended is not None:
+            assert ended.output.outcome in ("valid", "unauthorized")
 
 
 def test_deeply_nested_junk_is_a_violation_not_a_crash() -> None:
