@@ -139,9 +139,8 @@ async def _until_stopped(
 
 
 async def _run(task: Task, tools: Tools, runner: Runner) -> Result:
-    call = await _call(task, runner)
     try:
-        result = await set_custom_ivr(call, tools)
+        result = await set_custom_ivr(await _call(task, runner), tools)
     except Exception as exc:  # noqa: BLE001  # a bug must fail the task where its author sees it, without values
         get_logger().exception("bug in the worker")
         message = f"The worker failed ({type(exc).__name__}); its log has the details."
