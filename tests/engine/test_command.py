@@ -274,7 +274,7 @@ def test_a_worker_that_could_not_share_its_limits_does_not_start(command: Comman
 def test_a_test_request_is_shown_and_not_sent(command: Command, double: DoubleControl) -> None:
     shown = command("test-request", *FLAGS)
     assert f"PATCH {double.url}/api/v2/customivrs/callcenter/5502522061422592/HOLD_MUSIC" in shown
-    assert '--header "Authorization: Bearer $DIALPAD_API_KEY"' in shown
+    assert """printf 'Authorization: Bearer %s' "$DIALPAD_API_KEY" | curl --header @-""" in shown
     assert "Nothing was sent" in shown
     assert double.summary()["arrivals"] == 0
 

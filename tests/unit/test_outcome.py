@@ -12,7 +12,7 @@ from dialpad_ivr.dialpad import Answer, NoAnswerError, NotSentError
 from dialpad_ivr.outcome import engine_status, is_rate_limit, judge_failure, judge_patch, retry_after
 
 ASKED = SetCustomIvrInput(target_type="callcenter", target_id="5", ivr_type="HOLD_MUSIC", ivr_id="7")
-INBOUND = ASKED.model_copy(update={"select_option": "inbound"})
+INBOUND = ASKED.model_copy(update={"select_option": "inbound", "ivr_type": "AUTO_RECORDING"})
 
 
 def answer(status: int = 200, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
@@ -29,7 +29,7 @@ def slot(*ivrs: tuple[Any, Any], ivr_type: Any = "HOLD_MUSIC") -> dict[str, Any]
     [
         (slot(("7", True), ("8", False)), "updated", False),
         (slot((7, True)), "updated", False),
-        (slot(("7", True), ("8", True)), "updated", False),
+        (slot(("7", True), ("8", True)), "updated", True),
         (slot(("7", False), ("8", True)), "unconfirmed", False),
         (slot(("8", True)), "unconfirmed", False),
         (slot(("7", False)), "unconfirmed", False),
@@ -37,7 +37,10 @@ def slot(*ivrs: tuple[Any, Any], ivr_type: Any = "HOLD_MUSIC") -> dict[str, Any]
         (slot(), "updated", True),
         ({}, "updated", True),
         ({"ivrs": None, "ivr_type": None}, "updated", True),
-        (slot(("8", True), ivr_type="MENU"), "updated", True),
+        (slot(("7", True), ivr_type="MENU"), "unconfirmed", False),
+        (slot(("8", False), ("9", False)), "unconfirmed", False),
+        ({"error": {"message": "Permission denied"}}, "unconfirmed", False),
+        ({"errors": [{"message": "no"}], "ivrs": [{"id": "7", "selected": True}]}, "unconfirmed", False),
         ({"ivrs": [None, 5, {"id": True, "selected": True}, {"id": "x"}, {"selected": True}]}, "updated", True),
         ("<html>login</html>", "unconfirmed", False),
         ([], "unconfirmed", False),
@@ -52,9 +55,17 @@ def test_a_200_counts_by_what_its_body_shows(body: Any, outcome: str, warns: boo
 
 
 def test_with_select_option_another_ivr_shown_is_a_warning() -> None:
-    verdict = judge_patch(answer(200, slot(("7", False), ("8", True))), INBOUND)
+    shown = slot(("7", False), ("8", True), ivr_type="AUTO_RECORDING")
+    verdict = judge_patch(answer(200, shown), INBOUND)
     assert verdict.outcome == "updated"
     assert "cannot tell inbound from outbound" in verdict.warnings[0]
+
+
+def test_select_option_excuses_nothing_else() -> None:
+    nothing = slot(("7", False), ivr_type="AUTO_RECORDING")
+    assert judge_patch(answer(200, nothing), INBOUND).outcome == "unconfirmed"
+    elsewhere = ASKED.model_copy(update={"select_option": "inbound"})
+    assert judge_patch(answer(200, slot(("7", False), ("8", True))), elsewhere).outcome == "unconfirmed"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +117,7 @@ def test_the_message_is_found_in_every_shape_seen_in_the_wild(body: Any) -> None
 def test_an_error_that_says_rate_limit_exceeded_is_one_whatever_its_status() -> None:
     assert is_rate_limit(answer(403, {"error": {"code": "rate_limit_exceeded"}}))
     assert not is_rate_limit(answer(403, {"error": {"code": "nope"}}))
+    assert is_rate_limit(answer(200, {"error": {"code": "rate_limit_exceeded"}}))
     assert not is_rate_limit(answer(200, {"note": "rate_limit_exceeded"}))
 
 

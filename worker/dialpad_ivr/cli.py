@@ -173,6 +173,8 @@ def run(
         hint = " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else ""
         fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
     except KeyboardInterrupt:
+        if workflow_id is None:
+            fail("Interrupted before it was started, as far as is known.", EXIT_INTERRUPTED)
         err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
         raise typer.Exit(EXIT_INTERRUPTED) from None
     output = ended.get("output") or {}
@@ -190,7 +192,7 @@ def run(
         out.print(Text(f"Workflow {workflow_id}: {ended['status']}"), Text(summary["reason"] or "", style="red"))
     if ended["status"] not in TERMINAL_STATUSES:
         err.print(Text(f"Not ended after {timeout:g} s. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
-    if ended["status"] != "COMPLETED" or output.get("ok") is False:
+    if ended["status"] != "COMPLETED" or ("ok" in output and output["ok"] is not True):
         raise typer.Exit(EXIT_FAILED)
 
 

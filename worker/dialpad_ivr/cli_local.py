@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.text import Text
 
@@ -86,7 +87,7 @@ def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
         with running_stack(lambda text: err.print(Text(text, style="dim")), **options) as stack:
             act(stack)
             err.print(Text("Stopping ...", style="dim"))
-    except (EngineStartError, DoubleError, DownloadError, EngineError) as exc:
+    except (EngineStartError, DoubleError, DownloadError, EngineError, httpx.HTTPError) as exc:
         fail(str(exc), EXIT_NO_ENGINE)
     except KeyboardInterrupt:
         fail("Interrupted.", EXIT_INTERRUPTED)

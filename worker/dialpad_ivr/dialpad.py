@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -111,6 +112,8 @@ class DialpadClient:
             limits=httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency),
             follow_redirects=False,
             trust_env=False,
+            # No cookie is kept: one company's session must not travel with another's key.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={
                 "user-agent": f"dialpad-ivr/{__version__}",
                 "accept": "application/json",
@@ -214,7 +217,7 @@ def _parse(raw: bytes, *, cut: bool, secret: str) -> tuple[Any, str]:
         return None, text
     try:
         parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite)
-        return (parsed if _nests_within(parsed, _DEEPEST) else None), text
+        return (_redact_within(parsed, secret) if _nests_within(parsed, _DEEPEST) else None), text
     except (ValueError, RecursionError):
         return None, text
 
@@ -230,6 +233,15 @@ def _nests_within(value: Any, depth: int) -> bool:
     return depth > 0 and all(_nests_within(item, depth - 1) for item in items)
 
 
+def _redact_within(value: Any, secret: str) -> Any:
+    """The parsed value without the secret, which JSON can write in many ways."""
+    if isinstance(value, dict):
+        return {redact(key, secret): _redact_within(item, secret) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redact_within(item, secret) for item in value]
+    return redact(value, secret) if isinstance(value, str) else value
+
+
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -242,8 +254,9 @@ def _finite(text: str) -> float:
 
 
 def redact(text: str, secret: str) -> str:
-    """The text without the secret, as it is or URL-encoded, should somebody echo it."""
-    for form in {secret, quote(secret, safe=""), quote(secret)}:
+    """The text without the secret, as it is, URL-encoded or escaped for JSON, should somebody echo it."""
+    escaped = json.dumps(secret)[1:-1]
+    for form in {secret, quote(secret, safe=""), quote(secret), escaped, escaped.replace("/", "\\/")}:
         text = text.replace(form, "[redacted]")
     return text
 

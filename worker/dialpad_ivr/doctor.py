@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import email.utils
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import SecretStr
@@ -15,7 +15,7 @@ from dialpad_ivr.credentials import CredentialError, Credentials
 from dialpad_ivr.definitions import compare, shipped
 from dialpad_ivr.dialpad import CallError, DialpadClient
 from dialpad_ivr.engine_api import EngineApi, EngineError
-from dialpad_ivr.outcome import judge_refusal
+from dialpad_ivr.outcome import http_date, judge_refusal
 from dialpad_ivr.settings import Settings
 
 _TOLERATED_SKEW_SECONDS = 5.0
@@ -98,6 +98,8 @@ async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -
     checks = list(_skew("Dialpad's clock", answer.headers.get("date")))
     if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
         return [Check(name, "failed", f"from {credential.source}. {refusal.message}"), *checks]
+    if answer.status_code not in (200, 404):
+        return [Check(name, "warning", f"from {credential.source}. Dialpad answered {answer.status_code}"), *checks]
     return [Check(name, "ok", f"from {credential.source}; {settings.api_url} accepts it"), *checks]
 
 
@@ -108,7 +110,8 @@ async def _redis_check(url: SecretStr) -> Check:
         from redis.exceptions import RedisError  # noqa: PLC0415
     except ImportError:
         return Check("redis", "failed", "its client is not installed", "pip install 'dialpad-ivr[fleet]'")
-    host = url.get_secret_value().rpartition("@")[2].removeprefix("redis://").removeprefix("rediss://")
+    parts = urlsplit(url.get_secret_value())
+    host = parts.hostname or "?"
     try:
         async with Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5) as redis:
             version = (await redis.info("server"))["redis_version"]
@@ -118,9 +121,10 @@ async def _redis_check(url: SecretStr) -> Check:
 
 
 def _skew(name: str, date: str | None) -> Iterator[Check]:
-    if date is None:
+    moment = http_date(date or "")
+    if moment is None:
         return
-    skew = (email.utils.parsedate_to_datetime(date) - datetime.now(timezone.utc)).total_seconds()
+    skew = (moment - datetime.now(timezone.utc)).total_seconds()
     if abs(skew) > _TOLERATED_SKEW_SECONDS:
         yield Check(name, "warning", f"{skew:+.0f} s from this machine's", "Let NTP set both clocks.")
     else:

@@ -97,7 +97,7 @@ class EngineApi:
         response_type: str = "object",
     ) -> Any:
         try:
-            return self._client.call_api(
+            answer = self._client.call_api(
                 path,
                 method,
                 query_params=query or [],
@@ -106,6 +106,11 @@ class EngineApi:
                 response_type=response_type,
                 _return_http_data_only=True,
             )
+            if response_type == "object" and isinstance(answer, str) and answer:
+                raise EngineError(
+                    f"{self.url} does not answer like a Conductor server. Check CONDUCTOR_SERVER_URL.", 200
+                )
+            return answer
         except ApiException as exc:
             status = exc.status or 0
             if status == 0:

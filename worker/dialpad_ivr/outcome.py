@@ -6,7 +6,8 @@ This is the table:
     -------------------------------------------------  -------------  --------------------------
     200, the IVR is shown selected                     updated        COMPLETED
     200, nothing is shown to the contrary              updated        COMPLETED, with a warning
-    200, another IVR is shown selected                 unconfirmed    FAILED
+    200 with an error in it, or of another slot        unconfirmed    FAILED
+    200, another IVR, or none, is shown selected       unconfirmed    FAILED
         with select_option: the answer cannot tell     updated        COMPLETED, with a warning
         inbound from outbound
     200 that is not JSON, or any other 2xx             unconfirmed    FAILED
@@ -35,7 +36,7 @@ from datetime import datetime, timezone
 from typing import Final, Literal, get_args
 
 from dialpad_ivr.answers import ListedIvr, read_error, read_slot
-from dialpad_ivr.contract import Outcome, RetriedOutcome, SetCustomIvrInput, TerminalOutcome
+from dialpad_ivr.contract import SELECT_OPTION_APPLIES_TO, Outcome, RetriedOutcome, SetCustomIvrInput, TerminalOutcome
 from dialpad_ivr.dialpad import Answer, CallError, NoAnswerError
 
 EngineStatus = Literal["COMPLETED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "IN_PROGRESS"]
@@ -113,19 +114,28 @@ def judge_patch(answer: Answer, asked: SetCustomIvrInput) -> Verdict:
     if refusal is not None:
         return refusal
     slot = read_slot(answer.json)
+    told = answer.json if isinstance(answer.json, dict) else {}
+    if told.get("error") or told.get("errors"):
+        said = read_error(answer.json)
+        message = f"Dialpad answered 200, but with an error{f' ({said})' if said else ''}."
+        return Verdict("unconfirmed", "error_in_answer", message, may_have_changed=True)
     if answer.status_code != 200 or slot is None:
         what = "a body that cannot be read" if answer.status_code == 200 else "which is not documented"
         message = f"Dialpad answered {answer.status_code}, {what}: the change may or may not have been made."
         return Verdict("unconfirmed", "unreadable_answer", message, may_have_changed=True)
     ours, shown = slot.find(asked.ivr_id), slot.selected()
     if slot.ivr_type not in (None, asked.ivr_type):
-        ours = shown = None  # it speaks of another slot, so it says nothing of ours
+        message = f"Dialpad answered 200, but of {slot.ivr_type[:64]} instead of {asked.ivr_type}."
+        return Verdict("unconfirmed", "another_slot", message, may_have_changed=True)
     if ours is not None and ours.selected:
-        return Verdict("updated", selected=ours)
-    if shown is None and (ours is None or ours.selected is None):
+        others = [ivr.id for ivr in slot.ivrs if ivr.selected and ivr.id != ours.id]
+        warnings = (f"Dialpad also shows IVR {others[0]} selected, perhaps for the other direction.",) if others else ()
+        return Verdict("updated", selected=ours, warnings=warnings)
+    silent = not slot.ivrs or any(ivr.selected is None for ivr in slot.ivrs)
+    if shown is None and silent and (ours is None or ours.selected is None):
         return Verdict("updated", warnings=("Dialpad answered 200, but does not show what is selected now.",))
     name = f"IVR {shown.id}" if shown else "no IVR"
-    if asked.select_option is not None:
+    if asked.select_option is not None and shown and (asked.target_type, asked.ivr_type) == SELECT_OPTION_APPLIES_TO:
         warning = f"Dialpad answered 200 and shows {name} selected; it cannot tell inbound from outbound."
         return Verdict("updated", warnings=(warning,), selected=shown)
     message = f"Dialpad answered 200, but shows {name} selected instead of {asked.ivr_id}."
@@ -141,7 +151,8 @@ def judge_failure(error: CallError) -> Verdict:
 
 def is_rate_limit(answer: Answer) -> bool:
     """Whether an answer orders a pause: a 429, or an error that says so whatever its status (seen in the wild)."""
-    return answer.status_code == 429 or (answer.status_code >= 400 and "rate_limit_exceeded" in str(answer.body))
+    failed = answer.status_code >= 400 or (isinstance(answer.json, dict) and bool(answer.json.get("error")))
+    return answer.status_code == 429 or (failed and "rate_limit_exceeded" in str(answer.body))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -158,14 +169,15 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
     try:
         seconds = float(value)
     except ValueError:
-        until, sent = _http_date(value), _http_date(headers.get("date", ""))
+        until, sent = http_date(value), http_date(headers.get("date", ""))
         if until is None:
             return None
         seconds = (until - (now or sent or datetime.now(timezone.utc))).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """An HTTP date, `None` if it is none."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):

@@ -42,13 +42,13 @@ class NotYetError(Exception):
 
     Attributes:
         seconds: How long until it is worth asking again.
-        paused: Whether a pause is the reason.
+        pause_seconds: How much of that Dialpad ordered; 0 where only our own pacing is the reason.
     """
 
-    def __init__(self, seconds: float, *, paused: bool) -> None:
+    def __init__(self, seconds: float, pause_seconds: float) -> None:
         super().__init__(f"no permit for {seconds:.1f} s")
         self.seconds = seconds
-        self.paused = paused
+        self.pause_seconds = pause_seconds
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Lateness:
 
     def observe(self, round_trip_seconds: float) -> float:
         """The seconds by which a call with that round trip may have been late."""
-        self._round_trips.append(round_trip_seconds)
+        self._round_trips.append(min(round_trip_seconds, self._quickest() + 2 * self._most))
         late = min(round_trip_seconds - self._quickest(), self._most)
         self._late.append(late)
         return late
@@ -234,7 +234,7 @@ class Lane:
         if self.pause_seconds == 0:  # else it is one of the same burst
             self._refusals += 1
         asked = retry_after_seconds
-        if asked is None:
+        if not asked:  # 0 would be an invitation to hammer
             asked = self._default_pause * 2 ** min(self._refusals - 1, 16)
         self._paused_until = max(self._paused_until, self._clock() + min(asked, self._longest_pause))
         return self.pause_seconds
@@ -285,7 +285,7 @@ class Lane:
             # Those handed back come again one after another, not all in the moment in which the way is free.
             behind = self._handed_back * self._interval(write=True)
             self._handed_back += 1
-            raise NotYetError(seconds + behind, paused=self.pause_seconds > 0)
+            raise NotYetError(seconds + behind, self.pause_seconds)
 
 
 def _take(windows: tuple[_Window, ...], taken: dict[_Window, RateItem], stamp: int) -> float:

@@ -26,7 +26,12 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
     """The SDK's runner, with back-off and a drain."""
 
     def __init__(self, worker: Worker, engine: Configuration, metrics: Metrics) -> None:
+        ours = (worker.domain, worker.thread_count)
         super().__init__(worker, engine, event_listeners=[self])
+        # The SDK lets its own environment variables win: one of them would overwrite the registered definition.
+        worker.register_task_def = worker.paused = False
+        worker.domain, worker.thread_count = ours
+        self._max_workers = worker.thread_count
         self._metrics = metrics
         self._poll_failures = 0
         self._polled = False
@@ -100,6 +105,9 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
     def on_poll_failure(self, event: Any) -> None:
         """The SDK's event: the engine did not answer, or refused."""
         self._poll_failures += 1
+        # After five failed attempts the SDK would never ask for a token again.
+        failed = self.async_api_client._token_refresh_failures
+        self.async_api_client._token_refresh_failures = min(failed, 4)
         self._metrics.poll_failed()
         if self._poll_failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ... of a row
             status = getattr(event.cause, "status", None)

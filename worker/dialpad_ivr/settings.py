@@ -111,7 +111,11 @@ class Settings(BaseSettings):
         """With `/api` and without a slash at its end: with one the SDK's requests end in 404."""
         value = value.strip().rstrip("/")
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port out of range
+            usable = False
+        if not usable:
             raise ValueError("must be an http(s) URL, e.g. http://localhost:8080/api")
         if parts.username or parts.password:
             raise ValueError("must not hold a user or a password; use CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")

@@ -119,8 +119,9 @@ async def set_custom_ivr(call: Call, tools: Tools) -> Result:
     try:
         return await (run.plan(credential) if parsed.mode == "plan" else run.apply(credential))
     except NotYetError as exc:
-        why = "Dialpad's rate limit was reached" if exc.paused else "the permitted rate is used up"
-        return run.wait(exc.seconds, TaskError(code="paced", message=f"Waiting for a permit: {why}."))
+        why = "Dialpad's rate limit was reached" if exc.pause_seconds else "the permitted rate is used up"
+        error = TaskError(code="paced", message=f"Waiting for a permit: {why}.")
+        return run.wait(exc.seconds, error, charged_seconds=exc.pause_seconds)
 
 
 def _invalid(call: Call, field_errors: list[FieldError]) -> SetCustomIvrOutput:
@@ -203,7 +204,7 @@ class _Run:
             return Verdict("unconfirmed" if unknown else verdict.outcome, verdict.code, message)
         ours, self._selected = found.find(self._asked.ivr_id), found.selected()
         if ours is None or not ours.selected:
-            return Verdict("unavailable", verdict.code, f"{verdict.message} The change was not made.")
+            return Verdict("unavailable", verdict.code, f"{verdict.message} The change is not there.")
         self._selected = ours
         if self._asked.select_option is not None:
             message = f"{verdict.message} The IVR is selected, but the list cannot tell inbound from outbound."
@@ -255,14 +256,18 @@ class _Run:
             permit.answered(answer.headers_at)
         return answer
 
-    def wait(self, seconds: float, error: TaskError) -> Result:
-        """Hand the task back to the engine until it is worth trying again, or end it when it has waited long enough."""
+    def wait(self, seconds: float, error: TaskError, charged_seconds: float | None = None) -> Result:
+        """Hand the task back to the engine until it is worth trying again, or end it when it has waited long enough.
+
+        What the budget is charged is what Dialpad ordered: to stand in the queue of our own pacing is no failure.
+        """
         budget = self._tools.settings.waiting_budget_seconds
-        if self._waited_ms / 1000 + seconds > budget:
+        charged = seconds if charged_seconds is None else charged_seconds
+        if charged and self._waited_ms / 1000 + charged > budget:
             message = f"{error.message} The waiting budget of {budget:g} s is used up."
             return self.end("rate_limited", error.model_copy(update={"message": message}))
         callback = max(1, math.ceil(seconds))
-        self._waited_ms += callback * 1000
+        self._waited_ms += callback * 1000 if charged_seconds is None else charged * 1000
         return Result(self._output(None, error), callback)
 
     def _conclude(self, verdict: Verdict) -> Result:

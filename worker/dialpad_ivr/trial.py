@@ -31,8 +31,9 @@ async def try_request(raw_input: dict[str, Any], settings: Settings, *, send: bo
 
 def as_curl(request: PreparedRequest, profile: str) -> str:
     """The same request for a shell, with the key left to a variable."""
-    parts = ["curl", "--request", request.method, shlex.quote(request.url)]
-    parts += ["--header", f'"Authorization: Bearer ${variable(KEY_NAME, profile)}"']
+    # By a pipe: what stands on curl's command line can be read by everyone on the machine.
+    parts = ["printf", "'Authorization: Bearer %s'", f'"${variable(KEY_NAME, profile)}"', "|", "curl", "--header", "@-"]
+    parts += ["--request", request.method, shlex.quote(request.url)]
     if request.body is not None:
         parts += ["--header", "'Content-Type: application/json'", "--data", shlex.quote(json.dumps(request.body))]
     return " ".join(parts)

@@ -37,8 +37,9 @@ def make_runner(settings: Settings, tools: Tools) -> Runner:
     async def execute() -> TaskResult:
         task: Task = get_task_context().task
         structlog.contextvars.bind_contextvars(workflow_id=task.workflow_instance_id, task_id=task.task_id)
-        result = _hand_back(task) if runner.draining else await _run(task, tools, runner)
-        return _update(task, result, identity)
+        if runner.draining:
+            return _hand_back(task, identity)
+        return _update(task, await _run(task, tools, runner), identity)
 
     worker = Worker(
         task_definition_name=TASK_TYPE,
@@ -166,7 +167,9 @@ async def _call(task: Task, runner: Runner) -> Call:
     earlier: dict[str, Any] = task.output_data or {}
     if not earlier and task.retried_task_id:
         earlier = await runner.output_of(task.retried_task_id)
-    retries = task.task_definition.retry_count if task.task_definition else 0
+    # A workflow's task may have a count of its own, which the engine prefers.
+    own = getattr(task.workflow_task, "retry_count", None)
+    retries = own if own is not None else task.task_definition.retry_count if task.task_definition else 0
     return Call(
         raw_input={} if task.input_data is None else task.input_data,
         runtime_metadata=task.runtime_metadata or {},
@@ -181,13 +184,16 @@ def _count(output: dict[str, Any], name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _hand_back(task: Task) -> Result:
+def _hand_back(task: Task, identity: str) -> TaskResult:
     """A task that came while draining: untouched, for another worker."""
-    earlier: dict[str, Any] = task.output_data or {}
-    output = SetCustomIvrOutput(
-        outcome=None, ok=False, attempts=_count(earlier, "attempts"), waited_ms=_count(earlier, "waited_ms")
+    return TaskResult(
+        task_id=task.task_id,
+        workflow_instance_id=task.workflow_instance_id,
+        worker_id=identity,
+        status="IN_PROGRESS",
+        output_data=task.output_data or {},
+        callback_after_seconds=1,
     )
-    return Result(output, callback_seconds=1)
 
 
 def _update(task: Task, result: Result, identity: str) -> TaskResult:

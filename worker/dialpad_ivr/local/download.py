@@ -84,16 +84,21 @@ def _download(artifact: Artifact, part: Path, report: Callable[[int], None]) -> 
         have = part.stat().st_size if part.exists() else 0
         if have >= artifact.size:  # if it is too long, its checksum will tell
             return
+        fault = "the answer is too short"
         try:
             _continue(artifact, part, have, report)
         except httpx.HTTPError as exc:
-            grown = part.exists() and part.stat().st_size > have
-            failures = 1 if grown else failures + 1
+            fault = f"{type(exc).__name__}: {exc}"
+        except OSError as exc:
+            raise DownloadError(f"{part} cannot be written: {exc.strerror}. Set DIALPAD_IVR_CACHE_DIR.") from None
+        size = part.stat().st_size if part.exists() else 0
+        if size < artifact.size:
+            failures = 1 if size > have else failures + 1
             if failures >= _TRIES:
                 raise DownloadError(
-                    f"{artifact.url} cannot be downloaded ({type(exc).__name__}: {exc}). Check the network, or name a "
+                    f"{artifact.url} cannot be downloaded ({fault}). Check the network, or name a "
                     "mirror with DIALPAD_IVR_MAVEN_URL; what is there is kept, and the next try goes on from it."
-                ) from None
+                )
             time.sleep(0.2 * 2**failures)
 
 

@@ -142,6 +142,8 @@ def running_engine(
     """
     if ui is not None and not (ui / "index.html").is_file():
         raise EngineStartError(f"{ui} holds no built UI: there is no index.html in it.")
+    if port and not is_free(port):
+        raise EngineStartError(f"Port {port} is taken: name another one, or none for a free one.")
     jar_path, java_path = fetch(jar(), cache_folder()), java()
     port = port or free_port()
     with contextlib.ExitStack() as stack:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 # What says where real engines and keys are: a local child must reach for neither.
-_NOT_FOR_CHILDREN = ("CONDUCTOR_", "DIALPAD_API_KEY", "DIALPAD_COMPANY", "DIALPAD_IVR_CREDENTIALS_FILE")
+_NOT_FOR_CHILDREN = ("CONDUCTOR_", "conductor", "DIALPAD_")
 
 
 class Child:
