@@ -59,9 +59,7 @@ def _tidy(record: logging.LogRecord) -> bool:
     if record.name.startswith(_SDK):
         text = record.getMessage()
         if text.startswith("failed to deserialize data"):  # the data is a polled task, with the engine's secrets
-            text = (
-                f"cannot read the engine's answer{text[text.rfind(', reason:') :][:300] if ', reason:' in text else ''}"
-            )
+            text = f"cannot read the engine's answer: {text.rpartition(', reason:')[2].strip()[:200]}"
         record.msg, record.args = text.partition("Traceback (most recent call last)")[0].strip(), None
         return not text.startswith("Failed to batch poll")  # the worker tells that itself, and not each time
     return True

@@ -114,15 +114,15 @@ def judge_patch(answer: Answer, asked: SetCustomIvrInput) -> Verdict:
     if refusal is not None:
         return refusal
     slot = read_slot(answer.json)
+    if answer.status_code != 200 or slot is None:
+        what = "a body that cannot be read" if answer.status_code == 200 else "which is not documented"
+        message = f"Dialpad answered {answer.status_code}, {what}: the change may or may not have been made."
+        return Verdict("unconfirmed", "unreadable_answer", message, may_have_changed=True)
     told = answer.json if isinstance(answer.json, dict) else {}
     if told.get("error") or told.get("errors"):
         said = read_error(answer.json)
         message = f"Dialpad answered 200, but with an error{f' ({said})' if said else ''}."
         return Verdict("unconfirmed", "error_in_answer", message, may_have_changed=True)
-    if answer.status_code != 200 or slot is None:
-        what = "a body that cannot be read" if answer.status_code == 200 else "which is not documented"
-        message = f"Dialpad answered {answer.status_code}, {what}: the change may or may not have been made."
-        return Verdict("unconfirmed", "unreadable_answer", message, may_have_changed=True)
     ours, shown = slot.find(asked.ivr_id), slot.selected()
     if slot.ivr_type not in (None, asked.ivr_type):
         message = f"Dialpad answered 200, but of {slot.ivr_type[:64]} instead of {asked.ivr_type}."
