@@ -16,16 +16,12 @@ from support.worker import CREDENTIALS, clean_environ, running_worker
 
 from .conftest import put_quick_definitions
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of a fresh environment, in a folder that is no checkout."""
     folder = tmp_path_factory.mktemp("installed")
     uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
-    (wheel,) = folder.glob("*.whl")
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
     python = folder / "venv" / "bin" / "python"
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, wheel], check=True)

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder, ROOT], check=True)
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 def test_both_json_folders_and_the_marker_of_types_are_in_the_wheel(wheel: Path) -> None:

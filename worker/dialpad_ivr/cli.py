@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -273,7 +274,7 @@ def doctor(
     """
     checks = asyncio.run(examine(settings_or_fail(), profile or ["default"]))
     if as_json:
-        typer.echo(json.dumps([check.as_dict() for check in checks], indent=2))
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         render.show_checks(out, checks)
     if any(check.result == "failed" for check in checks):

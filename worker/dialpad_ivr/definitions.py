@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract import TASK_TYPE, input_schema, output_schema
+from dialpad_ivr.contract import PATCH_PATH, TASK_TYPE, input_schema, output_schema
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine_api import EngineApi, JsonObject
 from dialpad_ivr.validation import example_input
@@ -37,7 +37,7 @@ def task_definition() -> JsonObject:
         "name": TASK_TYPE,
         "description": (
             "Points a Dialpad target (call center, office, department, user, ...) at one of its existing custom IVRs: "
-            f"PATCH /api/v2/customivrs/{{target_type}}/{{target_id}}/{{ivr_type}}. Example input: {example}"
+            f"PATCH {PATCH_PATH}. Example input: {example}"
         ),
         "ownerEmail": "dialpad-ivr@example.com",
         "inputKeys": [name for name in inputs["properties"] if not name.startswith("__")],

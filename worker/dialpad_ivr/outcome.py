@@ -33,10 +33,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
 from dialpad_ivr.answers import ListedIvr, read_error, read_slot
-from dialpad_ivr.contract import SELECT_OPTION_APPLIES_TO, Outcome, RetriedOutcome, SetCustomIvrInput, TerminalOutcome
+from dialpad_ivr.contract import (
+    RETRIED_OUTCOMES,
+    SELECT_OPTION_APPLIES_TO,
+    TERMINAL_OUTCOMES,
+    Outcome,
+    SetCustomIvrInput,
+)
 from dialpad_ivr.dialpad import Answer, CallError, NoAnswerError
 
 EngineStatus = Literal["COMPLETED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "IN_PROGRESS"]
@@ -67,9 +73,9 @@ def engine_status(outcome: str | None) -> EngineStatus:
     """What the engine is told of an outcome; of none yet, that the task goes on."""
     if outcome is None:
         return "IN_PROGRESS"
-    if outcome in get_args(TerminalOutcome):
+    if outcome in TERMINAL_OUTCOMES:
         return "FAILED_WITH_TERMINAL_ERROR"
-    return "FAILED" if outcome in get_args(RetriedOutcome) else "COMPLETED"
+    return "FAILED" if outcome in RETRIED_OUTCOMES else "COMPLETED"
 
 
 _BY_STATUS: Final[Mapping[int, tuple[Outcome, str]]] = {
@@ -118,8 +124,7 @@ def judge_patch(answer: Answer, asked: SetCustomIvrInput) -> Verdict:
         what = "a body that cannot be read" if answer.status_code == 200 else "which is not documented"
         message = f"Dialpad answered {answer.status_code}, {what}: the change may or may not have been made."
         return Verdict("unconfirmed", "unreadable_answer", message, may_have_changed=True)
-    told = answer.json if isinstance(answer.json, dict) else {}
-    if told.get("error") or told.get("errors"):
+    if answer.json.get("error") or answer.json.get("errors"):
         said = read_error(answer.json)
         message = f"Dialpad answered 200, but with an error{f' ({said})' if said else ''}."
         return Verdict("unconfirmed", "error_in_answer", message, may_have_changed=True)

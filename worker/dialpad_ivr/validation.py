@@ -100,13 +100,17 @@ def input_warnings(raw: dict[str, Any], parsed: SetCustomIvrInput) -> list[str]:
 
 
 @cache
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(input_schema())
+def _schema() -> dict[str, Any]:
+    return input_schema()  # which pydantic makes anew each time
 
 
 @cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(_schema())
+
+
 def _properties() -> dict[str, Any]:
-    properties: dict[str, Any] = input_schema()["properties"]
+    properties: dict[str, Any] = _schema()["properties"]
     return properties
 
 
@@ -114,7 +118,7 @@ def _explain(error: ValidationError, raw: Any) -> Iterable[FieldError]:
     """One error of jsonschema as one or more of ours."""
     if error.validator == "required":
         # jsonschema yields one error for each missing field; the name is only in its message's value.
-        missing = next(name for name in input_schema()["required"] if error.message.startswith(f"{name!r} "))
+        missing = next(name for name in _schema()["required"] if error.message.startswith(f"{name!r} "))
         yield FieldError(path=missing, rule="required", message=f"{missing} is missing.", hint=_hint(missing))
     elif error.validator == "additionalProperties":
         known = [name for name in _properties() if not name.startswith("__")]
@@ -189,7 +193,7 @@ def _hint(name: str, value: Any = None) -> str:
 
 def example_input() -> dict[str, str]:
     """A complete example: every required field with the schema's own example, in plan mode."""
-    examples = {name: _properties()[name]["examples"][0] for name in input_schema()["required"]}
+    examples = {name: _properties()[name]["examples"][0] for name in _schema()["required"]}
     return {**examples, "mode": "plan"}
 
 

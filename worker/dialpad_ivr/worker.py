@@ -210,5 +210,5 @@ def _update(task: Task, result: Result, identity: str) -> TaskResult:
         update.reason_for_incompletion = result.reason
     if not result.output.ok:
         # A line in the task's log in the UI; a success needs none, its output says it all.
-        update.logs = [TaskExecLog(log=result.reason or "handed back", task_id=task.task_id)]
+        update.logs = [TaskExecLog(log=result.reason, task_id=task.task_id)]
     return update

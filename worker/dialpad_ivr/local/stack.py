@@ -88,7 +88,8 @@ def running_stack(
         running = Stack(engine.url, double_url, f"http://127.0.0.1:{health_port}", environ)
         say("Registering the task definition and the workflows ...")
         for definition in shipped():
-            if compare(running.engine, definition).state in ("missing", "outdated"):
+            comparison = compare(running.engine, definition)
+            if comparison.state != "same" and not comparison.needs_consent:
                 register(running.engine, definition)
         say("Starting the worker ...")
         worker = Child(
