@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from support.redis import RedisServer, running_redis
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +20,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([uv, "build", "--quiet", "--wheel", "--out-dir", folder, Path(__file__).parents[1]], check=True)
     (built,) = folder.glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis that all tests may flush, and none may stop."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server

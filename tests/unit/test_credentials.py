@@ -34,11 +34,22 @@ def test_a_profile_has_names_of_its_own() -> None:
     assert (found.key.get_secret_value(), found.company) == ("k", "acme")
 
 
-def test_a_profile_is_its_own_company_unless_it_names_one(tmp_path: Path) -> None:
+def test_a_key_is_its_own_company_unless_its_profile_names_one(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
-    write(file, {"a": "k1", "b": {"api_key": "k2", "company": "acme"}, "c": {"api_key": "k3", "company": "acme"}})
+    write(
+        file,
+        {
+            "a": "k1",
+            "same": "k1",
+            "d": "k4",
+            "b": {"api_key": "k2", "company": "acme"},
+            "c": {"api_key": "k3", "company": "acme"},
+        },
+    )
     credentials = Credentials(file, {})
-    assert credentials.find("a").company == "profile:a"
+    same, other = credentials.find("a"), credentials.find("same")
+    assert same.company == other.company != credentials.find("d").company
+    assert "k1" not in same.company
     assert credentials.find("b").company == credentials.find("c").company == "acme"
 
 

@@ -36,6 +36,7 @@ from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError
 from dialpad_ivr.following import follow
 from dialpad_ivr.generated import stale_files
 from dialpad_ivr.health import PortError
+from dialpad_ivr.settings import SettingsError
 from dialpad_ivr.trial import as_curl, try_request
 from dialpad_ivr.worker import run_worker
 
@@ -85,16 +86,10 @@ def worker() -> None:
     - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr worker`
     """
     settings = settings_or_fail()
-    if settings.redis_url is not None:
-        fail(
-            "DIALPAD_IVR_REDIS_URL is set, but this version cannot share its limits over Redis yet. "
-            "Unset it, and run one worker for a company.",
-            EXIT_USAGE,
-        )
     log.configure(settings.log_level, settings.log_format)
     try:
         code = asyncio.run(run_worker(settings))
-    except PortError as exc:
+    except (PortError, SettingsError) as exc:
         fail(str(exc), EXIT_USAGE)
     raise typer.Exit(code)
 

@@ -6,12 +6,14 @@ JSON:
 
     {"default": "KEY", "emea": {"api_key": "KEY", "company": "acme"}}
 
-A profile is its own company unless it names one (`DIALPAD_COMPANY`, `DIALPAD_COMPANY_EMEA`, or `company` in the file):
-two keys of one company share its limits.
+A profile names its company (`DIALPAD_COMPANY`, `DIALPAD_COMPANY_EMEA`, or `company` in the file), so that two keys of
+one company share its limits. One that names none is its key's own: it is then known by a one-way digest of the key, so
+that two profiles, or two workers, with the same key share too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,7 +90,7 @@ class Credentials:
                 continue
             if not (key.isascii() and key.isprintable() and " " not in key):
                 raise CredentialError(f"The key of profile {profile!r} from {source} holds characters no key can have.")
-            return Credential(SecretStr(key), company or f"profile:{profile}", source)
+            return Credential(SecretStr(key), company or f"key:{hashlib.sha256(key.encode()).hexdigest()[:24]}", source)
         places = [f"the engine's secret {name} (runtimeMetadata)", f"the environment variable {name}"]
         places.append(f"the file {self._file}" if self._file else "a file (DIALPAD_IVR_CREDENTIALS_FILE is not set)")
         raise CredentialError(f"No API key for credential profile {profile!r}. Looked in {', '.join(places)}.")

@@ -38,6 +38,21 @@ class Metrics:
         self._update_failures = Counter(
             "dialpad_ivr_update_failures", "Results that the engine never took.", registry=self.registry
         )
+        self._redis_failures = Counter(
+            "dialpad_ivr_redis_failures", "Times that the fleet's Redis did not answer.", registry=self.registry
+        )
+        self._redis_up = Gauge(
+            "dialpad_ivr_redis_up",
+            "Whether the fleet's Redis answered last time; 1 without one.",
+            registry=self.registry,
+        )
+        self._redis_up.set(1)
+
+    def shared_limit(self, *, answered: bool) -> None:
+        """Note whether the fleet's Redis answered."""
+        self._redis_up.set(answered)
+        if not answered:
+            self._redis_failures.inc()
 
     @contextmanager
     def calling(self, method: str, permit_wait_seconds: float) -> Iterator[Callable[[int], None]]:

@@ -91,8 +91,8 @@ class Settings(BaseSettings):
 
     redis_url: SecretStr | None = Field(
         default=None,
-        description="A Redis for a fleet of workers. This version only checks it (`doctor`): a worker refuses to start "
-        "with it, since it would not share its limits.",
+        description="A Redis (redis://, rediss:// or unix://) in which all workers share each company's limits. "
+        "Without one, run one worker for a company.",
     )
 
     # Operations
@@ -120,6 +120,20 @@ class Settings(BaseSettings):
         if parts.username or parts.password:
             raise ValueError("must not hold a user or a password; use CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")
         return value if value.endswith("/api") else f"{value}/api"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_can_be_used(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            parts = urlsplit(value.get_secret_value()) if value else None
+            usable = parts is None or (
+                bool(parts.path) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
+            )
+        except ValueError:  # a port out of range
+            usable = False
+        if not usable or (parts and parts.scheme not in ("redis", "rediss", "unix")):
+            raise ValueError("must be a URL such as redis://HOST:6379/0, rediss://USER:PASSWORD@HOST:6379/0")
+        return value
 
     @field_validator("api_url")
     @classmethod

@@ -119,8 +119,7 @@ async def set_custom_ivr(call: Call, tools: Tools) -> Result:
     try:
         return await (run.plan(credential) if parsed.mode == "plan" else run.apply(credential))
     except NotYetError as exc:
-        why = "Dialpad's rate limit was reached" if exc.pause_seconds else "the permitted rate is used up"
-        error = TaskError(code="paced", message=f"Waiting for a permit: {why}.")
+        error = TaskError(code="paced", message=f"Waiting for a permit: {exc.why}.")
         return run.wait(exc.seconds, error, charged_seconds=exc.pause_seconds)
 
 
@@ -248,12 +247,12 @@ class _Run:
             called(answer.status_code)
         if is_rate_limit(answer):
             self._asked_pause = retry_after(answer.headers)
-            self._pause_seconds = lane.refused(self._asked_pause)
+            self._pause_seconds = await lane.refused(self._asked_pause)
             self._tools.metrics.paused()
         else:
             lane.accepted()
         if answer.status_code < 300:  # refusals come quicker: they say nothing of how long the way is
-            permit.answered(answer.headers_at)
+            await permit.answered(answer.headers_at)
         return answer
 
     def wait(self, seconds: float, error: TaskError, charged_seconds: float | None = None) -> Result:

@@ -9,8 +9,8 @@ from typing import Any
 from dialpad_ivr.contract import PreparedRequest
 from dialpad_ivr.credentials import KEY_NAME, Credentials, variable
 from dialpad_ivr.dialpad import DialpadClient
+from dialpad_ivr.fleet import paced
 from dialpad_ivr.metrics import Metrics
-from dialpad_ivr.pacing import Pacer
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
 
@@ -24,8 +24,9 @@ async def try_request(raw_input: dict[str, Any], settings: Settings, *, send: bo
         send: Whether to go by the input's `mode`; else nothing leaves this machine.
     """
     asked = raw_input if send else {**raw_input, "mode": "validate"}
-    async with DialpadClient(settings) as client:
-        tools = Tools(settings, client, Credentials(settings.credentials_file), Pacer(settings), Metrics())
+    metrics = Metrics()
+    async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
+        tools = Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
         return await set_custom_ivr(Call(asked), tools)
 
 

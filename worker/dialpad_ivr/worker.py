@@ -18,10 +18,10 @@ from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.definitions import task_definition
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.engine_api import configuration
+from dialpad_ivr.fleet import paced
 from dialpad_ivr.health import health_app, serving
 from dialpad_ivr.log import get_logger
 from dialpad_ivr.metrics import Metrics
-from dialpad_ivr.pacing import Pacer
 from dialpad_ivr.runner import Runner
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
@@ -72,9 +72,9 @@ async def run_worker(settings: Settings) -> int:
     """
     metrics = Metrics()
     log = get_logger()
-    async with DialpadClient(settings) as client:
+    async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
         credentials = Credentials(settings.credentials_file)
-        runner = make_runner(settings, Tools(settings, client, credentials, Pacer(settings), metrics))
+        runner = make_runner(settings, Tools(settings, client, credentials, pacer, metrics))
         app = health_app(metrics.registry, lambda: runner.unready)
         async with serving(app, settings.health_host, settings.health_port) as port:
             running = asyncio.create_task(runner.run())

@@ -1,0 +1,75 @@
+-- One call of one company: is there room for it in the log that the fleet shares?
+-- All of it is one step for Redis, and all times are microseconds of Redis's own clock.
+--
+-- KEYS   calls, patches (sorted sets: member = a call, score = when it arrives), state (hash)
+-- ARGV   member, write (1 or 0), waited, average late, assumed late, pause, hold,
+--        company: calls, window, patch: calls, window, slots to catch up, time to live in ms
+-- returns {wait, why, now}: wait 0 is leave to go; why is "", "pause", "new" or "unknown"
+local calls, patches, state = KEYS[1], KEYS[2], KEYS[3]
+local member, write = ARGV[1], ARGV[2] == '1'
+local waited, average, assumed = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local pause, hold = tonumber(ARGV[6]), tonumber(ARGV[7])
+local catch_up, ttl = tonumber(ARGV[12]), ARGV[13]
+local windows = {{calls, tonumber(ARGV[8]), tonumber(ARGV[9]), 'calls_slot'}}
+if write then
+  windows[2] = {patches, tonumber(ARGV[10]), tonumber(ARGV[11]), 'patches_slot'}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local known = redis.call('HMGET', state, 'run', 'since', 'seen', 'paused')
+
+-- The log tells nothing of the calls before it began: it is new, was flushed, restored from a snapshot or evicted, or the
+-- clock went back (by less than a second is harmless: calls count for that much longer). Each set holds a marker, so
+-- that losing one is noticed too.
+local whole = known[1] == run and known[3] and tonumber(known[3]) < now + 1000000
+  and redis.call('ZSCORE', calls, 'log') and redis.call('ZSCORE', patches, 'log')
+if not whole then
+  redis.call('DEL', calls, patches, state)
+  redis.call('ZADD', calls, '+inf', 'log')
+  redis.call('ZADD', patches, '+inf', 'log')
+  redis.call('HSET', state, 'run', run, 'since', now + hold)
+  known = {run, now + hold, now, nil}
+end
+local paused = math.max(tonumber(known[4] or 0), now + pause)
+redis.call('HSET', state, 'seen', now, 'paused', paused)
+for _, key in ipairs(KEYS) do
+  redis.call('PEXPIRE', key, ttl)
+end
+if paused > now then
+  return {math.ceil(paused - now), 'pause', now}
+end
+if tonumber(known[2]) > now then
+  return {math.ceil(known[2] - now), whole and 'unknown' or 'new', now}
+end
+
+-- Slots spread the calls evenly, over all workers.
+local wait = 0
+for _, window in ipairs(windows) do
+  window[5] = math.max(tonumber(redis.call('HGET', state, window[4]) or 0), now - waited)
+  wait = math.max(wait, window[5] - now)
+end
+if wait > 0 then
+  return {math.ceil(wait), '', now}
+end
+for _, window in ipairs(windows) do
+  local key, limit, length = unpack(window)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - length)
+  local count = redis.call('ZCARD', key) - 1 -- the marker
+  if count >= limit then
+    local leaves = redis.call('ZRANGE', key, count - limit, count - limit, 'WITHSCORES')
+    wait = math.max(wait, leaves[2] + length - now)
+  end
+end
+if wait > 0 then
+  return {math.ceil(wait), '', now}
+end
+
+for _, window in ipairs(windows) do
+  local key, limit, length, slot = unpack(window)
+  local interval = (length + average) / limit
+  redis.call('ZADD', key, now + assumed, member)
+  redis.call('HSET', state, slot, math.max(window[5], now - catch_up * interval) + interval)
+end
+return {0, '', now}
