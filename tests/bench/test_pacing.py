@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
+from bench.conftest import PACED, PERMITTED, STRICT, start_many
 from engine.conftest import StartWorker
 from support.double import DoubleControl
 from support.engine import EngineRest
 
 COUNT = 600
-STRICT = {"patch": {"calls": 200, "window_seconds": 10}, "company": {"calls": 20, "window_seconds": 1}}
-PERMITTED = 20.0  # calls a second, by either limit
 
 
 @pytest.mark.timeout(300)
@@ -35,21 +34,8 @@ def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
     double.set_state(synthetic=COUNT)
     double.configure(enforce=True, **STRICT, latency=0.05, arrival_jitter=jitter, answer_jitter=answer_jitter)
     domain = f"bench-{jitter}-{answer_jitter}"
-    ids = [
-        engine.start(
-            "set_custom_ivr",
-            {
-                "target_type": "callcenter",
-                "target_id": str(6_000_000_000_000_000 + number),
-                "ivr_type": "HOLD_MUSIC",
-                "ivr_id": str(7_000_000_000_000_000 + 2 * number),
-            },
-            domain=domain,
-        )
-        for number in range(COUNT)
-    ]
-    paced = {"DIALPAD_IVR_PATCH_LIMIT": "200", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "10"}
-    with start_worker(DIALPAD_IVR_DOMAIN=domain, **paced) as worker:
+    ids = start_many(engine, COUNT, domain)
+    with start_worker(DIALPAD_IVR_DOMAIN=domain, **PACED) as worker:
         ended = engine.ended(ids, timeout=120)
         assert worker.stop() == 0
     summary = double.summary()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,4 +66,10 @@ StartWorker = Callable[..., AbstractContextManager[WorkerProcess]]
 @pytest.fixture
 def start_worker(engine: EngineRest, double: DoubleControl, tmp_path: Path) -> StartWorker:
     """Start a worker with these settings besides the tests' own."""
-    return partial(running_worker, engine.url, double.url, tmp_path / "worker.log", **CREDENTIALS)
+    numbers = itertools.count()
+
+    def start(*command: Any, **settings: Any) -> AbstractContextManager[WorkerProcess]:
+        log = tmp_path / f"worker-{next(numbers)}.log"
+        return running_worker(engine.url, double.url, log, *command, **{**CREDENTIALS, **settings})
+
+    return start

@@ -50,20 +50,17 @@ class Lateness:
     """
 
     _KEPT = 128  # round trips
-    _ENOUGH = 16  # of them, to know the quickest: the first ones set connections up
+    _ENOUGH = 4  # of them, to know the quickest
     MOST = 0.5  # of the window: slow answers are not jitter, and must not throttle without bound
 
     def __init__(self, window_seconds: float) -> None:
         self._most = self.MOST * window_seconds
         self._round_trips: deque[float] = deque(maxlen=self._KEPT)
-        self._late: deque[float] = deque(maxlen=self._KEPT)
 
     def observe(self, round_trip_seconds: float) -> float:
         """The seconds by which a call with that round trip may have been late."""
         self._round_trips.append(min(round_trip_seconds, self._quickest() + 2 * self._most))
-        late = min(round_trip_seconds - self._quickest(), self._most)
-        self._late.append(late)
-        return late
+        return min(round_trip_seconds - self._quickest(), self._most)
 
     def _quickest(self) -> float:
         """The quickest that a call can be, in seconds; 0 until enough were seen to tell."""
@@ -71,15 +68,16 @@ class Lateness:
         if len(seen) < self._ENOUGH:
             return 0.0
         # The least of n values, evenly spread, lies the n-th part of their spread above the least possible.
-        return min(seen) - (max(seen) - min(seen)) / len(seen)
+        return max(0.0, min(seen) - (max(seen) - min(seen)) / len(seen))
 
     def average(self) -> float:
         """The average of those seen lately, in seconds."""
-        return sum(self._late) / len(self._late) if self._late else 0.0
+        seen, quickest = self._round_trips, self._quickest()
+        return sum(min(trip - quickest, self._most) for trip in seen) / len(seen) if seen else 0.0
 
     def assumed(self) -> float:
         """What to assume of a call that is not answered yet: the worst of those seen lately."""
-        return max(self._late, default=0.0)
+        return min(max(self._round_trips, default=0.0) - self._quickest(), self._most)
 
 
 class Permit:
@@ -89,18 +87,19 @@ class Permit:
         waited_seconds: How long it was waited for.
     """
 
-    def __init__(self, waited_seconds: float, released: float, entry: Entry, lateness: Lateness) -> None:
+    def __init__(self, waited_seconds: float, asked: float, entry: Entry, lateness: Lateness) -> None:
         self.waited_seconds = waited_seconds
-        self._released = released
+        self._asked = asked
         self._entry = entry
         self._lateness = lateness
 
     async def answered(self, moment: float) -> None:
         """Tell when the answer's headers came, by the lane's clock: the call then counts from when it arrived at most.
 
-        What counts is the time from the permit, not from the sending: the process may be held up between the two.
+        What counts is the time since the log was asked, not since the sending: its answer may have been long on the way,
+        and the process may be held up before it sends.
         """
-        await self._entry.move(self._lateness.observe(moment - self._released))
+        await self._entry.move(self._lateness.observe(moment - self._asked))
 
 
 class Lane:
@@ -147,13 +146,13 @@ class Lane:
         self._waiting += 1
         try:
             async with self._turn:
-                entry = await self._wait(arrived, write=write)
+                entry, asked = await self._wait(arrived, write=write)
         finally:
             self._waiting -= 1
         released = self._clock()
         self._note_gap(arrived, released)
         self._handed_back = 0
-        return Permit(released - arrived, released, entry, self._lateness[write])
+        return Permit(released - arrived, asked, entry, self._lateness[write])
 
     async def refused(self, retry_after_seconds: float | None) -> float:
         """Take note of a 429: nobody of this company passes for a while.
@@ -183,10 +182,12 @@ class Lane:
         """What is left of a pause."""
         return self._log.pause_seconds
 
-    async def _wait(self, arrived: float, *, write: bool) -> Entry:
+    async def _wait(self, arrived: float, *, write: bool) -> tuple[Entry, float]:
+        """Wait until the log takes the call; returns when it was asked, too."""
         lateness = self._lateness[write]
         while True:
-            held = self._clock() - arrived
+            asked = self._clock()
+            held = asked - arrived
             taken = await self._log.take(
                 write=write,
                 waited_seconds=held,
@@ -194,7 +195,7 @@ class Lane:
                 assumed_late=lateness.assumed(),
             )
             if not isinstance(taken, Wait):
-                return taken
+                return taken, asked
             self._refuse_if_far(held, taken.seconds)
             await self._sleep(taken.seconds)
 
