@@ -114,9 +114,9 @@ async def test_calls_are_spread_evenly(clock: Clock, lane: MakeLane) -> None:
         await (await one.permit(write=True)).answered(clock.now + 0.05)
         released.append(clock.now)
     # The first calls set connections up; how late they were is not known.
-    gaps = [b - a for a, b in itertools.pairwise(released[210:])]
-    assert min(gaps) > 0.045
-    assert max(gaps) < 0.055
+    # A second holds 20: what the first calls' unknown lateness moved is at most one slot out of place.
+    assert max(b - a for a, b in itertools.pairwise(released)) < 0.1
+    assert most_in_any_window(released[20:], 0.1) <= 3
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.005, 0.05, 0.2])

@@ -96,8 +96,8 @@ class Permit:
     async def answered(self, moment: float) -> None:
         """Tell when the answer's headers came, by the lane's clock: the call then counts from when it arrived at most.
 
-        What counts is the time since the log was asked, not since the sending: its answer may have been long on the way,
-        and the process may be held up before it sends.
+        What counts is the time since the log was asked, not since the sending: its answer may take a while, and the
+        process may be held up before it sends.
         """
         await self._entry.move(self._lateness.observe(moment - self._asked))
 
