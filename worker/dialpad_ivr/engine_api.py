@@ -69,15 +69,36 @@ class EngineApi:
         """Create or replace this version of a workflow definition."""
         self._call("PUT", "/metadata/workflow", body=[definition])
 
-    def start_workflow(self, name: str, inputs: JsonObject, version: int | None = None) -> str:
+    def start_workflow(
+        self, name: str, inputs: JsonObject, version: int | None = None, correlation_id: str | None = None
+    ) -> str:
         """Start a workflow; returns its id. Without a version the newest is taken."""
-        body = {"name": name, "input": inputs, **({"version": version} if version else {})}
+        optional = {"version": version, "correlationId": correlation_id}
+        body = {"name": name, "input": inputs, **{key: value for key, value in optional.items() if value}}
         return str(self._call("POST", "/workflow", body=body, response_type="str"))
 
     def workflow(self, workflow_id: str) -> JsonObject:
         """A workflow with its tasks as they are now."""
         found: JsonObject = self._call("GET", f"/workflow/{quote(workflow_id, safe='')}", [("includeTasks", "true")])
         return found
+
+    def workflow_status(self, workflow_id: str) -> JsonObject:
+        """A workflow's `status` and `output`, without its input and its tasks."""
+        path = f"/workflow/{quote(workflow_id, safe='')}/status"
+        found: JsonObject = self._call("GET", path, [("includeOutput", "true"), ("includeVariables", "false")])
+        return found
+
+    def correlated(self, name: str, correlation_id: str) -> list[JsonObject]:
+        """The workflows of that name with that correlation id that have not ended, without their tasks."""
+        path = f"/workflow/{quote(name, safe='')}/correlated/{quote(correlation_id, safe='')}"
+        query = [("includeClosed", "false"), ("includeTasks", "false")]
+        found: list[JsonObject] = self._call("GET", path, query)
+        return found
+
+    def complete_task(self, workflow_id: str, task_id: str, output: JsonObject) -> None:
+        """Complete a task that waits for somebody outside."""
+        body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}
+        self._call("POST", "/tasks", body=body, response_type="str")
 
     def _find(self, path: str, query: list[tuple[str, Any]] | None = None) -> JsonObject | None:
         try:
