@@ -12,6 +12,7 @@ import pytest
 
 from dialpad_ivr.definitions import shipped
 from dialpad_ivr.local.engine import LocalEngine, running_engine
+from support.command import Command
 from support.double import DoubleControl, started_double
 from support.engine import EngineRest
 from support.worker import CREDENTIALS, KEYS, WorkerProcess, running_worker
@@ -73,3 +74,9 @@ def start_worker(engine: EngineRest, double: DoubleControl, tmp_path: Path) -> S
         return running_worker(engine.url, double.url, log, *command, **{**CREDENTIALS, **settings})
 
     return start
+
+
+@pytest.fixture
+def command(engine: EngineRest, double: DoubleControl) -> Command:
+    """The command, with that engine and that double to talk to."""
+    return Command(engine, double)

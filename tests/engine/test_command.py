@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.definitions import shipped, task_definition
+from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
-from support.worker import CREDENTIALS, KEYS, clean_environ
+from support.worker import CREDENTIALS
 
 from .conftest import StartWorker, put_quick_definitions
 
@@ -29,46 +29,6 @@ CHANGE = {
     "ivr_id": "5127493019721728",
 }
 FLAGS = [part for name, value in CHANGE.items() for part in (f"--{name.replace('_', '-')}", value)]
-
-
-class Command:
-    """Runs `dialpad-ivr` with an engine and a double to talk to."""
-
-    def __init__(self, engine: EngineRest, double: DoubleControl) -> None:
-        self.environ = clean_environ(
-            CONDUCTOR_SERVER_URL=engine.url,
-            DIALPAD_IVR_API_URL=double.url,
-            DIALPAD_IVR_ALLOW_LOOPBACK="true",
-            COLUMNS="200",
-            **CREDENTIALS,
-        )
-
-    def popen(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "dialpad_ivr", *arguments],
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *arguments: str, code: int = 0, **environ: str) -> str:
-        """Run it; returns both outputs. No key may be in them."""
-        process = self.popen(*arguments, **environ)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == code, (out, err)
-        assert "Traceback" not in err
-        assert not any(key in out + err for key in (*KEYS, "no-such-key"))
-        return out + err
-
-    def json(self, *arguments: str, code: int = 0, **environ: str) -> Any:
-        return json.loads(self(*arguments, "--json", code=code, **environ))
-
-
-@pytest.fixture
-def command(engine: EngineRest, double: DoubleControl) -> Command:
-    return Command(engine, double)
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from dialpad_ivr.cli_common import (
     settings_or_fail,
 )
 from dialpad_ivr.cli_local import demo, dev
+from dialpad_ivr.cli_provision import apply, approve, plan, rollback, status
 from dialpad_ivr.contract import SetCustomIvrInput, input_schema, output_schema
 from dialpad_ivr.definitions import Comparison, compare, shipped, task_definition
 from dialpad_ivr.definitions import register as register_definition
@@ -278,6 +279,8 @@ def doctor(
 
 app.command()(dev)
 app.command()(demo)
+for command in (plan, apply, status, approve, rollback):
+    app.command()(command)
 
 
 @app.command()

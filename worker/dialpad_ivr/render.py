@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,11 @@ from dialpad_ivr.contract import OK_OUTCOMES, OUTCOME_MEANINGS, SetCustomIvrOutp
 from dialpad_ivr.definitions import Comparison
 from dialpad_ivr.doctor import Check
 from dialpad_ivr.local.demo import Ending
+from dialpad_ivr.provisioning.changes import Violation
+from dialpad_ivr.provisioning.pipeline import Row, Run
+from dialpad_ivr.provisioning.plan import Plan
 
+_ROWS_SHOWN = 50  # on a terminal; files have all
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
@@ -117,6 +122,71 @@ def show_endings(console: Console, endings: Sequence[Ending]) -> None:
     for ending in endings:
         for mistake in ending.mistakes:
             console.print(Text(f"{ending.scenario.title}: {mistake} (workflow {ending.workflow_id})", style="red"))
+
+
+def show_violations(console: Console, violations: Sequence[Violation]) -> None:
+    """Every mistake in a file of changes."""
+    for violation in violations:
+        where = "" if violation.path == "$" else f" {violation.path}"
+        console.print(Text(f"line {violation.line}{where}: ", style="bold"), Text(violation.message), sep="")
+        if violation.hint:
+            console.print(Padding(Text(violation.hint, style="dim"), (0, 0, 0, 4)))
+    console.print(Text(f"{len(violations)} mistakes; nothing was read or changed.", style="red"))
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """What a plan would do, the way Terraform tells it."""
+    shown = [row for row in plan.rows if row.action != "unchanged"]
+    for row in shown[:_ROWS_SHOWN]:
+        sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
+        slot = f"{row.target_type} {row.target_id} {row.ivr_type} {row.select_option or ''}".rstrip()
+        before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
+        console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
+        console.print(Text(f"    {before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"))
+        if row.note:
+            console.print(Padding(Text(row.note, style="dim" if row.action == "change" else "red"), (0, 0, 0, 4)))
+    if len(shown) > _ROWS_SHOWN:
+        console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan's file has them all.", style="dim"))
+    told = {"change": "to change", "unchanged": "unchanged", "missing_ivr": "missing IVR", "unreadable": "unreadable"}
+    counts = [f"{plan.counts[action]} {text}" for action, text in told.items() if plan.counts[action]]
+    console.print(Text(f"Plan: {', '.join(counts) or 'nothing to change'}.", style="bold"))
+
+
+def show_run(console: Console, run: Run, rows: Sequence[dict[str, Any]]) -> None:
+    """What a provisioning run came to: rows by outcome, and those that are not as asked."""
+    table = Table("outcome", "rows", show_edge=False, pad_edge=False)
+    for outcome, count in Counter(row["outcome"] for row in rows).most_common():
+        table.add_row(outcome_text(outcome), Text(str(count)))
+    console.print(table)
+    failed = [row for row in rows if row["outcome"] and not row["ok"]]
+    if failed:
+        table = Table("line", "target", "slot", "outcome", "why", show_edge=False, pad_edge=False)
+        for row in failed[:_ROWS_SHOWN]:
+            table.add_row(
+                Text(str(row["line"] or "")),
+                Text(f"{row['target_type']} {row['target_id']}"),
+                Text(f"{row['ivr_type']} {row['select_option'] or ''}".rstrip()),
+                outcome_text(row["outcome"]),
+                Text(row["message"]),
+            )
+        console.print(table)
+        if len(failed) > _ROWS_SHOWN:
+            console.print(Text(f"... and {len(failed) - _ROWS_SHOWN} more; the report has them all.", style="dim"))
+    message = run.output.get("message") or run.reason
+    console.print(Text(f"Workflow {run.workflow_id}: {run.status}. ", style="bold"), Text(message), sep="")
+
+
+def show_left(console: Console, left: Sequence[tuple[Row, str]]) -> None:
+    """The rows that a rollback cannot restore."""
+    for row, why in left[:_ROWS_SHOWN]:
+        slot = f"{row.change.get('target_type')} {row.change.get('target_id')} {row.change.get('ivr_type')}"
+        console.print(Text(f"Cannot be restored: {slot}: ", style="yellow"), Text(why), sep="")
+    if len(left) > _ROWS_SHOWN:
+        console.print(Text(f"... and {len(left) - _ROWS_SHOWN} more that cannot be restored.", style="yellow"))
+
+
+def _ivr_text(number: str, name: str | None) -> str:
+    return f"{name} ({number})" if name else number
 
 
 def _json(value: Any) -> Syntax:

@@ -1,0 +1,331 @@
+"""Many changes at once on the real engine: the workflows by themselves, and the commands around them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialpad_ivr.definitions import shipped
+from engine.conftest import StartWorker
+from support.command import Command
+from support.double import DoubleControl
+from support.engine import EngineRest, until
+from support.worker import WorkerProcess
+
+# The rates are those of other tests: here nothing waits.
+UNPACED = {"DIALPAD_IVR_PATCH_LIMIT": "100000", "DIALPAD_IVR_COMPANY_LIMIT": "100000"}
+WORKFLOW = "provision_custom_ivrs"
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker) -> Iterator[WorkerProcess]:
+    with start_worker(**UNPACED) as running:
+        yield running
+
+
+def target(number: int) -> str:
+    return str(6_000_000_000_000_000 + number)
+
+
+def ivr(number: int, which: int = 0) -> str:
+    """A synthetic target has two IVRs for its slot; the second one is selected at first."""
+    return str(7_000_000_000_000_000 + 2 * number + which)
+
+
+def change(number: int, **more: Any) -> dict[str, Any]:
+    row = {"target_type": "callcenter", "target_id": target(number), "ivr_type": "HOLD_MUSIC", "ivr_id": ivr(number)}
+    return {**row, **more}
+
+
+def unknown(number: int) -> dict[str, Any]:
+    return change(number, target_id=str(9_000_000_000_000_000 + number))
+
+
+@pytest.fixture
+def targets(double: DoubleControl) -> DoubleControl:
+    """The double with 400 targets, each with another IVR selected than the tests ask for."""
+    double.set_state(synthetic=400)
+    return double
+
+
+def selected(double: DoubleControl, numbers: range) -> list[str | None]:
+    by_id = {found["target_id"]: found for found in double.state()}
+    return [by_id[target(number)]["slots"][0]["selected"]["inbound"] for number in numbers]
+
+
+def test_each_workflow_runs_its_example(engine: EngineRest, double: DoubleControl, worker: WorkerProcess) -> None:
+    for definition in shipped():
+        if definition.name.startswith(WORKFLOW):
+            example = definition.body["metadata"]["exampleInput"]
+            (ended,) = engine.ended([engine.start(definition.name, example)])
+            assert ended["status"] == "COMPLETED", ended["output"]
+            assert ended["output"]["counts"] == {"updated": 2}
+
+
+def test_a_workflow_by_itself_counts_outcomes_and_fails_when_not_all_is_as_asked(
+    engine: EngineRest, targets: DoubleControl, worker: WorkerProcess
+) -> None:
+    rows: list[Any] = [change(0, note={"line": 2}), unknown(1), {"target_type": "office"}, 7, change(2)]
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": rows, "chunk_rows": 2})])
+    assert ended["status"] == "FAILED"
+    assert ended["output"]["outcome"] == "partial"
+    assert ended["output"]["counts"] == {"updated": 2, "not_found": 1, "invalid_input": 2}
+    assert (ended["output"]["ok_rows"], ended["output"]["failed_rows"], ended["output"]["not_handed_out"]) == (2, 3, 0)
+    assert ended["reasonForIncompletion"] == ended["output"]["message"]
+    assert ended["variables"]["branch"] == "partial"
+
+
+def test_nothing_as_asked_is_failed(engine: EngineRest, targets: DoubleControl, worker: WorkerProcess) -> None:
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": [unknown(1), unknown(2)]})])
+    assert (ended["status"], ended["output"]["outcome"]) == ("FAILED", "failed")
+    assert targets.summary()["applied"] == 0
+
+
+def test_a_mode_for_all_writes_nothing(engine: EngineRest, targets: DoubleControl, worker: WorkerProcess) -> None:
+    rows = [change(0), change(1), change(2, mode="validate")]
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": rows, "mode": "plan"})])
+    assert ended["output"]["counts"] == {"planned": 2, "valid": 1}
+    assert targets.summary()["applied"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "at least one change"),
+        ({"changes": []}, "at least one change"),
+        ({"changes": "x"}, "at least one change"),
+        ({"changes": [{}] * 5001}, "split them"),
+        ({"changes": [{}], "chunk_rows": 0}, "chunk_rows"),
+        ({"changes": [{}], "chunk_rows": "7"}, "chunk_rows"),
+        ({"changes": [{}], "max_failures": "few"}, "max_failures"),
+        ({"changes": [{}], "max_failures": -1}, "max_failures"),
+    ],
+)
+def test_an_input_that_makes_no_sense_fails_at_once_and_says_why(
+    engine: EngineRest, double: DoubleControl, given: dict[str, Any], told: str
+) -> None:
+    (ended,) = engine.ended([engine.start(WORKFLOW, given)])
+    assert ended["status"] == "FAILED"
+    assert told in ended["reasonForIncompletion"]
+    assert double.summary()["arrivals"] == 0
+
+
+@pytest.mark.parametrize("limit", [10, "10", "2.6%"])
+def test_past_max_failures_nothing_more_is_handed_out(
+    engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, limit: Any
+) -> None:
+    rows = [unknown(number) if 150 <= number < 161 else change(number) for number in range(400)]
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": rows, "max_failures": limit})])
+    assert ended["status"] == "FAILED"
+    assert ended["output"]["counts"] == {"updated": 189, "not_found": 11}
+    assert ended["output"]["not_handed_out"] == 200
+    assert "max_failures was passed" in ended["reasonForIncompletion"]
+    assert targets.summary()["applied"] == 189
+
+
+def test_at_max_failures_it_goes_on(engine: EngineRest, targets: DoubleControl, worker: WorkerProcess) -> None:
+    rows = [unknown(number) if number < 11 else change(number) for number in range(210)]
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": rows, "max_failures": 11})])
+    assert ended["output"]["counts"] == {"updated": 199, "not_found": 11}
+
+
+# ---- the commands
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["target_type", "target_id", "ivr_type", "ivr_id", "select_option"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def planned(command: Command, folder: Path, rows: list[dict[str, Any]]) -> Path:
+    file = write_csv(folder / "changes.csv", rows)
+    command("plan", file, **UNPACED)
+    return folder / "changes.plan.json"
+
+
+def test_plan_apply_and_rollback(
+    command: Command, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    numbers = range(120)
+    before = selected(targets, numbers)
+    rows = [change(number) for number in numbers]
+    rows[7]["ivr_id"] = before[7]  # nothing to change
+    told = command("plan", write_csv(tmp_path / "changes.csv", rows), **UNPACED)
+    assert "119 to change, 1 unchanged" in told
+    assert targets.summary()["applied"] == 0
+
+    report = command.json("apply", tmp_path / "changes.plan.json", "--yes")
+    assert report["counts"] == {"updated": 119, "unchanged": 1}
+    assert report["outcome"] == "success"
+    after = selected(targets, numbers)
+    assert [now == row["ivr_id"] for now, row in zip(after, rows, strict=True)] == [True] * 120
+    assert targets.summary()["applied"] == 119
+
+    (kept,) = tmp_path.glob("changes.*.report.json")
+    assert json.loads(kept.read_text()) == report
+    (table,) = tmp_path.glob("changes.*.report.csv")
+    with table.open(newline="") as file:
+        assert [(row["line"], row["outcome"]) for row in csv.DictReader(file)][:2] == [
+            ("2", "updated"),
+            ("3", "updated"),
+        ]
+
+    (undo,) = tmp_path.glob("changes.*.rollback.plan.json")
+    assert command.json("apply", undo, "--yes")["counts"] == {"updated": 119}
+    assert selected(targets, numbers) == before
+
+
+def test_a_selection_that_moved_since_the_plan_is_left_alone_and_reported(
+    command: Command, double: DoubleControl, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    asked = {
+        "target_type": "callcenter",
+        "target_id": "5502522061422592",
+        "ivr_type": "HOLD_MUSIC",
+        "ivr_id": "5127493019721728",
+    }
+    seen = double.selected("callcenter", asked["target_id"], "HOLD_MUSIC")["inbound"]
+    plan = planned(command, tmp_path, [asked])
+    state = double.state()
+    (slot,) = (
+        slot
+        for found in state
+        if found["target_id"] == asked["target_id"]
+        for slot in found["slots"]
+        if slot["ivr_type"] == "HOLD_MUSIC"
+    )
+    (other,) = {one["id"] for one in slot["ivrs"]} - {seen, asked["ivr_id"]} or {None}
+    slot["selected"] = {"inbound": other, "outbound": other}
+    double.set_state(*state)
+
+    told = command("apply", plan, "--yes", code=1)
+    assert "conflict" in told
+    assert "plan again" in told.lower()
+    assert double.selected("callcenter", asked["target_id"], "HOLD_MUSIC")["inbound"] == other
+    assert double.summary()["applied"] == 0
+
+    command("apply", plan, "--yes", "--overwrite")
+    assert double.selected("callcenter", asked["target_id"], "HOLD_MUSIC")["inbound"] == asked["ivr_id"]
+
+
+def test_every_mistake_in_a_file_is_told_with_its_line_and_nothing_is_read(
+    command: Command, double: DoubleControl, tmp_path: Path
+) -> None:
+    rows = [change(0), change(1, target_id="x"), change(2, ivr_type="MUSIC"), change(0, ivr_id="5")]
+    told = command("plan", write_csv(tmp_path / "changes.csv", rows), code=1)
+    for line in (3, 4, 5):
+        assert f"line {line}" in told
+    assert double.summary()["arrivals"] == 0
+    assert not (tmp_path / "changes.plan.json").exists()
+
+
+def test_offline_reads_and_writes_nothing(command: Command, double: DoubleControl, tmp_path: Path) -> None:
+    told = command("plan", write_csv(tmp_path / "changes.csv", [change(0)]), "--offline")
+    assert "1 change" in told
+    assert double.summary()["arrivals"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["changes.csv"]
+
+
+def test_rows_that_cannot_be_applied_are_told_and_left_out_only_when_asked(
+    command: Command, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    rows = [change(0), change(1, ivr_id="1"), unknown(2)]
+    told = command("plan", write_csv(tmp_path / "changes.csv", rows), code=1, **UNPACED)
+    assert "1 to change, 1 missing IVR, 1 unreadable" in told
+    assert ivr(1) in told  # what the target has instead
+    plan = tmp_path / "changes.plan.json"
+    assert "--partial" in command("apply", plan, "--yes", code=1)
+    assert targets.summary()["applied"] == 0
+    report = command.json("apply", plan, "--yes", "--partial")
+    assert report["counts"] == {"updated": 1, "missing_ivr": 1, "unreadable": 1}
+
+
+def test_a_wrong_key_ends_the_reading_early(command: Command, targets: DoubleControl, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "changes.csv", [change(number) for number in range(200)])
+    told = command("plan", file, code=1, DIALPAD_API_KEY="no-such-key", **UNPACED)
+    assert "200 unreadable" in told
+    assert "does not accept the key" in told
+    assert targets.summary()["arrivals"] <= 24
+
+
+def test_a_plan_is_applied_once_at_a_time_and_can_be_followed_from_anywhere(
+    command: Command, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    plan = planned(command, tmp_path, [change(number) for number in range(60)])
+    started = command.json("apply", plan, "--yes", "--detach")["workflow_id"]
+    assert started in command("apply", plan, "--yes", code=1)
+    far = command.json("status", started, "--no-follow")
+    assert far["status"] == "RUNNING"
+    assert far["counts"] == {"None": 60}
+    with start_worker(**UNPACED):
+        ended = command.json("status", started, "--report", tmp_path / "elsewhere")
+    assert ended["counts"] == {"updated": 60}
+    assert (tmp_path / "elsewhere.report.csv").exists()
+    command("rollback", started, "--out", tmp_path / "undo.plan.json")
+    assert len(json.loads((tmp_path / "undo.plan.json").read_text())["rows"]) == 60
+
+
+def test_ctrl_c_stops_following_and_not_the_workflow(
+    command: Command, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    plan = planned(command, tmp_path, [change(number) for number in range(10)])
+    process = command.popen("apply", plan, "--yes")
+    assert process.stderr is not None
+    started = process.stderr.readline().split()[-1]
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"dialpad-ivr status {started}" in told
+    with start_worker(**UNPACED):
+        assert command.json("status", started, "--report", tmp_path / "r")["counts"] == {"updated": 10}
+
+
+def test_approval_is_waited_for(
+    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    plan = planned(command, tmp_path, [change(number) for number in range(3)])
+    started = command.json("apply", plan, "--yes", "--approval", "--detach")["workflow_id"]
+    until(lambda: any(t["status"] == "IN_PROGRESS" for t in engine.workflow(started)["tasks"]), 20, "the approval task")
+    assert targets.summary()["applied"] == 0
+    command("approve", started)
+    assert command.json("status", started, "--report", tmp_path / "r")["counts"] == {"updated": 3}
+    assert "does not wait for approval" in command("approve", started, code=1)
+
+
+def test_a_rejection_ends_it_and_nothing_is_sent(
+    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    plan = planned(command, tmp_path, [change(0)])
+    started = command.json("apply", plan, "--yes", "--approval", "--detach")["workflow_id"]
+    until(lambda: any(t["status"] == "IN_PROGRESS" for t in engine.workflow(started)["tasks"]), 20, "the approval task")
+    command("approve", started, "--reject", "--reason", "not in business hours")
+    told = command.json("status", started, "--report", tmp_path / "r", code=1)
+    assert told["counts"] == {"not_handed_out": 1}
+    (ended,) = engine.ended([started])
+    assert "not in business hours" in ended["reasonForIncompletion"]
+    assert targets.summary()["applied"] == 0
+
+
+def test_a_plan_made_elsewhere_is_refused(command: Command, targets: DoubleControl, tmp_path: Path) -> None:
+    plan = planned(command, tmp_path, [change(0)])
+    told = command("apply", plan, "--yes", code=2, DIALPAD_IVR_API_URL="https://sandbox.dialpad.com")
+    assert "was made at" in told
+
+
+def test_without_consent_nothing_is_started(command: Command, targets: DoubleControl, tmp_path: Path) -> None:
+    plan = planned(command, tmp_path, [change(0)])
+    assert "--yes" in command("apply", plan, code=2)
+
+
+def test_another_workflow_is_not_followed_as_one(command: Command, engine: EngineRest) -> None:
+    other = engine.start("set_custom_ivr", {**change(0), "mode": "validate"}, domain="nobody")
+    assert "not of provision_custom_ivrs" in command("status", other, code=1)

@@ -1,0 +1,48 @@
+"""The command as people run it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from support.double import DoubleControl
+from support.engine import EngineRest
+from support.worker import CREDENTIALS, KEYS, clean_environ
+
+
+class Command:
+    """Runs `dialpad-ivr` with an engine and a double to talk to."""
+
+    def __init__(self, engine: EngineRest, double: DoubleControl) -> None:
+        self.environ = clean_environ(
+            CONDUCTOR_SERVER_URL=engine.url,
+            DIALPAD_IVR_API_URL=double.url,
+            DIALPAD_IVR_ALLOW_LOOPBACK="true",
+            COLUMNS="200",
+            **CREDENTIALS,
+        )
+
+    def popen(self, *arguments: str | Path, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dialpad_ivr", *map(str, arguments)],
+            env={**self.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str | Path, code: int = 0, **environ: str) -> str:
+        """Run it; returns both outputs. No key may be in them."""
+        process = self.popen(*arguments, **environ)
+        out, err = process.communicate(timeout=100)
+        assert process.returncode == code, (out, err)
+        assert "Traceback" not in err
+        assert not any(key in out + err for key in (*KEYS, "no-such-key"))
+        return out + err
+
+    def json(self, *arguments: str | Path, code: int = 0, **environ: str) -> Any:
+        return json.loads(self(*arguments, "--json", code=code, **environ))

@@ -1,0 +1,162 @@
+"""Plans as files, reports, and the plans that undo a run."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialpad_ivr.contract import SelectedIvr
+from dialpad_ivr.provisioning.pipeline import Row, Run
+from dialpad_ivr.provisioning.plan import Plan, PlanError, PlannedChange, make_plan, read_plan, write_plan
+from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows, rollback_plan
+
+API = "https://dialpad.com"
+
+
+def planned(number: int = 1, action: str = "change", **more: Any) -> PlannedChange:
+    row: dict[str, Any] = {
+        "line": number + 1,
+        "target_type": "callcenter",
+        "target_id": str(number),
+        "ivr_type": "HOLD_MUSIC",
+        "ivr_id": "7",
+        "action": action,
+        "previous": [{"id": "5", "name": "Old"}],
+    }
+    return PlannedChange.model_validate({**row, **more})
+
+
+def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    plan = make_plan([planned(2), planned(1)], API, "changes.csv")
+    write_plan(plan, tmp_path / "p.plan.json")
+    assert read_plan(tmp_path / "p.plan.json") == plan
+    assert [path.name for path in tmp_path.iterdir()] == ["p.plan.json"]
+
+
+def test_rows_are_sorted_by_slot_with_ids_as_numbers() -> None:
+    rows = [planned(10), planned(9), planned(9, ivr_type="CLOSED"), planned(1, target_type="user")]
+    slots = [(row.target_type, row.target_id, row.ivr_type) for row in make_plan(rows, API, "f").rows]
+    assert slots == [
+        ("callcenter", "9", "CLOSED"),
+        ("callcenter", "9", "HOLD_MUSIC"),
+        ("callcenter", "10", "HOLD_MUSIC"),
+        ("user", "1", "HOLD_MUSIC"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("ivr_id", "8"), ("action", "unchanged"), ("previous", []), ("line", 99), ("note", "x")]
+)
+def test_a_plan_that_was_changed_is_not_read(tmp_path: Path, field: str, value: Any) -> None:
+    path = tmp_path / "p.plan.json"
+    write_plan(make_plan([planned()], API, "changes.csv"), path)
+    content = json.loads(path.read_text())
+    content["rows"][0][field] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(PlanError, match="its hash does not match"):
+        read_plan(path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "dialpad-ivr plan 2"}', "\x00", '{"rows": 7}'])
+def test_what_is_no_plan_is_told_so(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "p.plan.json"
+    path.write_text(content)
+    with pytest.raises(PlanError, match="is no plan"):
+        read_plan(path)
+
+
+def test_a_missing_file_tells_how_to_make_a_plan(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="dialpad-ivr plan FILE"):
+        read_plan(tmp_path / "none")
+
+
+def test_a_plan_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "p.plan.json").mkdir()
+    with pytest.raises(OSError, match="."):
+        write_plan(make_plan([planned()], API, "f"), tmp_path / "p.plan.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["p.plan.json"]
+
+
+class NoEngine:
+    """A run that was read already asks nothing."""
+
+
+def run(*rows: Row) -> Run:
+    made = Run(NoEngine(), "5f0c-id")  # type: ignore[arg-type]
+    made.rows, made.status = list(rows), "FAILED"
+    made.output = {"outcome": "partial", "message": "1 of 2"}
+    return made
+
+
+def row(outcome: str | None, previous: Any = (SelectedIvr(id="5", name="Old"),), **change: Any) -> Row:
+    asked = {"target_type": "callcenter", "target_id": "1", "ivr_type": "HOLD_MUSIC", "ivr_id": "7", **change}
+    return Row(asked, 2, previous, outcome, "because")
+
+
+@pytest.mark.parametrize("outcome", ["updated", "unchanged", "unconfirmed", "unavailable", "rate_limited", "unknown"])
+def test_what_may_have_been_changed_is_restored(outcome: str) -> None:
+    plan, left = rollback_plan(run(row(outcome, select_option="inbound", credential="emea")), API)
+    (undo,) = plan.changes
+    assert (undo.ivr_id, undo.ivr_name, undo.select_option, undo.credential) == ("5", "Old", "inbound", "emea")
+    assert [ivr.id for ivr in undo.previous] == ["7"]
+    assert left == []
+
+
+@pytest.mark.parametrize("outcome", ["not_found", "conflict", "invalid_input", "not_handed_out", "forbidden"])
+def test_what_was_not_changed_is_not_restored(outcome: str) -> None:
+    plan, left = rollback_plan(run(row(outcome)), API)
+    assert plan.rows == ()
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("previous", "why"),
+    [
+        (None, "not known"),
+        ((), "cannot unselect"),
+        ((SelectedIvr(id="5"), SelectedIvr(id="6")), "inbound and outbound"),
+    ],
+)
+def test_what_cannot_be_restored_is_told(previous: Any, why: str) -> None:
+    plan, left = rollback_plan(run(row("updated", previous)), API)
+    assert plan.rows == ()
+    assert why in left[0][1]
+
+
+def test_what_was_selected_before_already_needs_no_rollback() -> None:
+    plan, left = rollback_plan(run(row("updated", (SelectedIvr(id="7"),))), API)
+    assert plan.rows == ()
+    assert left == []
+
+
+def test_a_rollback_is_an_ordinary_plan(tmp_path: Path) -> None:
+    plan, _ = rollback_plan(run(row("updated")), API)
+    write_plan(plan, tmp_path / "undo.plan.json")
+    assert isinstance(read_plan(tmp_path / "undo.plan.json"), Plan)
+
+
+def test_the_report_tells_of_every_row_of_the_plan() -> None:
+    plan = make_plan(
+        [planned(1), planned(2, "unchanged"), planned(3, "missing_ivr", note="no such IVR")], API, "changes.csv"
+    )
+    rows = report_rows(run(row("updated")), plan)
+    assert [(r["line"], r["outcome"], r["ok"]) for r in rows] == [
+        (2, "updated", True),
+        (3, "unchanged", True),
+        (4, "missing_ivr", False),
+    ]
+    report = json.loads(report_json(run(row("updated")), rows))
+    assert report["counts"] == {"updated": 1, "unchanged": 1, "missing_ivr": 1}
+    assert [r["line"] for r in csv.DictReader(io.StringIO(report_csv(rows)))] == ["2", "3", "4"]
+
+
+def test_a_spreadsheet_finds_no_formula_in_the_report() -> None:
+    evil = row("not_found")
+    rows = report_rows(run(Row(evil.change, 2, evil.previous, "not_found", '=HYPERLINK("http://x")')))
+    (read,) = csv.DictReader(io.StringIO(report_csv(rows)))
+    assert read["message"].startswith("'=")
