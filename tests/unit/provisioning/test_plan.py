@@ -77,7 +77,7 @@ def test_a_missing_file_tells_how_to_make_a_plan(tmp_path: Path) -> None:
 
 def test_a_plan_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "p.plan.json").mkdir()
-    with pytest.raises(OSError, match="."):
+    with pytest.raises(OSError, match="directory"):
         write_plan(make_plan([planned()], API, "f"), tmp_path / "p.plan.json")
     assert [path.name for path in tmp_path.iterdir()] == ["p.plan.json"]
 
@@ -93,7 +93,10 @@ def run(*rows: Row) -> Run:
     return made
 
 
-def row(outcome: str | None, previous: Any = (SelectedIvr(id="5", name="Old"),), **change: Any) -> Row:
+OLD = (SelectedIvr(id="5", name="Old"),)
+
+
+def row(outcome: str | None, previous: Any = OLD, **change: Any) -> Row:
     asked = {"target_type": "callcenter", "target_id": "1", "ivr_type": "HOLD_MUSIC", "ivr_id": "7", **change}
     return Row(asked, 2, previous, outcome, "because")
 
