@@ -43,6 +43,9 @@ def test_every_violation_is_reported_at_once() -> None:
         ("target_type", "CallCenter", "callcenter"),
         ("ivr_type", "hold_music", "HOLD_MUSIC"),
         ("ivr_type", "HOLD_MUSICS", "HOLD_MUSIC"),
+        ("ivr_type", "holdmusic", "HOLD_MUSIC"),
+        ("ivr_type", " Hold - Musik ", "HOLD_MUSIC"),
+        ("target_type", "CALL CENTRE", "callcenter"),
         ("select_option", "Inbound", "inbound"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -64,9 +64,9 @@ def check_input(raw: Any) -> SetCustomIvrInput | list[FieldError]:
         # The schema and the model agree (a property test shows it); should they ever not, nothing may be sent.
         return [
             FieldError(
-                path=_short(".".join(str(part) for part in error["loc"]) or "$"),
-                rule=_short(error["type"]),
-                message=_short(error["msg"]),
+                path=short(".".join(str(part) for part in error["loc"]) or "$"),
+                rule=short(error["type"]),
+                message=short(error["msg"]),
                 hint="See the input schema: dialpad-ivr schema",
             )
             for error in exc.errors(include_input=False, include_url=False, include_context=False)
@@ -124,10 +124,10 @@ def _explain(error: ValidationError, raw: Any) -> Iterable[FieldError]:
         known = [name for name in _properties() if not name.startswith("__")]
         for key in raw:
             if key not in _properties():
-                guess = difflib.get_close_matches(_short(str(key)), known, n=1)
+                guess = difflib.get_close_matches(short(str(key)), known, n=1)
                 meant = f"Did you mean {guess[0]}? " if guess else ""
                 yield FieldError(
-                    path=_short(str(key)),
+                    path=short(str(key)),
                     rule="additionalProperties",
                     message=f"Unknown key {_show(key)}.",
                     hint=f"{meant}Known keys: {', '.join(known)}.",
@@ -184,11 +184,22 @@ def _hint(name: str, value: Any = None) -> str:
             else "Lower-case letters, digits and _, at most 32; a profile's name, never a key"
         )
         return f'{what}, e.g. "{rule["examples"][0]}".'
-    allowed = [choice for choice in rule["enum"] if choice]
-    same = [choice for choice in allowed if isinstance(value, str) and choice.lower() == value.strip()[:_SHOWN].lower()]
-    near = same or (difflib.get_close_matches(value[:_SHOWN], allowed, n=1) if isinstance(value, str) else [])
-    meant = f'Did you mean "{near[0]}"? ' if near else ""
-    return f'{meant}One of: {", ".join(allowed)}. For example "{rule["examples"][0]}".'
+    meant = _meant(name, _plain(value.strip()[:_SHOWN])) if isinstance(value, str) else ""
+    return (
+        f'{meant}One of: {", ".join(choice for choice in rule["enum"] if choice)}. For example "{rule["examples"][0]}".'
+    )
+
+
+def _plain(text: str) -> str:
+    """Without what people get wrong first: case, spaces, dashes and underscores."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+@lru_cache(maxsize=1024)  # a file of changes may repeat one slip in thousands of rows
+def _meant(name: str, plain: str) -> str:
+    allowed = {_plain(choice): choice for choice in _properties()[name]["enum"] if choice}
+    near = [plain] if plain in allowed else difflib.get_close_matches(plain, allowed, n=1)
+    return f'Did you mean "{allowed[near[0]]}"? ' if near else ""
 
 
 def example_input() -> dict[str, str]:
@@ -208,7 +219,7 @@ def _show(value: Any) -> str:
         case bool():
             return str(value).lower()
         case str():
-            return f'"{_short(value)}"'
+            return f'"{short(value)}"'
         case dict():
             return "an object"
         case list():
@@ -216,9 +227,10 @@ def _show(value: Any) -> str:
         case int() if abs(value) > 10**_SHOWN:
             return "a huge number"
         case _:
-            return _short(str(value))
+            return short(str(value))
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A text from outside as it may appear in a message: cut, and without characters that steer a terminal."""
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_SHOWN])
     return printable + "..." if len(text) > _SHOWN else printable
