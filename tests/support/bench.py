@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -11,8 +11,9 @@ from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.metrics import Metrics
 from dialpad_ivr.pacing import Pacer
+from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
+from dialpad_ivr.task import Call, Result, Tools
 
 KEY = "MARKED-KEY-7f3a9c"
 VALID = {
@@ -23,6 +24,7 @@ VALID = {
 }
 
 Handler = Callable[[httpx.Request], httpx.Response]
+Task = Callable[[Call, Tools], Awaitable[Result]]
 
 
 def streamed(response: httpx.Response) -> httpx.Response:
@@ -46,7 +48,7 @@ class Bench:
         self.sent.append(request)
         return streamed(self.handler(request))
 
-    async def run(self, raw: Any = None, **call: Any) -> Result:
+    async def run(self, raw: Any = None, task: Task = set_custom_ivr, **call: Any) -> Result:
         async with DialpadClient(self.settings, httpx.MockTransport(self._handle)) as client:
             tools = Tools(self.settings, client, Credentials(environ=self.environ), self._pacer, Metrics())
-            return await set_custom_ivr(Call(VALID if raw is None else raw, **call), tools)
+            return await task(Call(VALID if raw is None else raw, **call), tools)

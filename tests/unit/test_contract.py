@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from dialpad_ivr.contract import (
+    INPUTS,
     IVR_TYPES,
     LIST_PATH,
     OUTCOME_MEANINGS,
@@ -35,8 +36,9 @@ from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.generated import stale_files
 from dialpad_ivr.metrics import Metrics
 from dialpad_ivr.pacing import Pacer
+from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
+from dialpad_ivr.task import Call, Result, Tools
 from dialpad_ivr.validation import check_input
 from support.bench import KEY, VALID
 
@@ -63,23 +65,25 @@ def test_body_fields_are_those_of_the_published_document() -> None:
     assert set(SELECT_OPTIONS) == set(body["properties"]["select_option"]["enum"])
 
 
-def test_every_field_says_what_it_is_and_gives_an_example() -> None:
-    schema = input_schema()
+@pytest.mark.parametrize("task_type", INPUTS)
+def test_every_field_says_what_it_is_and_gives_an_example(task_type: str) -> None:
+    schema = input_schema(task_type)
     for name, rule in schema["properties"].items():
         assert rule["description"], name
         assert name == "__index" or rule["examples"], name
 
 
-@pytest.mark.parametrize("schema", [input_schema(), output_schema()], ids=["input", "output"])
-def test_schemas_are_valid_json_schemas(schema: dict[str, Any]) -> None:
-    Draft202012Validator.check_schema(schema)
+@pytest.mark.parametrize("task_type", INPUTS)
+def test_schemas_are_valid_json_schemas(task_type: str) -> None:
+    Draft202012Validator.check_schema(input_schema(task_type))
+    Draft202012Validator.check_schema(output_schema(task_type))
 
 
 def test_every_outcome_has_a_meaning_and_a_branch() -> None:
     assert set(OUTCOME_MEANINGS) == set(OUTCOMES)
     branching = next(d.body for d in shipped() if d.name == "set_custom_ivr_branching")
     switch = next(task for task in branching["tasks"] if task["taskReferenceName"] == "by_outcome")
-    assert set(switch["decisionCases"]) == set(OUTCOMES)
+    assert set(switch["decisionCases"]) == set(OUTCOMES) - {"listed"}
     assert all(switch["decisionCases"].values())
 
 
@@ -89,7 +93,7 @@ def test_generated_files_match_the_contract() -> None:
 
 def test_the_task_definition_outlasts_a_worker_with_the_default_settings() -> None:
     definition, worker = task_definition(), Settings()
-    longest_run = 2 * (worker.longest_hold_seconds + worker.deadline_seconds) + 60
+    longest_run = 3 * (worker.longest_hold_seconds + worker.deadline_seconds) + 60
     assert longest_run < definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
     assert worker.waiting_budget_seconds + longest_run < definition["timeoutSeconds"]
     assert definition["pollTimeoutSeconds"] == 0
@@ -119,6 +123,8 @@ near_miss = st.fixed_dictionaries(
         "ivr_type": st.sampled_from([*IVR_TYPES, "hold_music"]) | junk,
         "ivr_id": st.integers(min_value=-1, max_value=2**64) | digits | st.floats(min_value=0, max_value=1e19) | junk,
         "select_option": st.sampled_from([*SELECT_OPTIONS, None, "", "both"]) | junk,
+        "if_selected": st.lists(st.integers(min_value=-1, max_value=2**64) | digits, max_size=12) | junk,
+        "name": st.text(max_size=220) | junk,
         "credential": st.sampled_from(["default", "emea", "", None, "Bearer x", "a" * 33]) | junk,
         "mode": st.sampled_from(["apply", "plan", "validate", "", None, "APPLY"]) | junk,
         "__index": junk,
@@ -168,20 +174,26 @@ def run() -> Iterator[Callable[[Any], Result | None]]:
 @example({**VALID, "target_id": 10**5000})
 @example({**VALID, "target_type": ["callcenter"]})
 @example([[[[[[]]]]]])
+@example({**VALID, "if_selected": []})
+@example({**VALID, "if_selected": ["1"] * 11})
+@example({"target_type": "user", "target_id": "1", "name": "x" * 201})
+@example({"target_type": "user", "target_id": "1", "name": " ", "ivr_type": ""})
 def test_schema_and_model_agree_no_exception_escapes_and_no_invalid_input_is_sent(
     run: Callable[[Any], Result | None], raw: Any
 ) -> None:
-    result = check_input(raw)
-    try:
-        SetCustomIvrInput.model_validate(raw)
-        model_takes_it = True
-    except ValidationError:
-        model_takes_it = False
-    try:
-        schema_takes_it = Draft202012Validator(input_schema()).is_valid(raw)
-    except ValueError:  # an integer too long to be printed
-        schema_takes_it = False
-    assert schema_takes_it == model_takes_it == isinstance(result, SetCustomIvrInput)
+    for task_type, model in INPUTS.items():
+        result: Any = check_input(raw, model)
+        try:
+            model.model_validate(raw)
+            model_takes_it = True
+        except ValidationError:
+            model_takes_it = False
+        try:
+            schema_takes_it = Draft202012Validator(input_schema(task_type)).is_valid(raw)
+        except ValueError:  # an integer too long to be printed
+            schema_takes_it = False
+        assert schema_takes_it == model_takes_it == isinstance(result, model)
+    result = check_input(raw, SetCustomIvrInput)
     ended = run(raw)
     if isinstance(result, list):
         assert result
@@ -204,6 +216,6 @@ def test_deeply_nested_junk_is_a_violation_not_a_crash() -> None:
     raw: Any = "x"
     for _ in range(100_000):
         raw = [raw]
-    result = check_input({**VALID, "target_type": raw})
+    result = check_input({**VALID, "target_type": raw}, SetCustomIvrInput)
     assert isinstance(result, list)
-    assert check_input(raw) != []
+    assert check_input(raw, SetCustomIvrInput) != []

@@ -12,13 +12,13 @@ from support.bench import VALID
 
 
 def violations(raw: Any) -> dict[str, FieldError]:
-    result = check_input(raw)
+    result = check_input(raw, SetCustomIvrInput)
     assert isinstance(result, list)
     return {error.path: error for error in result}
 
 
 def parsed(raw: Any) -> SetCustomIvrInput:
-    result = check_input(raw)
+    result = check_input(raw, SetCustomIvrInput)
     assert isinstance(result, SetCustomIvrInput), result
     return result
 
@@ -104,7 +104,7 @@ def test_what_stands_in_the_place_of_a_profile_is_never_repeated() -> None:
 
 
 def test_more_violations_than_are_kept_are_counted() -> None:
-    found = check_input({f"key{i}": i for i in range(500)})
+    found = check_input({f"key{i}": i for i in range(500)}, SetCustomIvrInput)
     assert isinstance(found, list)
     assert len(found) == LIST_LIMIT
     assert found[-1].message.endswith("more violations")

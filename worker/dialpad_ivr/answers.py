@@ -38,6 +38,10 @@ class Slot:
         """The IVR that is selected; the first, should several be (inbound and outbound, for one)."""
         return next((ivr for ivr in self.ivrs if ivr.selected), None)
 
+    def all_selected(self) -> set[str]:
+        """The ids of all that are selected."""
+        return {ivr.id for ivr in self.ivrs if ivr.selected}
+
 
 @dataclass(frozen=True)
 class Page:

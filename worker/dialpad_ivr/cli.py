@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -29,7 +30,7 @@ from dialpad_ivr.cli_common import (
 )
 from dialpad_ivr.cli_local import demo, dev
 from dialpad_ivr.cli_provision import apply, approve, plan, rollback, status
-from dialpad_ivr.contract import SetCustomIvrInput, input_schema, output_schema
+from dialpad_ivr.contract import LIST_TASK_TYPE, TASK_TYPE, SetCustomIvrInput, input_schema, output_schema
 from dialpad_ivr.definitions import Comparison, compare, shipped, task_definition
 from dialpad_ivr.definitions import register as register_definition
 from dialpad_ivr.doctor import examine
@@ -65,6 +66,13 @@ class SchemaKind(str, Enum):
     INPUT = "input"
     OUTPUT = "output"
     TASK = "task"
+
+
+class TaskType(str, Enum):
+    """The tasks."""
+
+    SET_CUSTOM_IVR = TASK_TYPE
+    LIST_CUSTOM_IVRS = LIST_TASK_TYPE
 
 
 @app.callback(invoke_without_command=True)
@@ -286,14 +294,16 @@ for command in (plan, apply, status, approve, rollback):
 @app.command()
 def schema(
     kind: Annotated[SchemaKind, typer.Argument(help="What to print.")] = SchemaKind.INPUT,
+    task: Annotated[TaskType, typer.Option(help="Of which task.")] = TaskType.SET_CUSTOM_IVR,
     check: Annotated[bool, typer.Option("--check", help="Check that a checkout's generated files match.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Write a checkout's generated files anew.")] = False,
 ) -> None:
-    """Print the JSON schema of the task's input or output, or its task definition.
+    """Print the JSON schema of a task's input or output, or its task definition.
 
     Examples:
     - `dialpad-ivr schema > set_custom_ivr.schema.json`
     - `dialpad-ivr schema task`
+    - `dialpad-ivr schema --task list_custom_ivrs`
     """
     if check or write:
         stale = stale_files(write=write)
@@ -302,8 +312,12 @@ def schema(
         if stale and not write:
             fail("Write them anew with: dialpad-ivr schema --write", EXIT_FAILED)
         return
-    makers = {SchemaKind.INPUT: input_schema, SchemaKind.OUTPUT: output_schema, SchemaKind.TASK: task_definition}
-    typer.echo(json.dumps(makers[kind](), indent=2))
+    makers: dict[SchemaKind, Callable[[str], dict[str, Any]]] = {
+        SchemaKind.INPUT: input_schema,
+        SchemaKind.OUTPUT: output_schema,
+        SchemaKind.TASK: task_definition,
+    }
+    typer.echo(json.dumps(makers[kind](task.value), indent=2))
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -39,7 +39,9 @@ _PLAN_SUFFIX = ".plan.json"
 
 ReportBase = Annotated[
     Path | None,
-    typer.Option("--report", help="Where the report goes: BASE.report.json, .csv and .rollback.plan.json.", metavar="BASE"),
+    typer.Option(
+        "--report", help="Where the report goes: BASE.report.json, .csv and .rollback.plan.json.", metavar="BASE"
+    ),
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds to follow it; it goes on without us.")]
 
@@ -49,7 +51,9 @@ def plan(
     to: Annotated[
         Path | None, typer.Option("--out", help="The plan's file; FILE.plan.json if left out.", metavar="PLAN")
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only check the file; read nothing, write no plan.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only check the file; read nothing, write no plan.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Check a file of changes, read what is selected now, and show what would be changed. Changes nothing.
@@ -81,14 +85,14 @@ def plan(
     try:
         with _bar() as bar:
             task = bar.add_task("Reading what is selected now", total=None)
-            rows = asyncio.run(
+            planned = asyncio.run(
                 read_selections(changes.changes, settings, lambda done, of: bar.update(task, completed=done, total=of))
             )
     except SettingsError as exc:
         fail(str(exc), EXIT_USAGE)
     except KeyboardInterrupt:
         fail("Interrupted; nothing was changed, and no plan was written.", EXIT_INTERRUPTED)
-    made = make_plan(rows, settings.api_url, file.name)
+    made = make_plan(planned, settings.api_url, file.name)
     to = to or file.with_name(f"{file.stem}{_PLAN_SUFFIX}")
     try:
         write_plan(made, to)
@@ -153,9 +157,7 @@ def apply(
         if already:
             fail(f"Workflow {already} is applying this plan. Follow it with: dialpad-ivr status {already}", EXIT_FAILED)
         _ask(f"Make {len(made.changes)} changes at {made.api_url}?", yes=yes)
-        workflow_id = pipeline.start(
-            engine, made, overwrite=overwrite, max_failures=max_failures, approval=approval
-        )
+        workflow_id = pipeline.start(engine, made, overwrite=overwrite, max_failures=max_failures, approval=approval)
     except EngineError as exc:
         hint = " Register it with: dialpad-ivr register" if exc.status == 404 else ""
         fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)

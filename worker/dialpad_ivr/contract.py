@@ -1,6 +1,6 @@
-"""The contract of the task: its input, its output, its outcomes, and the limits that Dialpad documents.
+"""The contract of the tasks: their inputs, outputs and outcomes, and the limits that Dialpad documents.
 
-This module is the single source of both JSON schemas and of the task definition. It imports nothing of the engine, of
+This module is the single source of the JSON schemas and of the task definitions. It imports nothing of the engine, of
 HTTP or of pacing. Facts come from Dialpad's reference page of the PATCH ("the reference page") and from its published
 OpenAPI document.
 """
@@ -8,11 +8,13 @@ OpenAPI document.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 TASK_TYPE: Final = "set_custom_ivr"
+LIST_TASK_TYPE: Final = "list_custom_ivrs"
 
 # The documented call, and the documented list of a target's IVRs that confirms it.
 PATCH_PATH: Final = "/api/v2/customivrs/{target_type}/{target_id}/{ivr_type}"
@@ -31,6 +33,9 @@ INT64_MAX: Final = 2**63 - 1
 EXACT_IN_JAVASCRIPT: Final = 2**53
 BODY_LIMIT: Final = 16 * 1024  # bytes of a response's body kept in the output
 LIST_LIMIT: Final = 50  # field errors, and warnings, kept in the output
+LISTED_LIMIT: Final = 500  # IVRs kept in the output of list_custom_ivrs
+EXPECTED_LIMIT: Final = 10  # ids in if_selected
+_NAME_LIMIT: Final = 200  # characters of an IVR's name
 
 TargetType = Literal[
     "callcenter",
@@ -133,7 +138,7 @@ USUAL_TARGET_OF: Final = {
     "AUTO_RECORDING": "callcenter",
 }
 
-OkOutcome = Literal["updated", "unchanged", "planned", "valid"]
+OkOutcome = Literal["updated", "unchanged", "planned", "valid", "listed"]
 TerminalOutcome = Literal["invalid_input", "unauthorized", "forbidden", "not_found", "conflict", "rejected"]
 RetriedOutcome = Literal["rate_limited", "unavailable", "unconfirmed"]
 Outcome = Literal[OkOutcome, TerminalOutcome, RetriedOutcome]
@@ -145,14 +150,16 @@ OUTCOMES: Final[tuple[str, ...]] = (*OK_OUTCOMES, *TERMINAL_OUTCOMES, *RETRIED_O
 
 OUTCOME_MEANINGS: Final[dict[str, str]] = {
     "updated": "Dialpad answered 200 and shows the IVR selected, or shows nothing to the contrary.",
-    "unchanged": "Plan mode: the IVR is selected already.",
+    "unchanged": "Plan mode, or with if_selected: the IVR is selected already; nothing was sent.",
     "planned": "Plan mode: the change would be made; nothing was written.",
     "valid": "Validate mode: the input is valid; nothing was sent.",
+    "listed": "list_custom_ivrs: the target's IVRs were read, and the one of that name was found if one was asked for.",
     "invalid_input": "The input breaks the schema; nothing was sent. Every violation is in error.field_errors.",
     "unauthorized": "No key was found for the credential profile, or Dialpad answered 401.",
     "forbidden": "Dialpad answered 403: the key is valid but may not do this.",
-    "not_found": "Dialpad answered 404: no such target, IVR or slot.",
-    "conflict": "Dialpad answered 409: the change conflicts with the target's state.",
+    "not_found": "Dialpad answered 404: no such target, IVR or slot; or list_custom_ivrs found no IVR of that name.",
+    "conflict": "Dialpad answered 409; or another IVR is selected than if_selected says, and nothing was sent; or "
+    "list_custom_ivrs found several IVRs of that name.",
     "rejected": "Dialpad refused the request otherwise (another 4xx, or a redirect).",
     "rate_limited": "The waiting budget ran out before Dialpad's rate limit let the request through.",
     "unavailable": "Dialpad could not be reached, did not answer in time, or answered 5xx or 408.",
@@ -204,34 +211,66 @@ def _blank_is(default: str | None) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None or value == "" else value)
 
 
-Id = Annotated[
-    str,
-    BeforeValidator(_digits),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": INT64_MAX},
-                {"type": "string", "pattern": _int64_pattern()},
-            ]
-        }
-    ),
-]
+_ID_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": INT64_MAX},
+        {"type": "string", "pattern": _int64_pattern()},
+    ]
+}
+Id = Annotated[str, BeforeValidator(_digits), WithJsonSchema(_ID_SCHEMA)]
+
+_EXPECTED_SCHEMA: Final = WithJsonSchema(
+    {"anyOf": [{"type": "array", "items": _ID_SCHEMA, "maxItems": EXPECTED_LIMIT}, {"enum": ["", None]}]}
+)
+
+
+def _expected(value: Any) -> Any:
+    if isinstance(value, list) and len(value) > EXPECTED_LIMIT:
+        raise ValueError(f"more than {EXPECTED_LIMIT} ids")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _NAME_LIMIT:
+        raise ValueError(f"longer than {_NAME_LIMIT} characters")
+    return value.strip() or None if isinstance(value, str) else value
 
 
 def _choice(values: tuple[str, ...], default: str | None = None) -> WithJsonSchema:
     return WithJsonSchema({"enum": [*values, "", None], "default": default})
 
 
-class SetCustomIvrInput(BaseModel):
-    """Input of `set_custom_ivr`: the path and the body of the documented PATCH, and two fields of this plugin."""
+CredentialName = Annotated[
+    str,
+    BeforeValidator(_profile),
+    _blank_is("default"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": _PROFILE_PATTERN}, {"enum": ["", None]}], "default": "default"}
+    ),
+    Field(
+        description="The name of a credential profile of the worker. Never a key.",
+        examples=["default"],
+    ),
+]
+# Added by the engine to a dynamic fork's inputs; ignored.
+ForkIndex = Annotated[Any, WithJsonSchema({}), Field(alias="__index", exclude=True, description="Ignored.")]
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="Input of set_custom_ivr")
+
+class _TargetInput(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     target_type: TargetType = Field(description="Path: the target's type.", examples=["callcenter"])
     target_id: Id = Field(
         description="Path: the target's id (int64). Write it as a string of digits where JavaScript may handle it.",
         examples=["5502522061422592"],
     )
+
+
+class SetCustomIvrInput(_TargetInput):
+    """Input of `set_custom_ivr`: the path and the body of the documented PATCH, and three fields of this plugin."""
+
+    model_config = ConfigDict(title="Input of set_custom_ivr")
+
     ivr_type: IvrType = Field(
         description="Path: the slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed "
         "hours), MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
@@ -247,30 +286,43 @@ class SetCustomIvrInput(BaseModel):
         "Absent: both; it is then not sent.",
         examples=["inbound"],
     )
-    credential: Annotated[
-        str,
-        BeforeValidator(_profile),
-        _blank_is("default"),
-        WithJsonSchema(
-            {"anyOf": [{"type": "string", "pattern": _PROFILE_PATTERN}, {"enum": ["", None]}], "default": "default"}
-        ),
-    ] = Field(
-        default="default",
-        description="The name of a credential profile of the worker. Never a key.",
-        examples=["default"],
+    if_selected: Annotated[tuple[Id, ...] | None, BeforeValidator(_expected), _blank_is(None), _EXPECTED_SCHEMA] = (
+        Field(
+            default=None,
+            description="Make the change only if exactly these IVRs (ids) are selected in the slot now, as the "
+            "target's list shows it; [] if none is. Absent: whatever is selected.",
+            examples=[["5127493019721729"]],
+        )
     )
+    credential: CredentialName = "default"
     mode: Annotated[Mode, _blank_is("apply"), _choice(MODES, "apply")] = Field(
         default="apply",
         description="apply: make the change. plan: read what is selected now, never write. "
         "validate: no network at all.",
         examples=["plan"],
     )
-    fork_index: Annotated[Any, WithJsonSchema({})] = Field(
-        default=None,
-        alias="__index",
-        exclude=True,
-        description="Added by the engine to a dynamic fork's inputs; ignored.",
+    fork_index: ForkIndex = None
+
+
+class ListCustomIvrsInput(_TargetInput):
+    """Input of `list_custom_ivrs`: the query of the documented GET, and what to look for in its answer."""
+
+    model_config = ConfigDict(title="Input of list_custom_ivrs")
+
+    ivr_type: Annotated[IvrType | None, _blank_is(None), _choice(IVR_TYPES)] = Field(
+        default=None, description="Only the IVRs of this slot.", examples=["HOLD_MUSIC"]
     )
+    name: Annotated[
+        str | None,
+        BeforeValidator(_name),
+        WithJsonSchema({"type": ["string", "null"], "maxLength": _NAME_LIMIT}),
+    ] = Field(
+        default=None,
+        description="Find the one IVR of this name: written the same, or else the same but for upper and lower case.",
+        examples=["New hold music"],
+    )
+    credential: CredentialName = "default"
+    fork_index: ForkIndex = None
 
 
 class _Part(BaseModel):
@@ -328,10 +380,8 @@ class TaskError(_Part):
     retry_after_seconds: float | None = Field(default=None, description="The pause that Dialpad asked for.")
 
 
-class SetCustomIvrOutput(_Part):
-    """Output of `set_custom_ivr`: the same shape for every outcome, so that a definition can refer to any field."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, title="Output of set_custom_ivr")
+class TaskOutput(_Part):
+    """What both tasks return: the same shape for every outcome, so that a definition can refer to any field."""
 
     outcome: Outcome | None = Field(description="What happened; null only while the task waits for its turn.")
     ok: bool = Field(description=f"True for {', '.join(OK_OUTCOMES)}.")
@@ -340,18 +390,51 @@ class SetCustomIvrOutput(_Part):
     response: ResponseSummary | None = None
     error: TaskError | None = None
     warnings: list[str] = Field(default_factory=list)
-    attempts: int = Field(default=0, description="How often the PATCH was sent for this task.")
+    attempts: int = Field(default=0, description="How often the call was sent for this task (reads apart: the PATCH).")
     waited_ms: int = Field(default=0, description="Milliseconds spent waiting for permits and pauses.")
 
 
-def input_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of the task's input."""
-    return _compact(SetCustomIvrInput.model_json_schema(by_alias=True))
+class SetCustomIvrOutput(TaskOutput):
+    """Output of `set_custom_ivr`."""
+
+    model_config = ConfigDict(title="Output of set_custom_ivr")
 
 
-def output_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of the task's output."""
-    return _compact(SetCustomIvrOutput.model_json_schema(mode="serialization"))
+class FoundIvr(_Part):
+    """An IVR of a target."""
+
+    id: str = Field(description="A string of digits.")
+    name: str | None = None
+    ivr_type: str | None = Field(default=None, description="The slot that it is for.")
+    selected: bool | None = Field(default=None, description="Whether it is selected; null where Dialpad does not say.")
+
+
+class ListCustomIvrsOutput(TaskOutput):
+    """Output of `list_custom_ivrs`."""
+
+    model_config = ConfigDict(title="Output of list_custom_ivrs")
+
+    found: FoundIvr | None = Field(default=None, description="The one IVR of the name asked for.")
+    ivrs: list[FoundIvr] = Field(
+        default_factory=list, description=f"The target's IVRs, or those of ivr_type; at most {LISTED_LIMIT}."
+    )
+
+
+TaskInput = SetCustomIvrInput | ListCustomIvrsInput
+INPUTS: Final[dict[str, type[TaskInput]]] = {TASK_TYPE: SetCustomIvrInput, LIST_TASK_TYPE: ListCustomIvrsInput}
+OUTPUTS: Final[dict[str, type[TaskOutput]]] = {TASK_TYPE: SetCustomIvrOutput, LIST_TASK_TYPE: ListCustomIvrsOutput}
+
+
+@cache
+def input_schema(task_type: str = TASK_TYPE) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a task's input. Made once: do not change it."""
+    return _compact(INPUTS[task_type].model_json_schema(by_alias=True))
+
+
+@cache
+def output_schema(task_type: str = TASK_TYPE) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a task's output. Made once: do not change it."""
+    return _compact(OUTPUTS[task_type].model_json_schema(mode="serialization"))
 
 
 def _compact(schema: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract import PATCH_PATH, TASK_TYPE, input_schema, output_schema
+from dialpad_ivr.contract import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TASK_TYPE, input_schema, output_schema
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine_api import EngineApi, JsonObject
 from dialpad_ivr.validation import example_input
@@ -29,21 +29,25 @@ _STAMP: Final = "ownerApp"
 _VOLATILE: Final = (_STAMP, "createTime", "updateTime", "createdBy", "updatedBy")
 
 
-def task_definition() -> JsonObject:
-    """The definition of `set_custom_ivr`, from which `task_defs/set_custom_ivr.json` is written."""
-    inputs, outputs = input_schema(), output_schema()
-    example = json.dumps(example_input())
+_WHAT: Final = {
+    TASK_TYPE: "Points a Dialpad target (call center, office, department, user, ...) at one of its existing custom "
+    f"IVRs: PATCH {PATCH_PATH}.",
+    LIST_TASK_TYPE: "Lists the custom IVRs of a Dialpad target, and finds one by its name, so that a later task can "
+    f"select it by its id: GET {LIST_PATH}.",
+}
+
+
+def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
+    """The definition of a task, from which its file in `task_defs/` is written."""
+    inputs, outputs = input_schema(task_type), output_schema(task_type)
     return {
-        "name": TASK_TYPE,
-        "description": (
-            "Points a Dialpad target (call center, office, department, user, ...) at one of its existing custom IVRs: "
-            f"PATCH {PATCH_PATH}. Example input: {example}"
-        ),
+        "name": task_type,
+        "description": f"{_WHAT[task_type]} Example input: {json.dumps(example_input(task_type))}",
         "ownerEmail": "dialpad-ivr@example.com",
         "inputKeys": [name for name in inputs["properties"] if not name.startswith("__")],
         "outputKeys": list(outputs["properties"]),
-        "inputSchema": {"name": f"{TASK_TYPE}_input", "version": 1, "type": "JSON", "data": inputs},
-        "outputSchema": {"name": f"{TASK_TYPE}_output", "version": 1, "type": "JSON", "data": outputs},
+        "inputSchema": {"name": f"{task_type}_input", "version": 1, "type": "JSON", "data": inputs},
+        "outputSchema": {"name": f"{task_type}_output", "version": 1, "type": "JSON", "data": outputs},
         "enforceSchema": True,
         # The engine hands its secret of this name to the worker, and stores it nowhere.
         "runtimeMetadata": [KEY_NAME],
@@ -54,9 +58,9 @@ def task_definition() -> JsonObject:
         "backoffScaleFactor": 2,
         "maxRetryDelaySeconds": 60,
         "backoffJitterMs": 2000,
-        # Longer than a permit's hold, a call and a read (3 + 20 + 3 + 20 s) and the 60 s in which the SDK tries to
-        # report a result: a task is not delivered twice while a worker still has it.
-        "responseTimeoutSeconds": 120,
+        # Longer than a read, a call and another read, each with its permit's hold (3 times 3 + 20 s), and the 60 s in
+        # which the SDK tries to report a result: a task is not delivered twice while a worker still has it.
+        "responseTimeoutSeconds": 150,
         # Longer than the waiting budget (900 s): waiting for Dialpad's rate limit is not a hang.
         "timeoutSeconds": 3600,
         "timeoutPolicy": "RETRY",

@@ -24,7 +24,7 @@ import httpx
 from pydantic import SecretStr
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract import BODY_LIMIT, LIST_PATH, PATCH_PATH
+from dialpad_ivr.contract import BODY_LIMIT, INPUTS, LIST_PATH, PATCH_PATH
 from dialpad_ivr.settings import Settings, check_api_url
 
 READ_LIMIT = 1024 * 1024
@@ -100,6 +100,7 @@ class DialpadClient:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._base = check_api_url(settings.api_url, allow_loopback=settings.allow_loopback)
         self._deadline = settings.deadline_seconds
+        connections = len(INPUTS) * settings.concurrency
         self._http = httpx.AsyncClient(
             transport=transport,
             verify=httpx.create_ssl_context(),
@@ -109,7 +110,8 @@ class DialpadClient:
                 write=settings.write_timeout_seconds,
                 pool=settings.pool_timeout_seconds,
             ),
-            limits=httpx.Limits(max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency),
+            # As many as both tasks can use at once.
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             follow_redirects=False,
             trust_env=False,
             # No cookie is kept: one company's session must not travel with another's key.

@@ -9,7 +9,7 @@ from typing import get_args
 from pydantic import AliasChoices
 from pydantic_core import PydanticUndefined
 
-from dialpad_ivr.contract import TASK_TYPE
+from dialpad_ivr.contract import INPUTS
 from dialpad_ivr.definitions import definitions_root, task_definition
 from dialpad_ivr.settings import Settings
 
@@ -26,7 +26,7 @@ def stale_files(*, write: bool) -> list[str]:
     readme = (definitions_root() / "README.md").read_text("utf-8")
     marked = re.compile(r"(<!-- settings:.*?-->\n).*?(<!-- /settings -->)", re.DOTALL)
     expected = {
-        f"task_defs/{TASK_TYPE}.json": json.dumps(task_definition(), indent=2) + "\n",
+        **{f"task_defs/{name}.json": json.dumps(task_definition(name), indent=2) + "\n" for name in INPUTS},
         "README.md": marked.sub(lambda part: part[1] + settings_table() + part[2], readme),
     }
     stale = []

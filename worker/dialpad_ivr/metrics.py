@@ -16,7 +16,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._tasks = Counter("dialpad_ivr_tasks", "Task results by outcome.", ["outcome"], registry=self.registry)
+        self._tasks = Counter(
+            "dialpad_ivr_tasks", "Task results by task and outcome.", ["task", "outcome"], registry=self.registry
+        )
         self._calls = Counter(
             "dialpad_ivr_calls", "Calls to Dialpad by method and status.", ["method", "status"], registry=self.registry
         )
@@ -72,9 +74,9 @@ class Metrics:
                 self._latency.labels(method).observe(time.perf_counter() - started)
                 self._calls.labels(method, status).inc()
 
-    def task_done(self, outcome: str | None) -> None:
-        """Count a result; `None` is a task that waits."""
-        self._tasks.labels(outcome or "waiting").inc()
+    def task_done(self, task_type: str, outcome: str | None) -> None:
+        """Count a result; an outcome of `None` is a task that waits."""
+        self._tasks.labels(task_type, outcome or "waiting").inc()
 
     def paused(self) -> None:
         """Count a pause."""

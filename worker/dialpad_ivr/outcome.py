@@ -11,6 +11,8 @@ This is the table:
         with select_option: the answer cannot tell     updated        COMPLETED, with a warning
         inbound from outbound
     200 that is not JSON, or any other 2xx             unconfirmed    FAILED
+    if_selected, and our IVR alone is selected         unchanged      COMPLETED; nothing is sent
+    if_selected, and the selection is another one      conflict       FAILED_WITH_TERMINAL_ERROR; nothing is sent
     401, or no key for the profile                     unauthorized   FAILED_WITH_TERMINAL_ERROR
     403                                                forbidden      FAILED_WITH_TERMINAL_ERROR
     404, 410                                           not_found      FAILED_WITH_TERMINAL_ERROR
@@ -35,7 +37,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final, Literal
 
-from dialpad_ivr.answers import ListedIvr, read_error, read_slot
+from dialpad_ivr.answers import ListedIvr, Slot, read_error, read_slot
 from dialpad_ivr.contract import (
     RETRIED_OUTCOMES,
     SELECT_OPTION_APPLIES_TO,
@@ -145,6 +147,29 @@ def judge_patch(answer: Answer, asked: SetCustomIvrInput) -> Verdict:
         return Verdict("updated", warnings=(warning,), selected=shown)
     message = f"Dialpad answered 200, but shows {name} selected instead of {asked.ivr_id}."
     return Verdict("unconfirmed", "another_selected", message, selected=shown)
+
+
+def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
+    """The verdict on a slot as it was read before the PATCH; `None` if the PATCH may be sent.
+
+    It may when the selection is the one of `if_selected`, or when ours is among it and the rest is what was expected:
+    an earlier attempt got through for one direction.
+    """
+    if asked.if_selected is None:
+        return None
+    expected, selected = set(asked.if_selected), found.all_selected()
+    if selected == {asked.ivr_id} and asked.select_option is None:
+        return Verdict("unchanged", selected=found.selected())
+    if not selected and any(ivr.selected is None for ivr in found.ivrs):
+        message = "Dialpad's list does not tell what is selected, so if_selected cannot be checked; nothing was sent."
+        return Verdict("conflict", "selection_unknown", message)
+    if selected == expected or (asked.ivr_id in selected and selected - {asked.ivr_id} <= expected):
+        return None
+    now = ", ".join(f"{ivr.name or 'IVR'} ({ivr.id})" for ivr in found.ivrs if ivr.selected) or "nothing"
+    message = (
+        f"The selection moved: {now} is selected, not {', '.join(sorted(expected)) or 'nothing'}; nothing was sent."
+    )
+    return Verdict("conflict", "moved", f"{message} Plan again.", selected=found.selected())
 
 
 def judge_failure(error: CallError) -> Verdict:

@@ -14,7 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.contract import OK_OUTCOMES, OUTCOME_MEANINGS, SetCustomIvrOutput
+from dialpad_ivr.contract import OK_OUTCOMES, OUTCOME_MEANINGS, TaskOutput
 from dialpad_ivr.definitions import Comparison
 from dialpad_ivr.doctor import Check
 from dialpad_ivr.local.demo import Ending
@@ -32,7 +32,7 @@ def outcome_text(outcome: str | None) -> Text:
     return Text(outcome or "waiting", style=f"bold {colour}")
 
 
-def show_output(console: Console, output: SetCustomIvrOutput, curl: str | None) -> None:
+def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
     """A test request's request, curl, response and outcome, in this order."""
     if output.request:
         prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]

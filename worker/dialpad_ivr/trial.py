@@ -11,8 +11,9 @@ from dialpad_ivr.credentials import KEY_NAME, Credentials, variable
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.fleet import paced
 from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
+from dialpad_ivr.task import Call, Result, Tools
 
 
 async def try_request(raw_input: dict[str, Any], settings: Settings, *, send: bool) -> Result:

@@ -6,17 +6,21 @@ import difflib
 import json
 from collections.abc import Iterable
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from pydantic import BaseModel
 from pydantic import ValidationError as ModelError
 
 from dialpad_ivr.contract import (
     EXACT_IN_JAVASCRIPT,
+    EXPECTED_LIMIT,
+    INPUTS,
     INT64_MAX,
     LIST_LIMIT,
     SELECT_OPTION_APPLIES_TO,
+    TASK_TYPE,
     USUAL_TARGET_OF,
     FieldError,
     SetCustomIvrInput,
@@ -26,30 +30,39 @@ from dialpad_ivr.contract import (
 _SHOWN = 60  # characters of a wrong value that a message repeats
 
 
-def check_input(raw: Any) -> SetCustomIvrInput | list[FieldError]:
+_Input = TypeVar("_Input", bound=BaseModel)
+
+
+def check_input(raw: Any, model: type[_Input]) -> _Input | list[FieldError]:
     """Check a task's input.
 
     Args:
         raw: Whatever the engine, a file or a command line gave: any JSON value.
+        model: The task's input.
 
     Returns:
         The parsed input, or all violations (at least one), in the schema's order of fields, unknown keys last, at most
         `LIST_LIMIT` of them. Never raises for any JSON value.
     """
+    task_type = next(name for name, its_model in INPUTS.items() if its_model is model)
     try:
-        found = [field_error for error in _validator().iter_errors(raw) for field_error in _explain(error, raw)]
+        found = [
+            field_error
+            for error in _validator(task_type).iter_errors(raw)
+            for field_error in _explain(error, raw, task_type)
+        ]
     except (RecursionError, ValueError):  # jsonschema writes the value out: too deep, or an integer of 4,301 digits
         found = [
             FieldError(
                 path="$",
                 rule="size",
                 message="The input holds a value that is nested too deep or a number that is too long.",
-                hint=f"For example: {_EXAMPLE}",
+                hint=f"For example: {_example(task_type)}",
             )
         ]
     errors = list({error.path: error for error in reversed(found)}.values())  # the first of each field says enough
     if errors:
-        order = [*_properties(), "$"]
+        order = [*_properties(task_type), "$"]
         errors.sort(key=lambda e: order.index(e.path) if e.path in order else len(order))
         if len(errors) > LIST_LIMIT:
             more = len(errors) - LIST_LIMIT + 1
@@ -59,7 +72,7 @@ def check_input(raw: Any) -> SetCustomIvrInput | list[FieldError]:
             return [*errors[: LIST_LIMIT - 1], summary]
         return errors
     try:
-        return SetCustomIvrInput.model_validate(raw)
+        return model.model_validate(raw)
     except ModelError as exc:
         # The schema and the model agree (a property test shows it); should they ever not, nothing may be sent.
         return [
@@ -73,6 +86,20 @@ def check_input(raw: Any) -> SetCustomIvrInput | list[FieldError]:
         ][:LIST_LIMIT]
 
 
+def id_warnings(ids: Iterable[tuple[str, Any, str]]) -> list[str]:
+    """Of ids that may have lost digits on the way.
+
+    Args:
+        ids: The name of each, as it came, and parsed.
+    """
+    return [
+        f"{name} came as a number above 2^53 ({parsed}): JavaScript, the engine's UI included, may have changed its "
+        "last digits. Write it as a string of digits."
+        for name, given, parsed in ids
+        if not isinstance(given, str) and int(parsed) > EXACT_IN_JAVASCRIPT
+    ]
+
+
 def input_warnings(raw: dict[str, Any], parsed: SetCustomIvrInput) -> list[str]:
     """What is allowed by the documentation, but probably not meant.
 
@@ -80,12 +107,13 @@ def input_warnings(raw: dict[str, Any], parsed: SetCustomIvrInput) -> list[str]:
         raw: The input as it came, to see which ids were numbers.
         parsed: The same input, parsed.
     """
-    warnings = [
-        f"{name} came as a number above 2^53 ({parsed_id}): JavaScript, the engine's UI included, may have changed its "
-        "last digits. Write it as a string of digits."
-        for name, parsed_id in (("target_id", parsed.target_id), ("ivr_id", parsed.ivr_id))
-        if not isinstance(raw[name], str) and int(parsed_id) > EXACT_IN_JAVASCRIPT
-    ]
+    expected = zip(raw.get("if_selected") or (), parsed.if_selected or (), strict=True)
+    warnings = id_warnings(
+        [
+            *((name, raw[name], getattr(parsed, name)) for name in ("target_id", "ivr_id")),
+            *(("if_selected", given, its_id) for given, its_id in expected),
+        ]
+    )
     slot = (parsed.target_type, parsed.ivr_type)
     if parsed.select_option and slot != SELECT_OPTION_APPLIES_TO:
         warnings.append(
@@ -100,30 +128,27 @@ def input_warnings(raw: dict[str, Any], parsed: SetCustomIvrInput) -> list[str]:
 
 
 @cache
-def _schema() -> dict[str, Any]:
-    return input_schema()  # which pydantic makes anew each time
+def _validator(task_type: str) -> Draft202012Validator:
+    return Draft202012Validator(input_schema(task_type))
 
 
-@cache
-def _validator() -> Draft202012Validator:
-    return Draft202012Validator(_schema())
-
-
-def _properties() -> dict[str, Any]:
-    properties: dict[str, Any] = _schema()["properties"]
+def _properties(task_type: str) -> dict[str, Any]:
+    properties: dict[str, Any] = input_schema(task_type)["properties"]
     return properties
 
 
-def _explain(error: ValidationError, raw: Any) -> Iterable[FieldError]:
+def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[FieldError]:
     """One error of jsonschema as one or more of ours."""
     if error.validator == "required":
         # jsonschema yields one error for each missing field; the name is only in its message's value.
-        missing = next(name for name in _schema()["required"] if error.message.startswith(f"{name!r} "))
-        yield FieldError(path=missing, rule="required", message=f"{missing} is missing.", hint=_hint(missing))
+        required = input_schema(task_type)["required"]
+        missing = next(name for name in required if error.message.startswith(f"{name!r} "))
+        hint = _hint(missing, None, task_type)
+        yield FieldError(path=missing, rule="required", message=f"{missing} is missing.", hint=hint)
     elif error.validator == "additionalProperties":
-        known = [name for name in _properties() if not name.startswith("__")]
+        known = [name for name in _properties(task_type) if not name.startswith("__")]
         for key in raw:
-            if key not in _properties():
+            if key not in _properties(task_type):
                 guess = difflib.get_close_matches(short(str(key)), known, n=1)
                 meant = f"Did you mean {guess[0]}? " if guess else ""
                 yield FieldError(
@@ -137,7 +162,7 @@ def _explain(error: ValidationError, raw: Any) -> Iterable[FieldError]:
             path="$",
             rule=str(error.validator),
             message=f"The input must be a JSON object, not {_show(raw)}.",
-            hint=f"For example: {_EXAMPLE}",
+            hint=f"For example: {_example(task_type)}",
         )
     else:
         name = str(error.path[0])
@@ -149,11 +174,15 @@ def _explain(error: ValidationError, raw: Any) -> Iterable[FieldError]:
             path=name,
             rule="int64" if name.endswith("_id") else "pattern" if name == "credential" else str(error.validator),
             message=message,
-            hint=_hint(name, error.instance),
+            hint=_hint(name, error.instance, task_type),
         )
 
 
 def _complaint(name: str, value: Any) -> str:
+    if name == "if_selected":
+        return f"a list of at most {EXPECTED_LIMIT} valid ids is needed"
+    if name == "name":
+        return "longer than the name of an IVR can be" if isinstance(value, str) else "not a text"
     if not name.endswith("_id"):
         if value is None or value == "":
             return "a value is needed"
@@ -174,17 +203,20 @@ def _complaint(name: str, value: Any) -> str:
             return "leading zeros are not allowed" if digits else "a string must hold digits only"
 
 
-def _hint(name: str, value: Any = None) -> str:
+_ID_HINT = f"A whole number from 1 to {INT64_MAX}, as a number or as a string of digits"
+
+
+def _hint(name: str, value: Any, task_type: str) -> str:
     """What is allowed for a field, with an example; for a near miss, what was probably meant."""
-    rule = _properties()[name]
+    rule = _properties(task_type)[name]
     if "enum" not in rule:
-        what = (
-            f"A whole number from 1 to {INT64_MAX}, as a number or as a string of digits"
-            if name.endswith("_id")
-            else "Lower-case letters, digits and _, at most 32; a profile's name, never a key"
-        )
-        return f'{what}, e.g. "{rule["examples"][0]}".'
-    meant = _meant(name, _plain(value.strip()[:_SHOWN])) if isinstance(value, str) else ""
+        what = {
+            "if_selected": f"A list of ids, [] for none selected; each {_ID_HINT[0].lower()}{_ID_HINT[1:]}",
+            "name": "A text of at most 200 characters",
+            "credential": "Lower-case letters, digits and _, at most 32; a profile's name, never a key",
+        }.get(name, _ID_HINT)
+        return f"{what}, e.g. {json.dumps(rule['examples'][0])}."
+    meant = _meant(name, _plain(value.strip()[:_SHOWN]), task_type) if isinstance(value, str) else ""
     return (
         f'{meant}One of: {", ".join(choice for choice in rule["enum"] if choice)}. For example "{rule["examples"][0]}".'
     )
@@ -196,19 +228,21 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)  # a file of changes may repeat one slip in thousands of rows
-def _meant(name: str, plain: str) -> str:
-    allowed = {_plain(choice): choice for choice in _properties()[name]["enum"] if choice}
+def _meant(name: str, plain: str, task_type: str) -> str:
+    allowed = {_plain(choice): choice for choice in _properties(task_type)[name]["enum"] if choice}
     near = [plain] if plain in allowed else difflib.get_close_matches(plain, allowed, n=1)
     return f'Did you mean "{allowed[near[0]]}"? ' if near else ""
 
 
-def example_input() -> dict[str, str]:
-    """A complete example: every required field with the schema's own example, in plan mode."""
-    examples = {name: _properties()[name]["examples"][0] for name in _schema()["required"]}
-    return {**examples, "mode": "plan"}
+def example_input(task_type: str = TASK_TYPE) -> dict[str, str]:
+    """A complete example: every required field with the schema's own example, in plan mode if there are modes."""
+    properties = _properties(task_type)
+    examples = {name: properties[name]["examples"][0] for name in input_schema(task_type)["required"]}
+    return {**examples, "mode": "plan"} if "mode" in properties else examples
 
 
-_EXAMPLE = json.dumps(example_input())
+def _example(task_type: str) -> str:
+    return json.dumps(example_input(task_type))
 
 
 def _show(value: Any) -> str:

@@ -6,43 +6,54 @@ import asyncio
 import os
 import signal
 import socket
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
 import structlog
 from conductor.client.context.task_context import get_task_context
 from conductor.client.http.models import Task, TaskExecLog, TaskResult
 from conductor.client.worker.worker import Worker
 
-from dialpad_ivr.contract import TASK_TYPE, SetCustomIvrOutput, TaskError
+from dialpad_ivr.contract import LIST_TASK_TYPE, OUTPUTS, TASK_TYPE, TaskError
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.definitions import task_definition
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.engine_api import configuration
 from dialpad_ivr.fleet import paced
 from dialpad_ivr.health import health_app, serving
+from dialpad_ivr.list_task import list_custom_ivrs
 from dialpad_ivr.log import get_logger
 from dialpad_ivr.metrics import Metrics
 from dialpad_ivr.runner import Runner
+from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.task import Call, Result, Tools, set_custom_ivr
+from dialpad_ivr.task import Call, Result, Tools
 
 _REPORTING_SECONDS = 60.0  # for which the SDK tries to report a result
 
 
-def make_runner(settings: Settings, tools: Tools) -> Runner:
-    """The runner of `set_custom_ivr`; must be called inside the event loop."""
+_TASKS: Final[dict[str, Callable[[Call, Tools], Awaitable[Result]]]] = {
+    TASK_TYPE: set_custom_ivr,
+    LIST_TASK_TYPE: list_custom_ivrs,
+}
+
+
+def make_runner(task_type: str, settings: Settings, tools: Tools) -> Runner:
+    """The runner of a task; must be called inside the event loop."""
     identity = f"{socket.gethostname()}-{os.getpid()}"
 
     # A function without parameters: the SDK would bind and convert parameters in ways that lose violations.
     async def execute() -> TaskResult:
         task: Task = get_task_context().task
-        structlog.contextvars.bind_contextvars(workflow_id=task.workflow_instance_id, task_id=task.task_id)
+        structlog.contextvars.bind_contextvars(
+            task=task_type, workflow_id=task.workflow_instance_id, task_id=task.task_id
+        )
         if runner.draining:
             return _hand_back(task, identity)
-        return _update(task, await _run(task, tools, runner), identity)
+        return _update(task, await _run(task_type, task, tools, runner), identity)
 
     worker = Worker(
-        task_definition_name=TASK_TYPE,
+        task_definition_name=task_type,
         execute_function=execute,
         poll_interval=settings.poll_interval_seconds * 1000,
         domain=settings.domain,
@@ -74,17 +85,20 @@ async def run_worker(settings: Settings) -> int:
     log = get_logger()
     async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
         credentials = Credentials(settings.credentials_file)
-        runner = make_runner(settings, Tools(settings, client, credentials, pacer, metrics))
-        app = health_app(metrics.registry, lambda: runner.unready)
+        tools = Tools(settings, client, credentials, pacer, metrics)
+        runners = [make_runner(task_type, settings, tools) for task_type in _TASKS]
+        app = health_app(metrics.registry, lambda: next(filter(None, (runner.unready for runner in runners)), None))
         async with serving(app, settings.health_host, settings.health_port) as port:
-            running = asyncio.create_task(runner.run())
-            second_signal = asyncio.Event()
+            running = [asyncio.create_task(runner.run()) for runner in runners]
+            told_to_stop, second_signal = asyncio.Event(), asyncio.Event()
 
             def stop(number: int) -> None:
-                if runner.draining:
+                if told_to_stop.is_set():
                     second_signal.set()
-                else:
-                    log.info("stopping", signal=signal.Signals(number).name, grace_seconds=settings.grace_seconds)
+                    return
+                log.info("stopping", signal=signal.Signals(number).name, grace_seconds=settings.grace_seconds)
+                told_to_stop.set()
+                for runner in runners:
                     runner.drain()
 
             loop = asyncio.get_running_loop()
@@ -98,13 +112,22 @@ async def run_worker(settings: Settings) -> int:
                 health=f"http://{settings.health_host}:{port}/healthz",
             )
             _warn_of_short_timeouts(settings)
-            return await _until_stopped(runner, running, second_signal, settings.grace_seconds)
+            code = await _until_stopped(running, told_to_stop, second_signal, settings.grace_seconds)
+            if code:
+                left = sum(runner.in_flight for runner in runners)
+                log.error("stopped with tasks in flight; the engine delivers them again", tasks=left)
+            else:
+                log.info("stopped; everything in flight was reported")
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            return code
 
 
 def _warn_of_short_timeouts(settings: Settings) -> None:
     """Tell when the engine would deliver a task again, or end it, while this worker still has it."""
     definition = task_definition()
-    longest_run = 2 * (settings.longest_hold_seconds + settings.deadline_seconds) + _REPORTING_SECONDS
+    longest_run = 3 * (settings.longest_hold_seconds + settings.deadline_seconds) + _REPORTING_SECONDS
     for name, needed in (
         ("responseTimeoutSeconds", longest_run),
         ("timeoutSeconds", settings.waiting_budget_seconds + longest_run),
@@ -119,37 +142,30 @@ def _warn_of_short_timeouts(settings: Settings) -> None:
 
 
 async def _until_stopped(
-    runner: Runner, running: asyncio.Task[None], second_signal: asyncio.Event, grace_seconds: float
+    running: list[asyncio.Task[None]], told_to_stop: asyncio.Event, second_signal: asyncio.Event, grace_seconds: float
 ) -> int:
-    log = get_logger()
-    told = asyncio.create_task(runner.told_to_drain())
-    hurry = asyncio.create_task(second_signal.wait())
-    await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
-    await asyncio.wait([running, hurry], timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+    """Wait for the end; returns the exit code."""
+    told, hurry = asyncio.create_task(told_to_stop.wait()), asyncio.create_task(second_signal.wait())
+    await asyncio.wait([*running, told], return_when=asyncio.FIRST_COMPLETED)
+    drained: asyncio.Future[Any] = asyncio.gather(*running)
+    await asyncio.wait([drained, hurry], timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     hurry.cancel()
-    if running.done():
-        running.result()
-        log.info("stopped; everything in flight was reported")
+    if drained.done():
+        drained.result()
         return 0
-    left = runner.in_flight
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    log.error("stopped with tasks in flight; the engine delivers them again", tasks=left)
     return 130 if second_signal.is_set() else 1
 
 
-async def _run(task: Task, tools: Tools, runner: Runner) -> Result:
+async def _run(task_type: str, task: Task, tools: Tools, runner: Runner) -> Result:
     try:
-        result = await set_custom_ivr(await _call(task, runner), tools)
+        result = await _TASKS[task_type](await _call(task, runner), tools)
     except Exception as exc:  # noqa: BLE001  # a bug must fail the task where its author sees it, without values
         get_logger().exception("bug in the worker")
         message = f"The worker failed ({type(exc).__name__}); its log has the details."
-        output = SetCustomIvrOutput(
-            outcome="unavailable", ok=False, error=TaskError(code="internal_error", message=message)
-        )
-        result = Result(output)
-    tools.metrics.task_done(result.output.outcome)
+        error = TaskError(code="internal_error", message=message)
+        result = Result(OUTPUTS[task_type](outcome="unavailable", ok=False, error=error))
+    tools.metrics.task_done(task_type, result.output.outcome)
     output = result.output
     get_logger().info(
         "task done" if output.outcome else "task waits",

@@ -129,7 +129,7 @@ def _check(row: Row, taken: _Taken, *, delimited: bool) -> tuple[SetCustomIvrInp
     pairs = list(row.pairs)
     found = list(check_names(row.line, [name for name, _ in pairs], FIELDS))
     values = {name: clean(value) for name, value in pairs if isinstance(name, str) and name in FIELDS}
-    asked = check_input(values)
+    asked = check_input(values, SetCustomIvrInput)
     credential_known = True
     if isinstance(asked, list):
         # Where rows share a header, a column that is missing is a violation of the header, not of each row.

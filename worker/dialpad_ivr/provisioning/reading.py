@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from dialpad_ivr.contract import FoundIvr, ListCustomIvrsOutput, SelectedIvr
 from dialpad_ivr.credentials import Credentials
@@ -82,7 +82,7 @@ async def _read(target: _Target, tools: Tools) -> ListCustomIvrsOutput:
             failures += 1
             await asyncio.sleep(2**failures)
         else:
-            return result.output
+            return cast("ListCustomIvrsOutput", result.output)
 
 
 def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
@@ -105,7 +105,9 @@ def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
     if not selected:
         note = "Nothing is selected now: this cannot be rolled back, since Dialpad's API cannot unselect."
     elif len(selected) > 1:
-        note = "Inbound and outbound differ now: this cannot be rolled back, since Dialpad does not tell which is which."
+        note = (
+            "Inbound and outbound differ now: this cannot be rolled back, since Dialpad does not tell which is which."
+        )
     return PlannedChange.of(asked, change.line, "change", ivr_name=ours.name, previous=selected, note=note)
 
 
