@@ -42,7 +42,7 @@ def test_a_mode_is_passed_on(engine: EngineRest, double: DoubleControl, start_wo
     ("given", "reason"),
     [
         ({"ivr_name": "No such music"}, 'not_found: callcenter 5502522061422592 has no IVR called "No such music"'),
-        ({"ivr_name": "New hold musik"}, 'Did you mean "New hold music"'),
+        ({"ivr_name": "Summer hold musik"}, 'Did you mean "Summer hold music"'),
         ({"ivr_name": ""}, "ivr_id"),  # nothing was looked for, so there is no id
         ({"target_id": "1"}, "not_found"),
         ({"ivr_type": "nope"}, "invalid_input"),

@@ -37,12 +37,16 @@ class Command:
 
     def __call__(self, *arguments: str | Path, code: int = 0, **environ: str) -> str:
         """Run it; returns both outputs. No key may be in them."""
+        return "".join(self._run(arguments, code, environ))
+
+    def json(self, *arguments: str | Path, code: int = 0, **environ: str) -> Any:
+        """Run it with `--json`; returns what it prints on its standard output."""
+        return json.loads(self._run((*arguments, "--json"), code, environ)[0])
+
+    def _run(self, arguments: tuple[str | Path, ...], code: int, environ: dict[str, str]) -> tuple[str, str]:
         process = self.popen(*arguments, **environ)
         out, err = process.communicate(timeout=100)
         assert process.returncode == code, (out, err)
         assert "Traceback" not in err
         assert not any(key in out + err for key in (*KEYS, "no-such-key"))
-        return out + err
-
-    def json(self, *arguments: str | Path, code: int = 0, **environ: str) -> Any:
-        return json.loads(self(*arguments, "--json", code=code, **environ))
+        return out, err
