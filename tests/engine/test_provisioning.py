@@ -16,10 +16,18 @@ from engine.conftest import StartWorker
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.provisioning import (
+    UNPACED,
+    change,
+    interrupted_run,
+    ivr,
+    planned,
+    selected,
+    unknown,
+    write_csv,
+)
 from support.worker import WorkerProcess
 
-# The rates are those of other tests: here nothing waits.
-UNPACED = {"DIALPAD_IVR_PATCH_LIMIT": "100000", "DIALPAD_IVR_COMPANY_LIMIT": "100000"}
 WORKFLOW = "provision_custom_ivrs"
 
 
@@ -29,34 +37,11 @@ def worker(start_worker: StartWorker) -> Iterator[WorkerProcess]:
         yield running
 
 
-def target(number: int) -> str:
-    return str(6_000_000_000_000_000 + number)
-
-
-def ivr(number: int, which: int = 0) -> str:
-    """A synthetic target has two IVRs for its slot; the second one is selected at first."""
-    return str(7_000_000_000_000_000 + 2 * number + which)
-
-
-def change(number: int, **more: Any) -> dict[str, Any]:
-    row = {"target_type": "callcenter", "target_id": target(number), "ivr_type": "HOLD_MUSIC", "ivr_id": ivr(number)}
-    return {**row, **more}
-
-
-def unknown(number: int) -> dict[str, Any]:
-    return change(number, target_id=str(9_000_000_000_000_000 + number))
-
-
 @pytest.fixture
 def targets(double: DoubleControl) -> DoubleControl:
     """The double with 400 targets, each with another IVR selected than the tests ask for."""
     double.set_state(synthetic=400)
     return double
-
-
-def selected(double: DoubleControl, numbers: range) -> list[str | None]:
-    by_id = {found["target_id"]: found for found in double.state()}
-    return [by_id[target(number)]["slots"][0]["selected"]["inbound"] for number in numbers]
 
 
 def test_each_workflow_runs_its_example(engine: EngineRest, double: DoubleControl, worker: WorkerProcess) -> None:
@@ -136,20 +121,6 @@ def test_at_max_failures_it_goes_on(engine: EngineRest, targets: DoubleControl, 
 
 
 # ---- the commands
-
-
-def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["target_type", "target_id", "ivr_type", "ivr_id", "select_option"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def planned(command: Command, folder: Path, rows: list[dict[str, Any]]) -> Path:
-    file = write_csv(folder / "changes.csv", rows)
-    command("plan", file, **UNPACED)
-    return folder / "changes.plan.json"
 
 
 def test_plan_apply_and_rollback(
@@ -329,3 +300,16 @@ def test_without_consent_nothing_is_started(command: Command, targets: DoubleCon
 def test_another_workflow_is_not_followed_as_one(command: Command, engine: EngineRest) -> None:
     other = engine.start("set_custom_ivr", {**change(0), "mode": "validate"}, domain="nobody")
     assert "not of provision_custom_ivrs" in command("status", other, code=1)
+
+
+@pytest.mark.timeout(280)
+def test_interrupted_half_way_it_finishes_with_every_row_right_and_a_true_report(tmp_path: Path) -> None:
+    report, right, sums = interrupted_run(150, tmp_path)
+    assert all(right)
+    assert report["outcome"] == "success"
+    # What the killed worker had changed, and could not tell, was found selected when it was delivered again.
+    assert set(report["counts"]) <= {"updated", "unchanged"}
+    assert sum(report["counts"].values()) == 150
+    assert sums["applied"] - 150 <= 24, "no more are sent twice than were in flight"
+    undo = json.loads((tmp_path / "after.rollback.plan.json").read_text())
+    assert len(undo["rows"]) == 150

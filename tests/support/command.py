@@ -37,15 +37,18 @@ class Command:
 
     def __call__(self, *arguments: str | Path, code: int = 0, **environ: str) -> str:
         """Run it; returns both outputs. No key may be in them."""
-        return "".join(self._run(arguments, code, environ))
+        return "".join(self.run(arguments, code, environ))
 
     def json(self, *arguments: str | Path, code: int = 0, **environ: str) -> Any:
         """Run it with `--json`; returns what it prints on its standard output."""
-        return json.loads(self._run((*arguments, "--json"), code, environ)[0])
+        return json.loads(self.run((*arguments, "--json"), code, environ)[0])
 
-    def _run(self, arguments: tuple[str | Path, ...], code: int, environ: dict[str, str]) -> tuple[str, str]:
+    def run(
+        self, arguments: tuple[str | Path, ...], code: int, environ: dict[str, str], timeout: float = 100
+    ) -> tuple[str, str]:
+        """Run it; returns its outputs."""
         process = self.popen(*arguments, **environ)
-        out, err = process.communicate(timeout=100)
+        out, err = process.communicate(timeout=timeout)
         assert process.returncode == code, (out, err)
         assert "Traceback" not in err
         assert not any(key in out + err for key in (*KEYS, "no-such-key"))

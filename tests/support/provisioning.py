@@ -1,0 +1,105 @@
+"""Many synthetic targets of the double: changes for them, what they have selected, and a run that is interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dialpad_ivr.definitions import shipped
+from dialpad_ivr.local.engine import free_port, running_engine
+from support.command import Command
+from support.double import DoubleControl, started_double
+from support.engine import EngineRest
+from support.worker import CREDENTIALS, KEYS, running_worker
+
+# What a worker and a command are told where nothing shall wait.
+UNPACED = {"DIALPAD_IVR_PATCH_LIMIT": "1000000", "DIALPAD_IVR_COMPANY_LIMIT": "1000000"}
+
+
+def target(number: int) -> str:
+    return str(6_000_000_000_000_000 + number)
+
+
+def ivr(number: int) -> str:
+    """A synthetic target has two IVRs for its slot; at first the other one is selected."""
+    return str(7_000_000_000_000_000 + 2 * number)
+
+
+def change(number: int, **more: Any) -> dict[str, Any]:
+    row = {"target_type": "callcenter", "target_id": target(number), "ivr_type": "HOLD_MUSIC", "ivr_id": ivr(number)}
+    return {**row, **more}
+
+
+def unknown(number: int) -> dict[str, Any]:
+    """A change of a target that there is not."""
+    return change(number, target_id=str(9_000_000_000_000_000 + number))
+
+
+def selected(double: DoubleControl, numbers: range) -> list[str | None]:
+    by_id = {found["target_id"]: found for found in double.state()}
+    return [by_id[target(number)]["slots"][0]["selected"]["inbound"] for number in numbers]
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["target_type", "target_id", "ivr_type", "ivr_id", "select_option"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def planned(command: Command, folder: Path, rows: list[dict[str, Any]]) -> Path:
+    """The file of a plan of these changes."""
+    command("plan", write_csv(folder / "changes.csv", rows), **UNPACED)
+    return folder / "changes.plan.json"
+
+
+def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool], dict[str, Any]]:
+    """Apply a plan, and half-way kill the command, kill the worker with -9, and restart the engine.
+
+    Returns:
+        The report that `status` then tells, whether each target has what was asked for, and the double's sums.
+    """
+    port, data = free_port(), folder / "engine"
+
+    @contextlib.contextmanager
+    def engine() -> Iterator[EngineRest]:
+        with running_engine(port, data) as local, contextlib.closing(EngineRest(local.url)) as rest:
+            yield rest
+
+    with started_double(KEYS, enforce=False) as double:
+        double.set_state(synthetic=count)
+        with engine() as rest:
+            for definition in shipped():
+                if definition.kind == "workflow":
+                    rest.put_workflow_definition(definition.body)
+                else:  # what a killed worker had in hand is delivered again after this
+                    rest.put_task_definition({**definition.body, "responseTimeoutSeconds": 20})
+            command = Command(rest, double)
+            plan = planned(command, folder, [change(number) for number in range(count)])
+            with running_worker(rest.url, double.url, folder / "killed.log", **CREDENTIALS, **UNPACED) as worker:
+                apply = command.popen("apply", plan, "--yes")
+                assert apply.stderr is not None
+                started = apply.stderr.readline().split()[-1]
+                # Each change is a read and a PATCH.
+                double.wait_for_arrivals(double.summary()["arrivals"] + count, timeout=60)
+                apply.kill()
+                apply.communicate()
+                worker.stop(signal.SIGKILL)
+        with (
+            engine() as rest,
+            running_worker(rest.url, double.url, folder / "second.log", **CREDENTIALS, **UNPACED),
+        ):
+            told = Command(rest, double).run(
+                ("status", started, "--report", folder / "after", "--json"), 0, {}, timeout=170
+            )
+            return (
+                json.loads(told[0]),
+                [now == ivr(number) for number, now in enumerate(selected(double, range(count)))],
+                double.summary(),
+            )
