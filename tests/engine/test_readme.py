@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.contract import OUTCOMES, SetCustomIvrInput, SetCustomIvrOutput
+from dialpad_ivr.contract import OUTCOMES, ListCustomIvrsInput, SetCustomIvrInput, SetCustomIvrOutput
 from dialpad_ivr.generated import stale_files
+from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.worker import CREDENTIALS, clean_environ
@@ -34,8 +35,24 @@ def test_every_console_line_is_a_command() -> None:
     assert len(COMMANDS) >= 12
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As a reader's: with the virtual environment, and the file of changes that the README shows."""
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    (changes,) = (block for kind, block in BLOCKS if kind == "csv")
+    (tmp_path / "changes.csv").write_text(changes)
+    return tmp_path
+
+
+def test_a_plan_looks_as_shown(command: Command, folder: Path) -> None:
+    told = command("plan", folder / "changes.csv").splitlines()
+    (shown,) = (block for kind, block in BLOCKS if kind == "text" and "->" in block)
+    for line in shown.splitlines():
+        assert line in told
+
+
 def test_every_command_works_on_an_engine_with_a_worker(
-    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker, folder: Path
 ) -> None:
     environ = clean_environ(
         CONDUCTOR_SERVER_URL=engine.url,
@@ -49,7 +66,7 @@ def test_every_command_works_on_an_engine_with_a_worker(
             for command in COMMANDS:
                 if command not in RUN_ELSEWHERE:
                     told = subprocess.run(
-                        shlex.split(command), env=environ, cwd=ROOT, capture_output=True, text=True, check=False
+                        shlex.split(command), env=environ, cwd=folder, capture_output=True, text=True, check=False
                     )
                     assert told.returncode == 0, (command, told.stdout, told.stderr)
     finally:
@@ -61,7 +78,7 @@ def test_make_demo_ends_with_what_the_readme_shows() -> None:
         ["make", "demo"], env=clean_environ(COLUMNS="110"), cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert told.returncode == 0, told.stderr
-    (shown,) = (block for kind, block in BLOCKS if kind == "text")
+    (shown,) = (block for kind, block in BLOCKS if kind == "text" and "branch taken" in block)
     for line in shown.splitlines()[1:]:
         words = re.sub(r"\d+\.\d s", "", line).split()
         assert any(words == re.sub(r"\d+\.\d s", "", real).split() for real in told.stdout.splitlines()), line
@@ -127,6 +144,10 @@ def table(heading: str) -> str:
 def test_the_tables_name_every_field_and_every_outcome() -> None:
     fields = [name for name in SetCustomIvrInput.model_fields if name != "fork_index"]
     assert re.findall(r"^\| `(\w+)`", table("Input"), re.MULTILINE) == fields
+    looked_up = [name for name in ListCustomIvrsInput.model_fields if name != "fork_index"]
+    assert (
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table("Look an IVR"), re.MULTILINE))) == looked_up
+    )
     for name in SetCustomIvrOutput.model_fields:
         assert f"`{name}`" in table("Output"), name
     for outcome in OUTCOMES:

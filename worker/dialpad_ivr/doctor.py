@@ -111,8 +111,17 @@ async def _redis_check(url: SecretStr) -> Check:
     try:
         async with Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5) as redis:
             version = (await redis.info("server"))["redis_version"]
+            memory = await redis.info("memory")
     except (RedisError, OSError, ValueError) as exc:
         return Check("redis", "failed", f"{host}: {type(exc).__name__}", "Check DIALPAD_IVR_REDIS_URL and the network.")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction" and memory.get("maxmemory"):
+        return Check(
+            "redis",
+            "warning",
+            f"Redis {version} answers at {host}, but may evict what it counts ({policy})",
+            "Set its maxmemory-policy to noeviction: workers wait whenever their log of calls is lost.",
+        )
     return Check("redis", "ok", f"Redis {version} answers at {host}")
 
 
