@@ -158,8 +158,8 @@ def test_health_metrics_and_logs_tell_what_happened_and_no_key(
         metrics = worker.get("/metrics").text
         assert worker.stop() == 0
     for line in (
-        'dialpad_ivr_tasks_total{outcome="updated"} 2.0',
-        'dialpad_ivr_tasks_total{outcome="invalid_input"} 1.0',
+        'dialpad_ivr_tasks_total{outcome="updated",task="set_custom_ivr"} 2.0',
+        'dialpad_ivr_tasks_total{outcome="invalid_input",task="set_custom_ivr"} 1.0',
         'dialpad_ivr_calls_total{method="PATCH",status="200"} 2.0',
         'dialpad_ivr_calls_total{method="PATCH",status="400"} 1.0',
         'dialpad_ivr_call_seconds_count{method="PATCH"} 3.0',

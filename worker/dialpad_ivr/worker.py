@@ -113,14 +113,14 @@ async def run_worker(settings: Settings) -> int:
             )
             _warn_of_short_timeouts(settings)
             code = await _until_stopped(running, told_to_stop, second_signal, settings.grace_seconds)
-            if code:
-                left = sum(runner.in_flight for runner in runners)
-                log.error("stopped with tasks in flight; the engine delivers them again", tasks=left)
-            else:
-                log.info("stopped; everything in flight was reported")
+            left = sum(runner.in_flight for runner in runners)
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+            if code:
+                log.error("stopped with tasks in flight; the engine delivers them again", tasks=left)
+            else:
+                log.info("stopped; everything in flight was reported")
             return code
 
 
