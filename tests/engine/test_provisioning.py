@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.definitions import shipped
+from dialpad_ivr.provisioning.pipeline import MOST_CHANGES
 from engine.conftest import StartWorker
 from support.command import Command
 from support.double import DoubleControl
@@ -85,7 +86,7 @@ def test_a_mode_for_all_writes_nothing(engine: EngineRest, targets: DoubleContro
         ({}, "at least one change"),
         ({"changes": []}, "at least one change"),
         ({"changes": "x"}, "at least one change"),
-        ({"changes": [{}] * 5001}, "split them"),
+        ({"changes": [{}] * (MOST_CHANGES + 1)}, "split them"),
         ({"changes": [{}], "chunk_rows": 0}, "chunk_rows"),
         ({"changes": [{}], "chunk_rows": "7"}, "chunk_rows"),
         ({"changes": [{}], "max_failures": "few"}, "max_failures"),
@@ -300,6 +301,35 @@ def test_without_consent_nothing_is_started(command: Command, targets: DoubleCon
 def test_another_workflow_is_not_followed_as_one(command: Command, engine: EngineRest) -> None:
     other = engine.start("set_custom_ivr", {**change(0), "mode": "validate"}, domain="nobody")
     assert "not of provision_custom_ivrs" in command("status", other, code=1)
+
+
+def test_a_run_that_somebody_ends_is_reported_without_claiming_what_nobody_knows(
+    command: Command, engine: EngineRest, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    plan = planned(command, tmp_path, [change(number) for number in range(60)])
+    started = command.json("apply", plan, "--yes", "--detach", "--overwrite")["workflow_id"]
+    known = targets.summary()["arrivals"]
+    targets.configure(latency=20)
+    with start_worker(DIALPAD_IVR_CONCURRENCY="10", DIALPAD_IVR_GRACE_SECONDS="0", **UNPACED) as worker:
+        targets.wait_for_arrivals(known + 10)
+        engine.terminate(started)
+        report = command.json("status", started, "--report", tmp_path / "ended", code=1)
+        worker.process.kill()
+    assert report["status"] == "TERMINATED"
+    assert report["counts"] == {"unknown": 10, "not_handed_out": 50}
+    # What may have been changed can be undone.
+    assert len(json.loads((tmp_path / "ended.rollback.plan.json").read_text())["rows"]) == 10
+
+
+def test_notes_of_others_are_no_hindrance(
+    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    notes: list[Any] = ["a text", {"line": "x"}, {"line": 3, "previous": [7]}, None]
+    rows = [change(number, note=note) for number, note in enumerate(notes)]
+    started = engine.start(WORKFLOW, {"changes": rows, "plan": "mine"})
+    report = command.json("status", started, "--report", tmp_path / "r")
+    assert report["counts"] == {"updated": 4}
+    assert "not planned" in command("rollback", started, "--out", tmp_path / "undo.plan.json")
 
 
 @pytest.mark.timeout(280)

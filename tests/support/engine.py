@@ -43,6 +43,9 @@ class EngineRest:
         workflow: dict[str, Any] = found.json()
         return workflow
 
+    def terminate(self, workflow_id: str) -> None:
+        self._http.delete(f"/workflow/{workflow_id}").raise_for_status()
+
     def task_log(self, task_id: str) -> list[str]:
         return [line["log"] for line in self._http.get(f"/tasks/{task_id}/log").raise_for_status().json()]
 

@@ -20,9 +20,9 @@ from dialpad_ivr.cli_common import (
     EXIT_CONSENT,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_NO_ENGINE,
     EXIT_USAGE,
     JsonFlag,
+    engine_failed,
     err,
     fail,
     out,
@@ -120,7 +120,7 @@ def register(
         comparisons = [compare(engine, definition) for definition in shipped()]
         results = [(comparison, _register_one(engine, comparison, dry_run, overwrite)) for comparison in comparisons]
     except EngineError as exc:
-        fail(str(exc), EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        engine_failed(exc)
     if as_json:
         rows = [
             {"kind": c.ours.kind, "name": c.ours.name, "state": c.state, "action": action, "diff": list(c.diff)}
@@ -176,7 +176,7 @@ def run(
         ended = follow(engine, workflow_id, lambda w: None if as_json else _progress(w), timeout)
     except EngineError as exc:
         hint = " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else ""
-        fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        engine_failed(exc, hint)
     except KeyboardInterrupt:
         if workflow_id is None:
             fail("Interrupted before it was started, as far as is known.", EXIT_INTERRUPTED)

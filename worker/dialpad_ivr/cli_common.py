@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from dialpad_ivr.engine_api import EngineError
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -24,6 +25,11 @@ def settings_or_fail() -> Settings:
         return load_settings()
     except SettingsError as exc:
         fail(f"Settings:\n{exc}", EXIT_USAGE)
+
+
+def engine_failed(exc: EngineError, hint: str = "") -> NoReturn:
+    """End the command because the engine refuses, or does not answer."""
+    fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
 
 
 def fail(message: str, code: int) -> NoReturn:

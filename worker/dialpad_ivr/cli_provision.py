@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,9 @@ from dialpad_ivr import log, render
 from dialpad_ivr.cli_common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
-    EXIT_NO_ENGINE,
     EXIT_USAGE,
     JsonFlag,
+    engine_failed,
     err,
     fail,
     out,
@@ -36,6 +37,7 @@ from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows
 from dialpad_ivr.settings import SettingsError
 
 _PLAN_SUFFIX = ".plan.json"
+_QUIET_SECONDS = 10.0  # where no progress bar can be shown, a line comes this often
 
 ReportBase = Annotated[
     Path | None,
@@ -147,6 +149,8 @@ def apply(
     if made.blocked and not partial:
         render.show_plan(err, made.model_copy(update={"rows": tuple(made.blocked)}))
         fail(f"{len(made.blocked)} rows cannot be applied. Mend them and plan again, or leave them out: --partial.", 1)
+    if len(made.changes) > pipeline.MOST_CHANGES:
+        fail(f"{len(made.changes)} changes; a workflow takes {pipeline.MOST_CHANGES}. Split the file.", EXIT_USAGE)
     if not made.changes:
         typer.echo(json.dumps({"outcome": "success", "counts": {}}) if as_json else "Nothing to change.")
         return
@@ -160,7 +164,7 @@ def apply(
         workflow_id = pipeline.start(engine, made, overwrite=overwrite, max_failures=max_failures, approval=approval)
     except EngineError as exc:
         hint = " Register it with: dialpad-ivr register" if exc.status == 404 else ""
-        fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        engine_failed(exc, hint)
     except KeyboardInterrupt:
         fail(f"Interrupted. Whether it was started: dialpad-ivr apply {file} tells.", EXIT_INTERRUPTED)
     err.print(Text(f"Started {workflow_id}", style="dim"))
@@ -212,7 +216,7 @@ def approve(
     try:
         pipeline.approve(EngineApi(settings_or_fail()), workflow_id, approved=not reject, by=by, reason=reason)
     except EngineError as exc:
-        fail(str(exc), EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        engine_failed(exc)
     typer.echo(f"{'Rejected' if reject else 'Approved'} as {by}. Follow it with: dialpad-ivr status {workflow_id}")
 
 
@@ -234,7 +238,7 @@ def rollback(
     try:
         run.refresh()
     except EngineError as exc:
-        fail(str(exc), EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        engine_failed(exc)
     if not run.ended:
         fail(f"It has not ended. Follow it with: dialpad-ivr status {workflow_id}", EXIT_FAILED)
     to = to or Path(f"rollback.{workflow_id[:8]}{_PLAN_SUFFIX}")
@@ -261,23 +265,26 @@ def _follow(
 ) -> None:
     """Follow a run to its end; show and keep the report, and the plan that would undo it."""
     run = pipeline.Run(engine, workflow_id)
-    told_to_approve = False
+    told_to_approve, told_at = False, time.monotonic()
     try:
         with _bar() as bar:
             task = bar.add_task("Applying", total=None)
 
             def show(run: pipeline.Run) -> None:
-                nonlocal told_to_approve
+                nonlocal told_to_approve, told_at
                 if run.waits_for_approval and not told_to_approve:
                     told_to_approve = True
                     bar.console.print(Text(f"Waits for approval: dialpad-ivr approve {workflow_id}", style="yellow"))
                 known = sum(run.counts.values())
                 text = ", ".join(f"{count} {outcome}" for outcome, count in sorted(run.counts.items())) or "Applying"
                 bar.update(task, completed=known, total=len(run.rows), description=text)
+                if not err.is_terminal and time.monotonic() > told_at + _QUIET_SECONDS:
+                    told_at = time.monotonic()
+                    err.print(Text(f"{known} of {len(run.rows)}: {text}"))
 
             pipeline.follow_run(run, show, timeout)
     except EngineError as exc:
-        fail(str(exc), EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+        engine_failed(exc)
     except KeyboardInterrupt:
         err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr status {workflow_id}"))
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -288,6 +295,8 @@ def _follow(
         else:
             render.show_run(out, run, rows)
             err.print(Text(f"It goes on. Follow it with: dialpad-ivr status {workflow_id}"))
+        if timeout:
+            raise typer.Exit(EXIT_FAILED)
         return
     undo, left = rollback_plan(run, run.plan.get("api_url") or api_url)
     files = {

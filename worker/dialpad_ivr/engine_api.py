@@ -83,9 +83,9 @@ class EngineApi:
         return found
 
     def workflow_status(self, workflow_id: str) -> JsonObject:
-        """A workflow's `status` and `output`, without its input and its tasks."""
+        """A workflow's `status` and `variables`, without its input and its tasks."""
         path = f"/workflow/{quote(workflow_id, safe='')}/status"
-        found: JsonObject = self._call("GET", path, [("includeOutput", "true"), ("includeVariables", "false")])
+        found: JsonObject = self._call("GET", path, [("includeOutput", "false"), ("includeVariables", "true")])
         return found
 
     def correlated(self, name: str, correlation_id: str) -> list[JsonObject]:

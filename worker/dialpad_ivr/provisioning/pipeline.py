@@ -1,7 +1,7 @@
 """The workflow `provision_custom_ivrs`, seen from outside: started, followed, and read row by row.
 
 A run of a thousand rows is megabytes on the engine, most of it copies of definitions. So what has ended is read once,
-from the outputs of the chunks, and only the chunks at work are read with their tasks.
+from the variables of the chunks, and only the chunks at work are read with their tasks.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from dialpad_ivr.contract import OK_OUTCOMES, SelectedIvr
 from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 
 WORKFLOW: Final = "provision_custom_ivrs"
-CHUNK_WORKFLOW: Final = "provision_custom_ivrs_chunk"
+MOST_CHANGES: Final = 5000  # that the workflow takes, for the engine's limits
 APPROVAL: Final = "approval"
 
 # Of the chunks at work, so many are read with their tasks at a time: the queue serves the earliest first.
@@ -114,8 +116,8 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether it ended, and all of it is read."""
-        return self.status in TERMINAL_STATUSES
+        """Whether it ended, its chunks too, and all of it is read."""
+        return self.status in TERMINAL_STATUSES and not self._working()
 
     @property
     def counts(self) -> Counter[str]:
@@ -135,12 +137,12 @@ class Run:
         looked_into = 0
         for chunk in self._working():
             now = self._engine.workflow_status(chunk)
-            self._chunks[chunk] = now["status"]
             if now["status"] == "COMPLETED":
-                self._read_results(now["output"])
+                self._read_results(now["variables"])
             elif now["status"] in TERMINAL_STATUSES or looked_into < _LOOKED_INTO:
                 looked_into += 1
                 self._read_tasks(self._engine.workflow(chunk))
+            self._chunks[chunk] = now["status"]  # only now: the engine may have failed to tell
         if self.ended:
             self._close()
 
@@ -152,9 +154,9 @@ class Run:
         if workflow.get("workflowName") != WORKFLOW:
             raise EngineError(f"{self.workflow_id} is a run of {workflow.get('workflowName')}, not of {WORKFLOW}.", 404)
         if not self.rows:
-            given = (workflow.get("input") or {}).get("changes")
-            self.rows = [_row(change) for change in given] if isinstance(given, list) else []
-            plan = workflow["input"].get("plan")
+            given = workflow.get("input") or {}
+            changes, plan = given.get("changes"), given.get("plan")
+            self.rows = [_row(change) for change in changes] if isinstance(changes, list) else []
             self.plan = plan if isinstance(plan, dict) else {}
         tasks = workflow.get("tasks") or []
         chunks = [task.get("subWorkflowId") for task in tasks if task["taskType"] == "SUB_WORKFLOW"]
@@ -168,8 +170,8 @@ class Run:
         self.output, self.reason = workflow.get("output") or {}, workflow.get("reasonForIncompletion") or ""
         self.status = workflow["status"]
 
-    def _read_results(self, output: JsonObject) -> None:
-        for result in output.get("results") or []:
+    def _read_results(self, variables: JsonObject) -> None:
+        for result in variables.get("results") or []:
             self._note(result["row"], result["outcome"], result.get("message"), result.get("attempts"))
 
     def _read_tasks(self, chunk: JsonObject) -> None:
@@ -200,12 +202,24 @@ class Run:
                 self._note(number, "not_handed_out", "Nothing was sent.", 0)
 
 
+class _Note(BaseModel):
+    """What `start` hands in with a change, for the report; anybody else's note is not read."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    line: int
+    previous: list[SelectedIvr]
+
+
 def _row(change: Any) -> Row:
-    note = change.get("note") if isinstance(change, dict) else None
-    asked = {key: value for key, value in change.items() if key != "note"} if isinstance(change, dict) else {}
-    if not isinstance(note, dict):
+    if not isinstance(change, dict):
+        return Row({}, 0, None)
+    asked = {key: value for key, value in change.items() if key != "note"}
+    try:
+        note = _Note.model_validate(change.get("note"))
+    except ValidationError:
         return Row(asked, 0, None)
-    return Row(asked, note.get("line", 0), tuple(SelectedIvr.model_validate(ivr) for ivr in note.get("previous", [])))
+    return Row(asked, note.line, tuple(note.previous))
 
 
 def follow_run(run: Run, on_change: Callable[[Run], None], timeout_seconds: float) -> None:

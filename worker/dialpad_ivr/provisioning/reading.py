@@ -17,6 +17,7 @@ from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Call, Tools
+from dialpad_ivr.validation import input_warnings
 
 _TRIES: Final = 3
 _NAMED: Final = 5  # IVRs that a note lists
@@ -101,14 +102,12 @@ def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
         return PlannedChange.of(asked, change.line, "unreadable", ivr_name=ours.name, note=note)
     if asked.select_option is None and [ivr.id for ivr in selected] == [ours.id]:
         return PlannedChange.of(asked, change.line, "unchanged", ivr_name=ours.name, previous=selected)
-    note = ""
+    notes = input_warnings(asked.model_dump(), asked)
     if not selected:
-        note = "Nothing is selected now: this cannot be rolled back, since Dialpad's API cannot unselect."
+        notes.append("Nothing is selected now: no rollback, since Dialpad's API cannot unselect an IVR.")
     elif len(selected) > 1:
-        note = (
-            "Inbound and outbound differ now: this cannot be rolled back, since Dialpad does not tell which is which."
-        )
-    return PlannedChange.of(asked, change.line, "change", ivr_name=ours.name, previous=selected, note=note)
+        notes.append("Inbound and outbound differ now: no rollback, since Dialpad does not tell which is which.")
+    return PlannedChange.of(asked, change.line, "change", ivr_name=ours.name, previous=selected, note=" ".join(notes))
 
 
 def _slot_text(slot: list[FoundIvr]) -> str:
