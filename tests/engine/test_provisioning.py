@@ -237,7 +237,7 @@ def test_a_plan_is_applied_once_at_a_time_and_can_be_followed_from_anywhere(
     assert started in command("apply", plan, "--yes", code=1)
     far = command.json("status", started, "--no-follow")
     assert far["status"] == "RUNNING"
-    assert far["counts"] == {"None": 60}
+    assert far["counts"] == {"waiting": 60}
     with start_worker(**UNPACED):
         ended = command.json("status", started, "--report", tmp_path / "elsewhere")
     assert ended["counts"] == {"updated": 60}

@@ -242,8 +242,11 @@ def rollback(
     if not run.ended:
         fail(f"It has not ended. Follow it with: dialpad-ivr status {workflow_id}", EXIT_FAILED)
     to = to or Path(f"rollback.{workflow_id[:8]}{_PLAN_SUFFIX}")
-    undo, left = rollback_plan(run, run.plan.get("api_url") or settings.api_url)
-    write_plan(undo, to)
+    undo, left = rollback_plan(run, settings.api_url)
+    try:
+        write_plan(undo, to)
+    except OSError as exc:
+        fail(f"{to} cannot be written: {exc.strerror}", EXIT_USAGE)
     if as_json:
         rows = [{"line": row.line, "target_id": row.change.get("target_id"), "reason": why} for row, why in left]
         typer.echo(json.dumps({"plan": str(to), "changes": len(undo.changes), "cannot_restore": rows}, indent=2))
@@ -298,7 +301,7 @@ def _follow(
         if timeout:
             raise typer.Exit(EXIT_FAILED)
         return
-    undo, left = rollback_plan(run, run.plan.get("api_url") or api_url)
+    undo, left = rollback_plan(run, api_url)
     files = {
         Path(f"{base}.report.json"): report_json(run, rows),
         Path(f"{base}.report.csv"): report_csv(rows),

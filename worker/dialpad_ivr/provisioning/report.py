@@ -78,7 +78,7 @@ def report_json(run: Run, rows: list[dict[str, Any]]) -> str:
         "started_at": _moment(run.started_at),
         "ended_at": _moment(run.ended_at),
         "plan": run.plan,
-        "counts": dict(Counter(str(row["outcome"]) for row in rows)),
+        "counts": dict(Counter(row["outcome"] or "waiting" for row in rows)),
         "rows": rows,
     }
     return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -106,7 +106,7 @@ def rollback_plan(run: Run, api_url: str) -> tuple[Plan, list[tuple[Row, str]]]:
 
     Args:
         run: A run that ended.
-        api_url: The Dialpad that it was applied to.
+        api_url: The Dialpad that it was applied to, if the run does not tell.
     """
     rows: list[PlannedChange] = []
     left: list[tuple[Row, str]] = []
@@ -122,7 +122,7 @@ def rollback_plan(run: Run, api_url: str) -> tuple[Plan, list[tuple[Row, str]]]:
             left.append((row, "inbound and outbound differed before, and Dialpad does not tell which was which"))
         elif row.previous[0].id != ours:
             rows.append(_restored(row, row.previous[0], ours))
-    return make_plan(rows, api_url, f"rollback of {run.workflow_id}"), left
+    return make_plan(rows, str(run.plan.get("api_url") or api_url), f"rollback of {run.workflow_id}"), left
 
 
 def _restored(row: Row, before: SelectedIvr, ours: str) -> PlannedChange:
