@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -162,17 +162,18 @@ def apply(
             fail(f"Workflow {already} is applying this plan. Follow it with: dialpad-ivr status {already}", EXIT_FAILED)
         _ask(f"Make {len(made.changes)} changes at {made.api_url}?", yes=yes)
         workflow_id = pipeline.start(engine, made, overwrite=overwrite, max_failures=max_failures, approval=approval)
+        err.print(Text(f"Started {workflow_id}", style="dim"))
+        if detach:
+            typer.echo(json.dumps({"workflow_id": workflow_id}) if as_json else f"dialpad-ivr status {workflow_id}")
+            return
+        base = report or file.with_name(f"{file.name.removesuffix(_PLAN_SUFFIX)}.{workflow_id[:8]}")
+        _follow(engine, workflow_id, made, base, timeout, as_json=as_json, api_url=made.api_url)
     except EngineError as exc:
-        hint = " Register it with: dialpad-ivr register" if exc.status == 404 else ""
-        engine_failed(exc, hint)
+        engine_failed(exc, " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else "")
     except KeyboardInterrupt:
-        fail(f"Interrupted. Whether it was started: dialpad-ivr apply {file} tells.", EXIT_INTERRUPTED)
-    err.print(Text(f"Started {workflow_id}", style="dim"))
-    if detach:
-        typer.echo(json.dumps({"workflow_id": workflow_id}) if as_json else f"dialpad-ivr status {workflow_id}")
-        return
-    base = report or file.with_name(f"{file.name.removesuffix(_PLAN_SUFFIX)}.{workflow_id[:8]}")
-    _follow(engine, workflow_id, made, base, timeout, as_json=as_json, api_url=made.api_url)
+        if workflow_id is None:
+            fail(f"Interrupted. Whether it was started: dialpad-ivr apply {file} tells.", EXIT_INTERRUPTED)
+        _goes_on(workflow_id)
 
 
 def status(
@@ -190,15 +191,14 @@ def status(
     """
     settings = settings_or_fail()
     base = report or Path(f"provisioning.{workflow_id[:8]}")
-    _follow(
-        EngineApi(settings),
-        workflow_id,
-        None,
-        base,
-        timeout if follow else 0,
-        as_json=as_json,
-        api_url=settings.api_url,
-    )
+    seconds = timeout if follow else 0
+    try:
+        engine = EngineApi(settings)
+        _follow(engine, workflow_id, None, base, seconds, as_json=as_json, api_url=settings.api_url)
+    except EngineError as exc:
+        engine_failed(exc)
+    except KeyboardInterrupt:
+        _goes_on(workflow_id)
 
 
 def approve(
@@ -266,31 +266,29 @@ def _follow(
     as_json: bool,
     api_url: str,
 ) -> None:
-    """Follow a run to its end; show and keep the report, and the plan that would undo it."""
+    """Follow a run to its end; show and keep the report, and the plan that would undo it.
+
+    Raises:
+        EngineError: The engine does not tell.
+    """
     run = pipeline.Run(engine, workflow_id)
     told_to_approve, told_at = False, time.monotonic()
-    try:
-        with _bar() as bar:
-            task = bar.add_task("Applying", total=None)
+    with _bar() as bar:
+        task = bar.add_task("Applying", total=None)
 
-            def show(run: pipeline.Run) -> None:
-                nonlocal told_to_approve, told_at
-                if run.waits_for_approval and not told_to_approve:
-                    told_to_approve = True
-                    bar.console.print(Text(f"Waits for approval: dialpad-ivr approve {workflow_id}", style="yellow"))
-                known = sum(run.counts.values())
-                text = ", ".join(f"{count} {outcome}" for outcome, count in sorted(run.counts.items())) or "Applying"
-                bar.update(task, completed=known, total=len(run.rows), description=text)
-                if not err.is_terminal and time.monotonic() > told_at + _QUIET_SECONDS:
-                    told_at = time.monotonic()
-                    err.print(Text(f"{known} of {len(run.rows)}: {text}"))
+        def show(run: pipeline.Run) -> None:
+            nonlocal told_to_approve, told_at
+            if run.waits_for_approval and not told_to_approve:
+                told_to_approve = True
+                bar.console.print(Text(f"Waits for approval: dialpad-ivr approve {workflow_id}", style="yellow"))
+            known = sum(run.counts.values())
+            text = ", ".join(f"{count} {outcome}" for outcome, count in sorted(run.counts.items())) or "Applying"
+            bar.update(task, completed=known, total=len(run.rows), description=text)
+            if not err.is_terminal and time.monotonic() > told_at + _QUIET_SECONDS:
+                told_at = time.monotonic()
+                err.print(Text(f"{known} of {len(run.rows)}: {text}"))
 
-            pipeline.follow_run(run, show, timeout)
-    except EngineError as exc:
-        engine_failed(exc)
-    except KeyboardInterrupt:
-        err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr status {workflow_id}"))
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        pipeline.follow_run(run, show, timeout)
     rows = report_rows(run, made)
     if not run.ended:
         if as_json:
@@ -323,6 +321,11 @@ def _follow(
             out.print(Text(f"To undo it: dialpad-ivr apply {base}.rollback{_PLAN_SUFFIX}"), soft_wrap=True)
     if run.output.get("ok") is not True:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _goes_on(workflow_id: str) -> NoReturn:
+    err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr status {workflow_id}"))
+    raise typer.Exit(EXIT_INTERRUPTED)
 
 
 def _bar() -> Progress:
