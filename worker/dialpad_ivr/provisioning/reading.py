@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from dialpad_ivr.contract import FoundIvr, ListCustomIvrsOutput, SelectedIvr
+from dialpad_ivr.contract import LISTED_LIMIT, FoundIvr, ListCustomIvrsOutput, SelectedIvr
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.fleet import paced
@@ -53,7 +53,7 @@ async def read_selections(
 
         async def read(target: _Target) -> None:
             async with at_once:
-                output = refused.get(target[0]) or await _read(target, tools)
+                output = refused.get(target[0]) or await _read(target, wanted[target], tools)
             if output.outcome == "unauthorized":
                 refused[target[0]] = output
             found[target] = output
@@ -68,10 +68,21 @@ def _target(change: Change) -> _Target:
     return (change.asked.credential, change.asked.target_type, change.asked.target_id)
 
 
-async def _read(target: _Target, tools: Tools) -> ListCustomIvrsOutput:
-    """A target's IVRs, or why they cannot be read; pauses that Dialpad orders are waited for here."""
+async def _read(target: _Target, ivr_types: set[str], tools: Tools) -> ListCustomIvrsOutput:
+    """A target's IVRs, or why they cannot be read."""
     credential, target_type, target_id = target
     asked = {"target_type": target_type, "target_id": target_id, "credential": credential}
+    output = await _list(asked, tools)
+    if len(output.ivrs) < LISTED_LIMIT:
+        return output
+    # The list may be cut: then each slot is read by itself.
+    slots = [await _list({**asked, "ivr_type": ivr_type}, tools) for ivr_type in sorted(ivr_types)]
+    failed = next((slot for slot in slots if not slot.ok), None)
+    return failed or output.model_copy(update={"ivrs": [ivr for slot in slots for ivr in slot.ivrs]})
+
+
+async def _list(asked: dict[str, str], tools: Tools) -> ListCustomIvrsOutput:
+    """Run the task until it ends; what the engine would do with it is done here: wait, and try again."""
     failures = attempts = waited_ms = 0
     while True:
         call = Call(asked, attempts=attempts, waited_ms=waited_ms, last_attempt=failures == _TRIES - 1)
@@ -81,7 +92,7 @@ async def _read(target: _Target, tools: Tools) -> ListCustomIvrsOutput:
             await asyncio.sleep(result.callback_seconds)
         elif result.status == "FAILED" and not call.last_attempt:
             failures += 1
-            await asyncio.sleep(2**failures)
+            await asyncio.sleep(2 ** (failures - 1))
         else:
             return cast("ListCustomIvrsOutput", result.output)
 
