@@ -49,7 +49,7 @@ Timeout = Annotated[float, typer.Option(help="Seconds to follow it; it goes on w
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(help="The changes: CSV, TSV, JSON or YAML.")],
+    file: Annotated[Path, typer.Argument(help="The changes: CSV, TSV, JSON or YAML.", metavar="FILE")],
     to: Annotated[
         Path | None, typer.Option("--out", help="The plan's file; FILE.plan.json if left out.", metavar="PLAN")
     ] = None,
@@ -110,7 +110,9 @@ def plan(
 
 
 def apply(
-    file: Annotated[Path, typer.Argument(help="A plan, as `dialpad-ivr plan` or an earlier apply wrote it.")],
+    file: Annotated[
+        Path, typer.Argument(help="A plan, as `dialpad-ivr plan` or an earlier apply wrote it.", metavar="PLAN")
+    ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Also change targets whose selection moved since the plan.")
     ] = False,

@@ -126,11 +126,15 @@ def show_endings(console: Console, endings: Sequence[Ending]) -> None:
 
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:
     """Every mistake in a file of changes."""
+    listed: set[str] = set()
     for violation in violations:
         where = "" if violation.path == "$" else f" {violation.path}"
         console.print(Text(f"line {violation.line}{where}: ", style="bold"), Text(violation.message), sep="")
-        if violation.hint:
-            console.print(Padding(Text(violation.hint, style="dim"), (0, 0, 0, 4)))
+        meant, found, choices = violation.hint.partition("One of: ")
+        hint = meant if violation.path in listed and meant else meant + found + choices  # 67 choices are told once
+        listed.add(violation.path)
+        if hint:
+            console.print(Padding(Text(hint, style="dim"), (0, 0, 0, 4)))
     console.print(Text(f"{len(violations)} mistakes; nothing was read or changed.", style="red"))
 
 
