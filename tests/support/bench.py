@@ -23,7 +23,7 @@ VALID = {
     "ivr_id": "5127493019721728",
 }
 
-Handler = Callable[[httpx.Request], httpx.Response]
+Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 Task = Callable[[Call, Tools], Awaitable[Result]]
 
 
@@ -44,9 +44,10 @@ class Bench:
         self.environ = {"DIALPAD_API_KEY": KEY}
         self._pacer = Pacer(settings)
 
-    def _handle(self, request: httpx.Request) -> httpx.Response:
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
         self.sent.append(request)
-        return streamed(self.handler(request))
+        answer = self.handler(request)
+        return streamed(answer if isinstance(answer, httpx.Response) else await answer)
 
     async def run(self, raw: Any = None, task: Task = set_custom_ivr, **call: Any) -> Result:
         async with DialpadClient(self.settings, httpx.MockTransport(self._handle)) as client:

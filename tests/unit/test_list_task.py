@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from dialpad_ivr.contract import LIST_TASK_TYPE, LISTED_LIMIT, output_schema
 from dialpad_ivr.list_task import list_custom_ivrs
+from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Result
 from support.bench import VALID, Bench
 
@@ -135,9 +137,54 @@ async def test_a_429_hands_the_task_back(bench: Bench) -> None:
     assert (result.status, result.callback_seconds) == ("IN_PROGRESS", 7)
 
 
-async def test_a_list_without_end_is_given_up(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (httpx.Response(200, json={"error": {"message": "backend failed"}}), "error_in_answer"),
+        (httpx.Response(200, json={"items": [], "errors": [{"message": "backend failed"}]}), "error_in_answer"),
+        (httpx.Response(202, json={"items": []}), "unreadable_answer"),
+        (httpx.Response(200, text="<html>log in</html>"), "unreadable_answer"),
+    ],
+)
+async def test_a_list_that_cannot_be_trusted_is_no_empty_one(bench: Bench, answer: httpx.Response, code: str) -> None:
+    bench.handler = lambda _: answer
+    read = await bench.run({**TARGET, "name": "Jazz"}, task=list_custom_ivrs)
+    guarded = await bench.run({**VALID, "if_selected": []})
+    for output in (read.output, guarded.output):
+        assert output.error is not None
+        assert (output.outcome, output.error.code) == ("unavailable", code)
+    assert {request.method for request in bench.sent} == {"GET"}
+
+
+async def test_an_endless_list_is_given_up_and_proves_nothing() -> None:
+    bench = Bench(Settings(company_limit=10_000))
     bench.handler = lambda _: page({"MENU": []}, "again")
-    assert (await listed(bench))["attempts"] == 50
+    read = await bench.run({**TARGET, "name": "Jazz"}, task=list_custom_ivrs)
+    assert (read.status, read.output.attempts) == ("FAILED", 50)
+    guarded = await bench.run({**VALID, "if_selected": []})
+    assert guarded.output.error is not None
+    assert (guarded.output.outcome, guarded.output.error.code) == ("unavailable", "endless_list")
+    assert {request.method for request in bench.sent} == {"GET"}
+
+
+async def test_all_pages_together_have_one_deadline() -> None:
+    bench = Bench(Settings(deadline_seconds=0.2, longest_hold_seconds=0.1, company_limit=1000))
+
+    async def slowly(_: httpx.Request) -> httpx.Response:
+        await asyncio.sleep(0.1)  # within a call's deadline, each time
+        return page({"MENU": []}, "more")
+
+    bench.handler = slowly
+    result = await bench.run(TARGET, task=list_custom_ivrs)
+    assert result.output.error is not None
+    assert (result.status, result.output.outcome) == ("FAILED", "unavailable")
+    assert result.output.error.code == "deadline"
+    assert 2 <= len(bench.sent) <= 4
+
+
+async def test_what_dialpad_writes_too_long_is_cut(bench: Bench) -> None:
+    bench.handler = lambda _: page({"X" * 500_000: [ivr(1, "N" * 100_000)]})
+    assert len(json.dumps((await listed(bench))["ivrs"])) < 400
 
 
 # ---- if_selected

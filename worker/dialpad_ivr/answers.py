@@ -12,6 +12,7 @@ from typing import Any
 _MESSAGE_LIMIT = 300  # characters kept of an error message
 _DIGITS_LIMIT = 19  # of an int64
 _NAME_LIMIT = 200  # characters kept of an IVR's name
+_TYPE_LIMIT = 64  # of a slot's type, which the output repeats for each IVR; the longest documented has 34
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def read_slot(body: Any) -> Slot | None:
         return None
     ivr_type, listed = body.get("ivr_type"), body.get("ivrs")
     ivrs = (_read_ivr(entry) for entry in listed) if isinstance(listed, list) else ()
-    return Slot(ivr_type if isinstance(ivr_type, str) else None, tuple(ivr for ivr in ivrs if ivr is not None))
+    kept = ivr_type[:_TYPE_LIMIT] if isinstance(ivr_type, str) else None
+    return Slot(kept, tuple(ivr for ivr in ivrs if ivr is not None))
 
 
 def read_page(body: Any) -> Page | None:

@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final, Literal
 
-from dialpad_ivr.answers import ListedIvr, Slot, read_error, read_slot
+from dialpad_ivr.answers import ListedIvr, Page, Slot, read_error, read_page, read_slot
 from dialpad_ivr.contract import (
     RETRIED_OUTCOMES,
     SELECT_OPTION_APPLIES_TO,
@@ -132,7 +132,7 @@ def judge_patch(answer: Answer, asked: SetCustomIvrInput) -> Verdict:
         return Verdict("unconfirmed", "error_in_answer", message, may_have_changed=True)
     ours, shown = slot.find(asked.ivr_id), slot.selected()
     if slot.ivr_type not in (None, asked.ivr_type):
-        message = f"Dialpad answered 200, but of {slot.ivr_type[:64]} instead of {asked.ivr_type}."
+        message = f"Dialpad answered 200, but of {slot.ivr_type} instead of {asked.ivr_type}."
         return Verdict("unconfirmed", "another_slot", message, may_have_changed=True)
     if ours is not None and ours.selected:
         others = [ivr.id for ivr in slot.ivrs if ivr.selected and ivr.id != ours.id]
@@ -147,6 +147,28 @@ def judge_patch(answer: Answer, asked: SetCustomIvrInput) -> Verdict:
         return Verdict("updated", warnings=(warning,), selected=shown)
     message = f"Dialpad answered 200, but shows {name} selected instead of {asked.ivr_id}."
     return Verdict("unconfirmed", "another_selected", message, selected=shown)
+
+
+def judge_page(answer: Answer, profile: str) -> Page | Verdict:
+    """The page of a target's IVRs that an answer holds, or the verdict on one that holds none.
+
+    A 200 with an error in it must not pass for a target without IVRs: a guarded change would be sent on its word.
+
+    Args:
+        answer: The answer to the GET.
+        profile: The credential profile's name, for the message.
+    """
+    refusal = judge_refusal(answer, profile)
+    if refusal is not None:
+        return refusal
+    page = read_page(answer.json)
+    if answer.status_code != 200 or page is None:
+        return Verdict("unavailable", "unreadable_answer", "Dialpad's list of the target's IVRs cannot be read.")
+    if answer.json.get("error") or answer.json.get("errors"):
+        said = read_error(answer.json)
+        message = f"Dialpad answered 200, but with an error in place of the IVRs{f' ({said})' if said else ''}."
+        return Verdict("unavailable", "error_in_answer", message)
+    return page
 
 
 def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import anyio
 
-from dialpad_ivr.answers import ListedIvr, Slot, read_page
+from dialpad_ivr.answers import ListedIvr, Slot
 from dialpad_ivr.contract import (
     LIST_LIMIT,
     OK_OUTCOMES,
@@ -37,13 +37,13 @@ from dialpad_ivr.outcome import (
     engine_status,
     is_rate_limit,
     judge_failure,
-    judge_refusal,
+    judge_page,
     retry_after,
 )
 from dialpad_ivr.pacing import NotYetError, Pacer
 from dialpad_ivr.settings import Settings
 
-_PAGES = 50  # of a target's IVRs that are read at most
+_PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
 _REASON_LIMIT = 500  # characters: the engine cuts a longer reasonForIncompletion
 
 
@@ -206,21 +206,20 @@ class Run:
                 for _ in range(_PAGES):
                     request = self.tools.client.prepare_list_custom_ivrs(target_type, target_id, cursor)
                     answer = await self.send(request, credential)
-                    refusal, page = judge_refusal(answer, self._profile), read_page(answer.json)
-                    if refusal is None and page is None:
-                        message = "Dialpad's list of the target's IVRs cannot be read."
-                        refusal = Verdict("unavailable", "unreadable_answer", message)
-                    if refusal is not None or page is None:
-                        return slots, refusal, answer
+                    page = judge_page(answer, self._profile)
+                    if isinstance(page, Verdict):
+                        return slots, page, answer
                     slots += page.slots
                     cursor = page.cursor
                     if cursor is None or (only and any(slot.ivr_type == only for slot in page.slots)):
-                        break
+                        return slots, None, answer
         except CallError as exc:
             return slots, judge_failure(exc), answer
         except TimeoutError:
             return slots, judge_failure(NoAnswerError("deadline", f"The list took more than {seconds:g} s.")), answer
-        return slots, None, answer
+        # What is missing may be on a page that was not read: nothing is concluded from what is not there.
+        message = f"Dialpad's list of the target's IVRs has not ended after {_PAGES} pages."
+        return slots, Verdict("unavailable", "endless_list", message), answer
 
     def conclude(self, verdict: Verdict) -> Result:
         """The result that a verdict comes to; a rate limit hands the task back."""
