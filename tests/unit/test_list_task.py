@@ -251,5 +251,62 @@ async def test_a_change_that_an_earlier_attempt_made_counts_as_made(bench: Bench
     bench.handler = slot("10")
     result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["20"]}, attempts=1)
     assert result.output.outcome == "updated"
+    assert result.output.attempts == 1
     assert "Read afterwards" in result.output.warnings[0]
     assert {request.method for request in bench.sent} == {"GET"}
+
+
+@pytest.mark.parametrize(("selected", "previous"), [(["10"], None), (["10", "20"], "20"), (["20"], "20")])
+async def test_what_an_earlier_attempt_selected_is_not_what_was_selected_before(
+    bench: Bench, selected: list[str], previous: str | None
+) -> None:
+    bench.handler = slot(*selected)
+    result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["20"]}, attempts=1)
+    assert result.output.outcome == "updated"
+    assert (result.output.ivr.previous and result.output.ivr.previous.id) == previous
+
+
+async def test_a_selection_that_moved_after_an_earlier_attempt_says_that_the_change_had_been_sent(bench: Bench) -> None:
+    bench.handler = slot("30")
+    result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["20"]}, attempts=1)
+    assert result.output.error is not None
+    assert (result.output.outcome, result.output.error.code) == ("conflict", "moved")
+    assert "An earlier attempt sent the change" in result.output.warnings[0]
+
+
+async def test_what_moved_is_named_with_what_was_expected(bench: Bench) -> None:
+    bench.handler = slot("20", "30")
+    result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["40"]})
+    assert result.output.error is not None
+    for part in ("IVR 20 (20), IVR 30 (30) is selected, not 40", "Nothing was sent", "Plan again"):
+        assert part in result.output.error.message
+
+
+@pytest.mark.parametrize(
+    ("selected", "expected", "outcome", "warnings"),
+    [
+        (["20"], ["20"], "planned", []),
+        (["30"], ["20"], "planned", ["moved"]),
+        (["10"], ["20"], "unchanged", []),
+        (["10", "20"], ["20"], "planned", ["inbound from outbound"]),
+        (["10", "30"], ["20"], "planned", ["inbound from outbound", "moved"]),
+    ],
+)
+async def test_a_plan_says_what_applying_it_would_do(
+    bench: Bench, selected: list[str], expected: list[str], outcome: str, warnings: list[str]
+) -> None:
+    bench.handler = slot(*selected)
+    given = {**VALID, "ivr_id": "10", "if_selected": expected}
+    planned = await bench.run({**given, "mode": "plan"})
+    assert planned.output.outcome == outcome
+    assert len(planned.output.warnings) == len(warnings)
+    assert all(part in told for part, told in zip(warnings, planned.output.warnings, strict=True))
+    applied = await bench.run(given)
+    same = {"unchanged": "unchanged", "planned": "conflict" if "moved" in warnings else "updated"}
+    assert applied.output.outcome == same[outcome]
+
+
+async def test_a_429_on_the_read_before_a_change_waits_like_any_other(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(429, headers={"retry-after": "7"})
+    result = await bench.run({**VALID, "if_selected": ["20"]})
+    assert (result.status, result.callback_seconds, result.output.attempts) == ("IN_PROGRESS", 7, 0)

@@ -183,15 +183,17 @@ def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
     if selected == {asked.ivr_id} and asked.select_option is None:
         return Verdict("unchanged", selected=found.selected())
     if not selected and any(ivr.selected is None for ivr in found.ivrs):
-        message = "Dialpad's list does not tell what is selected, so if_selected cannot be checked; nothing was sent."
+        message = (
+            "Dialpad's list does not tell what is selected, so if_selected cannot be checked. Nothing was sent now."
+        )
         return Verdict("conflict", "selection_unknown", message)
     if selected == expected or (asked.ivr_id in selected and selected - {asked.ivr_id} <= expected):
         return None
     now = ", ".join(f"{ivr.name or 'IVR'} ({ivr.id})" for ivr in found.ivrs if ivr.selected) or "nothing"
     message = (
-        f"The selection moved: {now} is selected, not {', '.join(sorted(expected)) or 'nothing'}; nothing was sent."
+        f"The selection moved: {now} is selected, not {', '.join(sorted(expected)) or 'nothing'}. Nothing was sent now."
     )
-    return Verdict("conflict", "moved", f"{message} Plan again.", selected=found.selected())
+    return Verdict("conflict", "moved", f"{message} Plan again before you change it.", selected=found.selected())
 
 
 def judge_failure(error: CallError) -> Verdict:

@@ -65,18 +65,17 @@ class _SetRun(Run):
         found, verdict, self.answer = await self._read_slot(credential)
         if verdict is not None:
             return self.conclude(verdict)
-        ours = found.find(self._asked.ivr_id)
-        self._previous = found.selected()
+        asked, ours = self._asked, found.find(self._asked.ivr_id)
+        self._previous = self._selected = found.selected()
         if ours is None:
             self.warnings.append(
-                f"The target lists no IVR {self._asked.ivr_id} for {self._asked.ivr_type}: Dialpad may well refuse it."
+                f"The target lists no IVR {asked.ivr_id} for {asked.ivr_type}: Dialpad may well refuse it."
             )
-        if ours is not None and ours.selected:
-            self._selected = ours
-            if self._asked.select_option is None:
+        elif ours.selected:
+            # Beside another one it is selected for one direction only: without select_option both would be set.
+            if asked.select_option is None and found.all_selected() == {ours.id}:
                 return self.end("unchanged")
             self.warnings.append("The IVR is selected, but the list cannot tell inbound from outbound.")
-        self._selected = self._previous
         moved = judge_expectation(found, self._asked)
         if moved is not None:
             self.warnings.append(moved.message)
@@ -89,10 +88,15 @@ class _SetRun(Run):
             return refusal
         self._previous = self._selected = found.selected()
         verdict = judge_expectation(found, self._asked)
-        if verdict is not None and verdict.outcome == "unchanged" and self.attempts:
-            # An earlier attempt of this task sent the PATCH, and never saw its answer.
+        if not self.attempts:
+            return verdict
+        # An earlier attempt of this task sent the PATCH, and never saw its answer: ours was not there before it.
+        self._previous = next((ivr for ivr in found.ivrs if ivr.selected and ivr.id != self._asked.ivr_id), None)
+        if verdict is not None and verdict.outcome == "unchanged":
             self.warnings.append("Read afterwards: the IVR is selected.")
             return Verdict("updated")
+        if verdict is not None:
+            self.warnings.append("An earlier attempt sent the change; what became of it is not known.")
         return verdict
 
     async def _settle(self, verdict: Verdict, credential: Credential) -> Verdict:
