@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.contract import IVR_TYPES, LIST_LIMIT, TARGET_TYPES, FieldError, SetCustomIvrInput
+from dialpad_ivr.contract import IVR_TYPES, LIST_LIMIT, TARGET_TYPES, FieldError, ListCustomIvrsInput, SetCustomIvrInput
 from dialpad_ivr.validation import check_input, example_input, input_warnings
 from support.bench import VALID
 
@@ -83,6 +83,42 @@ def test_what_is_wrong_with_an_id(value: Any, complaint: str) -> None:
     assert error.rule == "int64"
 
 
+@pytest.mark.parametrize(
+    ("value", "rule", "message"),
+    [
+        ("5127493019721729", "type", 'if_selected is "5127493019721729": not a list of ids.'),
+        ({"id": 1}, "type", "if_selected is an object: not a list of ids."),
+        (list(range(1, 12)), "maxItems", "if_selected holds 11 ids: at most 10 are allowed."),
+        (["1", "x", 0], "int64", 'if_selected[1] is "x": a string must hold digits only.'),
+        (["1", None], "int64", "if_selected[1] is null: an id is needed."),
+        ([[]], "int64", "if_selected[0] is a list: not a number or a string of digits."),
+    ],
+)
+def test_what_is_wrong_with_the_ids_that_are_expected(value: Any, rule: str, message: str) -> None:
+    error = violations({**VALID, "if_selected": value})["if_selected"]
+    assert (error.rule, error.message) == (rule, message)
+    assert 'e.g. ["5127493019721729"]' in error.hint
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, None), ("", None), ([], ()), ([7, "8", 9.0], ("7", "8", "9"))])
+def test_no_ids_expected_is_another_thing_than_no_expectation(given: Any, expected: Any) -> None:
+    assert parsed({**VALID, "if_selected": given}).if_selected == expected
+
+
+def test_violations_of_the_other_tasks_input_are_in_its_own_words() -> None:
+    raw = {"target_type": "office", "target_id": 1, "name": "x" * 201, "ivr_id": "1", "ivr_type": "menu"}
+    found = check_input(raw, ListCustomIvrsInput)
+    assert isinstance(found, list)
+    assert [(error.path, error.rule) for error in found] == [
+        ("ivr_type", "enum"),
+        ("name", "maxLength"),
+        ("ivr_id", "additionalProperties"),
+    ]
+    assert 'Did you mean "MENU"?' in found[0].hint
+    assert "at most 200 characters" in found[1].hint
+    assert "Known keys: target_type, target_id, ivr_type, name, credential." in found[2].hint
+
+
 def test_a_number_and_a_string_of_digits_are_the_same_id() -> None:
     assert parsed({**VALID, "target_id": 5502522061422592}) == parsed(VALID)
     assert parsed({**VALID, "target_id": 5502522061422592.0}) == parsed(VALID)
@@ -126,6 +162,7 @@ def test_the_example_is_valid_and_changes_nothing() -> None:
         ({"select_option": "inbound"}, "call center auto recording only"),
         ({"ivr_type": "VM_DROP_MESSAGE"}, "described for target_type user"),
         ({"ivr_id": 2**53 + 2}, "above 2^53"),
+        ({"if_selected": ["1", 2**53 + 2]}, "if_selected came as a number above 2^53"),
     ],
 )
 def test_what_is_allowed_but_probably_not_meant_is_a_warning(change: dict[str, Any], warning: str) -> None:

@@ -211,16 +211,16 @@ def _blank_is(default: str | None) -> BeforeValidator:
     return BeforeValidator(lambda value: default if value is None or value == "" else value)
 
 
-_ID_SCHEMA: Final = {
+ID_SCHEMA: Final = {
     "anyOf": [
         {"type": "integer", "minimum": 1, "maximum": INT64_MAX},
         {"type": "string", "pattern": _int64_pattern()},
     ]
 }
-Id = Annotated[str, BeforeValidator(_digits), WithJsonSchema(_ID_SCHEMA)]
+Id = Annotated[str, BeforeValidator(_digits), WithJsonSchema(ID_SCHEMA)]
 
 _EXPECTED_SCHEMA: Final = WithJsonSchema(
-    {"anyOf": [{"type": "array", "items": _ID_SCHEMA, "maxItems": EXPECTED_LIMIT}, {"enum": ["", None]}]}
+    {"anyOf": [{"type": "array", "items": ID_SCHEMA, "maxItems": EXPECTED_LIMIT}, {"enum": ["", None]}]}
 )
 
 

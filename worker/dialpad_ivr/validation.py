@@ -16,6 +16,7 @@ from pydantic import ValidationError as ModelError
 from dialpad_ivr.contract import (
     EXACT_IN_JAVASCRIPT,
     EXPECTED_LIMIT,
+    ID_SCHEMA,
     INPUTS,
     INT64_MAX,
     LIST_LIMIT,
@@ -127,6 +128,9 @@ def input_warnings(raw: dict[str, Any], parsed: SetCustomIvrInput) -> list[str]:
     return warnings
 
 
+_ID_VALIDATOR = Draft202012Validator(ID_SCHEMA)
+
+
 @cache
 def _validator(task_type: str) -> Draft202012Validator:
     return Draft202012Validator(input_schema(task_type))
@@ -166,27 +170,38 @@ def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[Field
         )
     else:
         name = str(error.path[0])
-        if name == "credential":  # whatever stands there may be a key: it is not repeated
-            message = "credential is not the name of a credential profile."
-        else:
-            message = f"{name} is {_show(error.instance)}: {_complaint(name, error.instance)}."
-        yield FieldError(
-            path=name,
-            rule="int64" if name.endswith("_id") else "pattern" if name == "credential" else str(error.validator),
-            message=message,
-            hint=_hint(name, error.instance, task_type),
-        )
+        rule, message = _violation(name, error.instance, str(error.validator))
+        yield FieldError(path=name, rule=rule, message=message, hint=_hint(name, error.instance, task_type))
 
 
-def _complaint(name: str, value: Any) -> str:
+def _violation(name: str, value: Any, rule: str) -> tuple[str, str]:
+    """The rule that a field's value breaks, and what is wrong with it."""
+    if name == "credential":  # whatever stands there may be a key: it is not repeated
+        return "pattern", "credential is not the name of a credential profile."
     if name == "if_selected":
-        return f"a list of at most {EXPECTED_LIMIT} valid ids is needed"
-    if name == "name":
-        return "longer than the name of an IVR can be" if isinstance(value, str) else "not a text"
-    if not name.endswith("_id"):
-        if value is None or value == "":
-            return "a value is needed"
-        return "not one of the documented values" if isinstance(value, str) else "not a text"
+        return _list_violation(name, value)
+    if name.endswith("_id"):
+        return "int64", f"{name} is {_show(value)}: {_id_complaint(value)}."
+    if not isinstance(value, str):
+        complaint = "a value is needed" if value is None else "not a text"
+    elif rule == "maxLength":
+        complaint = "longer than the name of an IVR can be"
+    else:
+        complaint = "not one of the documented values" if value else "a value is needed"
+    return rule, f"{name} is {_show(value)}: {complaint}."
+
+
+def _list_violation(name: str, value: Any) -> tuple[str, str]:
+    """The same of a list of ids; of several wrong ones, the first."""
+    if not isinstance(value, list):
+        return "type", f"{name} is {_show(value)}: not a list of ids."
+    if len(value) > EXPECTED_LIMIT:
+        return "maxItems", f"{name} holds {len(value)} ids: at most {EXPECTED_LIMIT} are allowed."
+    position, wrong = next((i, given) for i, given in enumerate(value) if not _ID_VALIDATOR.is_valid(given))
+    return "int64", f"{name}[{position}] is {_show(wrong)}: {_id_complaint(wrong)}."
+
+
+def _id_complaint(value: Any) -> str:
     match value:
         case None | "" | {}:
             return "an id is needed"
@@ -212,7 +227,7 @@ def _hint(name: str, value: Any, task_type: str) -> str:
     if "enum" not in rule:
         what = {
             "if_selected": f"A list of ids, [] for none selected; each {_ID_HINT[0].lower()}{_ID_HINT[1:]}",
-            "name": "A text of at most 200 characters",
+            "name": f"A text of at most {rule.get('maxLength')} characters",
             "credential": "Lower-case letters, digits and _, at most 32; a profile's name, never a key",
         }.get(name, _ID_HINT)
         return f"{what}, e.g. {json.dumps(rule['examples'][0])}."
