@@ -93,6 +93,18 @@ async def test_an_ivr_is_found_by_its_name(bench: Bench, asked: dict[str, Any], 
     assert (output["outcome"], output["found"]["id"]) == ("listed", number)
 
 
+@pytest.mark.parametrize(("name", "warned"), [("Blues", False), ("blues", True)])
+async def test_a_name_that_differs_by_case_is_taken_and_told(bench: Bench, name: str, warned: bool) -> None:
+    bench.handler = lambda _: page(SLOTS)
+    told = " ".join((await listed(bench, name=name))["warnings"])
+    assert ('called "Blues"' in told) == warned
+
+
+async def test_a_near_name_that_several_have_is_told_once(bench: Bench) -> None:
+    bench.handler = lambda _: page(SLOTS)
+    assert (await listed(bench, name="Jaz"))["error"]["message"].endswith('Did you mean "Jazz"?')
+
+
 async def test_an_unknown_name_is_not_found_and_near_ones_are_told(bench: Bench) -> None:
     bench.handler = lambda _: page(SLOTS)
     output = await listed(bench, name="Blus")

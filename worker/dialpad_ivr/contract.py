@@ -150,7 +150,7 @@ OUTCOMES: Final[tuple[str, ...]] = (*OK_OUTCOMES, *TERMINAL_OUTCOMES, *RETRIED_O
 
 OUTCOME_MEANINGS: Final[dict[str, str]] = {
     "updated": "Dialpad answered 200 and shows the IVR selected, or shows nothing to the contrary.",
-    "unchanged": "Plan mode, or with if_selected: the IVR is selected already; nothing was sent.",
+    "unchanged": "Plan mode, or with if_selected: the IVR alone is selected already; nothing was sent.",
     "planned": "Plan mode: the change would be made; nothing was written.",
     "valid": "Validate mode: the input is valid; nothing was sent.",
     "listed": "list_custom_ivrs: the target's IVRs were read, and the one of that name was found if one was asked for.",
@@ -390,7 +390,9 @@ class TaskOutput(_Part):
     response: ResponseSummary | None = None
     error: TaskError | None = None
     warnings: list[str] = Field(default_factory=list)
-    attempts: int = Field(default=0, description="How often the call was sent for this task (reads apart: the PATCH).")
+    attempts: int = Field(
+        default=0, description="How often the task's own call was sent, over all retries: PATCHes, or pages read."
+    )
     waited_ms: int = Field(default=0, description="Milliseconds spent waiting for permits and pauses.")
 
 

@@ -1,6 +1,7 @@
 """The task `list_custom_ivrs`: validate -> credential -> permit -> call -> outcome -> result.
 
-It reads a target's IVRs, and finds one by its name, so that a definition can hand its id to `set_custom_ivr`.
+It reads a target's IVRs, and finds one by its name, so that a definition can hand its id to `set_custom_ivr`. A list of
+several pages takes as many calls; one that is interrupted by a wait is read from its beginning again.
 """
 
 from __future__ import annotations
@@ -68,11 +69,13 @@ class _ListRun(Run):
         return self.conclude(Verdict("listed") if asked.name is None else self._find(asked.name))
 
     def _find(self, name: str) -> Verdict:
-        same = [ivr for ivr in self._ivrs if (ivr.name or "").strip() == name]
+        exact = [ivr for ivr in self._ivrs if (ivr.name or "").strip() == name]
         # Only where nothing is written the same: names may differ by case alone.
-        same = same or [ivr for ivr in self._ivrs if (ivr.name or "").strip().casefold() == name.casefold()]
+        same = exact or [ivr for ivr in self._ivrs if (ivr.name or "").strip().casefold() == name.casefold()]
         if len(same) == 1:
             self._found = same[0]
+            if not exact:
+                self.warnings.append(f'The IVR is called "{same[0].name}": the same but for upper and lower case.')
             return Verdict("listed")
         where = f"{self._asked.target_type} {self._asked.target_id}"
         if same:
@@ -80,7 +83,9 @@ class _ListRun(Run):
             more = f" and {len(same) - _NAMED} more" if len(same) > _NAMED else ""
             message = f'{len(same)} IVRs of {where} are called "{name}": {shown}{more}. Give ivr_type, or use an id.'
             return Verdict("conflict", "several_of_that_name", message)
-        near = difflib.get_close_matches(name, [ivr.name for ivr in self._ivrs if ivr.name], n=3)
+        # Of those listed only: comparing is slow, and other tasks wait meanwhile.
+        names = dict.fromkeys(ivr.name for ivr in self._ivrs[:LISTED_LIMIT] if ivr.name)
+        near = difflib.get_close_matches(name, names, n=3)
         meant = "Did you mean " + " or ".join(f'"{one}"' for one in near) + "?" if near else "Look at its list of IVRs."
         return Verdict("not_found", "no_such_name", f'{where} has no IVR called "{name}". {meant}')
 

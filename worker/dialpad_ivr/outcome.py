@@ -12,7 +12,9 @@ This is the table:
         inbound from outbound
     200 that is not JSON, or any other 2xx             unconfirmed    FAILED
     if_selected, and our IVR alone is selected         unchanged      COMPLETED; nothing is sent
-    if_selected, and the selection is another one      conflict       FAILED_WITH_TERMINAL_ERROR; nothing is sent
+        an earlier attempt had sent the PATCH          updated        COMPLETED, with a warning
+    if_selected, and the selection is another one,     conflict       FAILED_WITH_TERMINAL_ERROR; nothing is sent
+        or the list does not tell what is selected
     401, or no key for the profile                     unauthorized   FAILED_WITH_TERMINAL_ERROR
     403                                                forbidden      FAILED_WITH_TERMINAL_ERROR
     404, 410                                           not_found      FAILED_WITH_TERMINAL_ERROR
@@ -24,6 +26,11 @@ This is the table:
     the request never left                             unavailable    FAILED
     it was sent, and no answer came                    unavailable    FAILED
         on the last attempt, by the selection read     updated, unavailable or unconfirmed
+    the list was read (list_custom_ivrs)               listed         COMPLETED
+        no IVR has the name                            not_found      FAILED_WITH_TERMINAL_ERROR
+        several have it                                conflict       FAILED_WITH_TERMINAL_ERROR
+    the list holds an error, is not JSON, no 200,      unavailable    FAILED
+        or does not end (of either task)
 
 FAILED is retried by the task definition. Setting the same selection twice is harmless, so a retry is safe.
 """
