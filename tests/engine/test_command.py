@@ -126,6 +126,19 @@ def test_a_test_request_workflow_without_input_plans_its_example_and_is_not_retr
     assert [line["method"] for line in double.ledger()] == ["GET", "PATCH", "GET"]
 
 
+@pytest.mark.parametrize(
+    ("expected", "moved"), [(["5127493019721729"], False), (["1"], True), ([], True), ("", False), (None, False)]
+)
+def test_a_test_request_tells_that_the_selection_moved(
+    command: Command, start_worker: StartWorker, expected: Any, moved: bool
+) -> None:
+    with start_worker():
+        given = json.dumps({**CHANGE, "if_selected": expected})
+        output = command.json("run", "set_custom_ivr_test_request", "--input", given)["output"]
+    assert output["outcome"] == "planned"
+    assert ("The selection moved" in " ".join(output["warnings"])) == moved
+
+
 @pytest.mark.parametrize("mode", [{}, {"mode": ""}, {"mode": None}, {"mode": "plan"}])
 def test_a_curious_click_changes_nothing(
     command: Command, double: DoubleControl, start_worker: StartWorker, mode: dict[str, Any]
@@ -269,6 +282,8 @@ def test_every_command_has_help_with_an_example(command: Command, name: str) -> 
 
 def test_schema_prints_what_is_registered(command: Command) -> None:
     assert json.loads(command("schema", "task")) == task_definition()
+    listing = json.loads(command("schema", "task", "--task", "list_custom_ivrs"))
+    assert listing == task_definition("list_custom_ivrs")
     assert json.loads(command("schema"))["title"] == "Input of set_custom_ivr"
     assert json.loads(command("schema", "output"))["title"] == "Output of set_custom_ivr"
     command("schema", "--check")

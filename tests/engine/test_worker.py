@@ -129,14 +129,39 @@ def test_a_second_signal_ends_at_once(engine: EngineRest, double: DoubleControl,
         assert worker.stop(signal.SIGINT, timeout=5) == 130
 
 
-def test_the_grace_time_ends_a_drain(engine: EngineRest, double: DoubleControl, start_worker: StartWorker) -> None:
-    double.set_state(synthetic=1)
+def by_name(number: int) -> dict[str, Any]:
+    """The same change for `set_custom_ivr_by_name`."""
+    return {**{k: v for k, v in change(number).items() if k != "ivr_id"}, "ivr_name": "New hold music"}
+
+
+def test_the_grace_time_ends_a_drain_of_both_tasks(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    double.set_state(synthetic=2)
     double.configure(latency=20)
     with start_worker(DIALPAD_IVR_DOMAIN="grace", DIALPAD_IVR_GRACE_SECONDS="0.5") as worker:
         engine.start("set_custom_ivr", change(0), domain="grace")
-        double.wait_for_arrivals(1)
+        engine.start("set_custom_ivr_by_name", by_name(1), domain="grace")
+        double.wait_for_arrivals(2)
         assert worker.stop(timeout=10) == 1
-        assert worker.events[-1]["tasks"] == 1
+        assert worker.events[-1]["tasks"] == 2
+
+
+def test_both_tasks_run_beside_each_other_and_are_drained(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    double.set_state(synthetic=2)
+    double.configure(latency=2)
+    # One of each: neither takes the other's slot, or its connection.
+    with start_worker(DIALPAD_IVR_DOMAIN="both", DIALPAD_IVR_CONCURRENCY="1") as worker:
+        changed = engine.start("set_custom_ivr", change(0), domain="both")
+        engine.start("set_custom_ivr_by_name", by_name(1), domain="both")
+        assert double.wait_for_arrivals(2)["in_flight"] == 2
+        assert worker.stop() == 0
+    done = {event["task"]: event["outcome"] for event in worker.events if event["event"] == "task done"}
+    assert done == {"set_custom_ivr": "updated", "list_custom_ivrs": "listed"}
+    assert engine.workflow(changed)["status"] == "COMPLETED"
+    assert {line["method"] for line in double.ledger()} == {"PATCH", "GET"}
 
 
 def test_an_idle_worker_stops_quickly(start_worker: StartWorker) -> None:
