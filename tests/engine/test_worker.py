@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import sys
 from typing import Any
 
 import pytest
@@ -162,6 +163,20 @@ def test_both_tasks_run_beside_each_other_and_are_drained(
     assert done == {"set_custom_ivr": "updated", "list_custom_ivrs": "listed"}
     assert engine.workflow(changed)["status"] == "COMPLETED"
     assert {line["method"] for line in double.ledger()} == {"PATCH", "GET"}
+
+
+def test_a_worker_that_is_told_to_stop_while_it_starts_takes_no_work(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    # As a container's first process, for which SIGTERM does nothing by itself.
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = (sys.executable, "-c", ignoring, sys.executable, "-X", "importtime", "-m", "dialpad_ivr", "worker")
+    with start_worker(command, ready=False) as worker:
+        until(lambda: "conductor" in worker.log, what="the imports")
+        assert worker.stop(timeout=10) == 143
+        assert "worker started" not in worker.log
 
 
 def test_an_idle_worker_stops_quickly(start_worker: StartWorker) -> None:

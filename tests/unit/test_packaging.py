@@ -29,7 +29,7 @@ def test_its_metadata_is_complete() -> None:
     assert metadata["Requires-Python"] == ">=3.10"
     assert "conductor-python==2.0.0" in metadata.get_all("Requires-Dist")
     (script,) = (e for e in importlib.metadata.entry_points(group="console_scripts") if e.name == "dialpad-ivr")
-    assert script.value == "dialpad_ivr.cli:app"
+    assert script.value == "dialpad_ivr.__main__:main"
 
 
 def test_the_version_is_said_in_one_place() -> None:

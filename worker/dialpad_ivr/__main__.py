@@ -1,5 +1,20 @@
-"""`python -m dialpad_ivr` is the command `dialpad-ivr`."""
+"""Where the command `dialpad-ivr`, and `python -m dialpad_ivr`, begin."""
 
-from dialpad_ivr.cli import app
+from __future__ import annotations
 
-app(prog_name="dialpad-ivr")
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command."""
+    # A container's first process ignores SIGTERM until it has a handler, and the imports take a second or more. The
+    # worker sets its own, which drains; before that nothing is in flight.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    from dialpad_ivr.cli import app  # noqa: PLC0415
+
+    app(prog_name="dialpad-ivr")
+
+
+if __name__ == "__main__":
+    main()
