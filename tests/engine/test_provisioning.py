@@ -112,7 +112,8 @@ def test_past_max_failures_nothing_more_is_handed_out(
     assert ended["output"]["counts"] == {"updated": 189, "not_found": 11}
     assert ended["output"]["not_handed_out"] == 200
     assert "max_failures was passed" in ended["reasonForIncompletion"]
-    assert targets.summary()["applied"] == 189
+    sums = targets.summary()
+    assert sums["applied"] - sums["duplicates"] == 189  # the engine delivers a task at least once
 
 
 def test_at_max_failures_it_goes_on(engine: EngineRest, targets: DoubleControl, worker: WorkerProcess) -> None:
