@@ -96,7 +96,7 @@ class _SetRun(Run):
             self.warnings.append("Read afterwards: the IVR is selected.")
             return Verdict("updated")
         if verdict is not None:
-            self.warnings.append("An earlier attempt sent the change; what became of it is not known.")
+            self.warnings.append("An earlier attempt sent the change: it may have been made, and undone since.")
         return verdict
 
     async def _settle(self, verdict: Verdict, credential: Credential) -> Verdict:
