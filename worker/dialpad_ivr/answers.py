@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dialpad_ivr.contract import NAME_LIMIT
+
 _MESSAGE_LIMIT = 300  # characters kept of an error message
 _DIGITS_LIMIT = 19  # of an int64
-_NAME_LIMIT = 200  # characters kept of an IVR's name
 _TYPE_LIMIT = 64  # of a slot's type, which the output repeats for each IVR; the longest documented has 34
 
 
@@ -42,6 +43,10 @@ class Slot:
     def all_selected(self) -> set[str]:
         """The ids of all that are selected."""
         return {ivr.id for ivr in self.ivrs if ivr.selected}
+
+    def untold(self) -> bool:
+        """Whether the answer does not tell what is selected."""
+        return not self.all_selected() and any(ivr.selected is None for ivr in self.ivrs)
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,6 @@ def _read_ivr(entry: Any) -> ListedIvr | None:
         return None
     return ListedIvr(
         id=str(int(digits)),
-        name=name[:_NAME_LIMIT] if isinstance(name, str) else None,
+        name=name[:NAME_LIMIT] if isinstance(name, str) else None,
         selected=selected if isinstance(selected, bool) else None,
     )

@@ -9,6 +9,7 @@ import re
 import socket
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -75,8 +76,7 @@ def plan(
         fail(str(exc), EXIT_USAGE)
     if changes.violations:
         if as_json:
-            rows = [{"line": v.line, "path": v.path, "message": v.message, "hint": v.hint} for v in changes.violations]
-            typer.echo(json.dumps({"violations": rows}, indent=2))
+            typer.echo(json.dumps({"violations": [asdict(violation) for violation in changes.violations]}, indent=2))
         else:
             render.show_violations(out, changes.violations)
         raise typer.Exit(EXIT_FAILED)
@@ -150,7 +150,10 @@ def apply(
         fail(f"The plan was made at {made.api_url}, but DIALPAD_IVR_API_URL is {settings.api_url}.", EXIT_USAGE)
     if made.blocked and not partial:
         render.show_plan(err, made.model_copy(update={"rows": tuple(made.blocked)}))
-        fail(f"{len(made.blocked)} rows cannot be applied. Mend them and plan again, or leave them out: --partial.", 1)
+        fail(
+            f"{len(made.blocked)} rows cannot be applied. Mend them and plan again, or leave them out: --partial.",
+            EXIT_FAILED,
+        )
     if len(made.changes) > pipeline.MOST_CHANGES:
         fail(f"{len(made.changes)} changes; a workflow takes {pipeline.MOST_CHANGES}. Split the file.", EXIT_USAGE)
     if not made.changes:
@@ -283,8 +286,9 @@ def _follow(
             if run.waits_for_approval and not told_to_approve:
                 told_to_approve = True
                 bar.console.print(Text(f"Waits for approval: dialpad-ivr approve {workflow_id}", style="yellow"))
-            known = sum(run.counts.values())
-            text = ", ".join(f"{count} {outcome}" for outcome, count in sorted(run.counts.items())) or "Applying"
+            counts = run.counts
+            known = sum(counts.values())
+            text = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "Applying"
             bar.update(task, completed=known, total=len(run.rows), description=text)
             if not err.is_terminal and time.monotonic() > told_at + _QUIET_SECONDS:
                 told_at = time.monotonic()
@@ -292,9 +296,10 @@ def _follow(
 
         pipeline.follow_run(run, show, timeout)
     rows = report_rows(run, made)
+    whole = report_json(run, rows)
     if not run.ended:
         if as_json:
-            typer.echo(report_json(run, rows), nl=False)
+            typer.echo(whole, nl=False)
         else:
             render.show_run(out, run, rows)
             err.print(Text(f"It goes on. Follow it with: dialpad-ivr status {workflow_id}"))
@@ -303,7 +308,7 @@ def _follow(
         return
     undo, left = rollback_plan(run, api_url)
     files = {
-        Path(f"{base}.report.json"): report_json(run, rows),
+        Path(f"{base}.report.json"): whole,
         Path(f"{base}.report.csv"): report_csv(rows),
     }
     try:
@@ -314,7 +319,7 @@ def _follow(
     except OSError as exc:
         err.print(Text(f"The report cannot be kept: {exc}", style="red"))
     if as_json:
-        typer.echo(report_json(run, rows), nl=False)
+        typer.echo(whole, nl=False)
     else:
         render.show_run(out, run, rows)
         render.show_left(out, left)

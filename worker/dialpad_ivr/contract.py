@@ -35,7 +35,7 @@ BODY_LIMIT: Final = 16 * 1024  # bytes of a response's body kept in the output
 LIST_LIMIT: Final = 50  # field errors, and warnings, kept in the output
 LISTED_LIMIT: Final = 500  # IVRs kept in the output of list_custom_ivrs
 EXPECTED_LIMIT: Final = 10  # ids in if_selected
-_NAME_LIMIT: Final = 200  # characters of an IVR's name
+NAME_LIMIT: Final = 200  # characters of an IVR's name
 
 TargetType = Literal[
     "callcenter",
@@ -231,8 +231,8 @@ def _expected(value: Any) -> Any:
 
 
 def _name(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > _NAME_LIMIT:
-        raise ValueError(f"longer than {_NAME_LIMIT} characters")
+    if isinstance(value, str) and len(value) > NAME_LIMIT:
+        raise ValueError(f"longer than {NAME_LIMIT} characters")
     return value.strip() or None if isinstance(value, str) else value
 
 
@@ -315,7 +315,7 @@ class ListCustomIvrsInput(_TargetInput):
     name: Annotated[
         str | None,
         BeforeValidator(_name),
-        WithJsonSchema({"type": ["string", "null"], "maxLength": _NAME_LIMIT}),
+        WithJsonSchema({"type": ["string", "null"], "maxLength": NAME_LIMIT}),
     ] = Field(
         default=None,
         description="Find the one IVR of this name: written the same, or else the same but for upper and lower case.",

@@ -33,6 +33,11 @@ class EngineError(Exception):
         super().__init__(message)
         self.status = status
 
+    @property
+    def passing(self) -> bool:
+        """Whether it may pass by itself: no answer, or a fault of the server's own."""
+        return self.status == 0 or self.status >= 500
+
 
 def configuration(settings: Settings) -> Configuration:
     """The SDK's configuration: where the engine is, and the key and secret for one that asks for them."""

@@ -34,6 +34,7 @@ _SCRIPT: Final = (Path(__file__).parent / "shared_log.lua").read_text("utf-8")
 # Redis answers in a millisecond; one that takes this long is as good as gone, and a task in a slot waits for it.
 _ANSWER_SECONDS: Final = 1.0
 _RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 1.0, 5.0
+_UNANSWERED: Final = "the Redis that the fleet shares does not answer"
 _KEPT_MS: Final = 24 * 3600 * 1000  # a log that is asked for nothing
 
 
@@ -97,7 +98,7 @@ class Fleet:
         """
         left = self._ask_again_at - self.clock()
         if left > 0:  # those that wait in line need not each find out anew
-            raise NotYetError(left, why="the Redis that the fleet shares does not answer")
+            raise NotYetError(left, why=_UNANSWERED)
         try:
             answer: list[Any] = await self._script(keys, arguments)
         except _faults() as exc:
@@ -132,7 +133,7 @@ class Fleet:
                 failures=self._failures,
                 hint="check DIALPAD_IVR_REDIS_URL and the Redis; see: dialpad-ivr doctor",
             )
-        return NotYetError(delay, why="the Redis that the fleet shares does not answer")
+        return NotYetError(delay, why=_UNANSWERED)
 
 
 class SharedLog:

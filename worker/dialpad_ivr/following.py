@@ -36,7 +36,7 @@ def follow(
         try:
             workflow = engine.workflow(workflow_id)
         except EngineError as exc:
-            if (exc.status != 0 and exc.status < 500) or time.monotonic() > deadline:
+            if not exc.passing or time.monotonic() > deadline:
                 raise
         else:
             tasks = workflow.get("tasks", [])

@@ -15,11 +15,10 @@ from dialpad_ivr.contract import (
     IvrState,
     ListCustomIvrsInput,
     ListCustomIvrsOutput,
-    SelectedIvr,
 )
 from dialpad_ivr.credentials import Credential
 from dialpad_ivr.outcome import Verdict
-from dialpad_ivr.task import Call, Result, Run, Tools, invalid
+from dialpad_ivr.task import Call, Result, Run, Tools, invalid, named
 from dialpad_ivr.validation import check_input, id_warnings
 
 _NAMED = 5  # IVRs that a message names
@@ -92,8 +91,5 @@ class _ListRun(Run):
     def details(self) -> dict[str, Any]:
         """What was read, and found."""
         selected = next((ivr for ivr in self._ivrs if self._asked.ivr_type and ivr.selected), None)
-        state = IvrState(
-            ivr_type=self._asked.ivr_type,
-            selected=SelectedIvr(id=selected.id, name=selected.name) if selected else None,
-        )
+        state = IvrState(ivr_type=self._asked.ivr_type, selected=named(selected))
         return {"ivr": state, "found": self._found, "ivrs": self._ivrs[:LISTED_LIMIT]}

@@ -178,6 +178,15 @@ def judge_page(answer: Answer, profile: str) -> Page | Verdict:
     return page
 
 
+def is_set(found: Slot, asked: SetCustomIvrInput) -> bool:
+    """Whether a slot has what was asked for already.
+
+    Our IVR must be the only one selected: beside another one it is so for one direction only, and without
+    `select_option` both would be set. With it a list cannot tell, since it does not tell inbound from outbound.
+    """
+    return asked.select_option is None and found.all_selected() == {asked.ivr_id}
+
+
 def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
     """The verdict on a slot as it was read before the PATCH; `None` if the PATCH may be sent.
 
@@ -187,9 +196,9 @@ def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
     if asked.if_selected is None:
         return None
     expected, selected = set(asked.if_selected), found.all_selected()
-    if selected == {asked.ivr_id} and asked.select_option is None:
+    if is_set(found, asked):
         return Verdict("unchanged", selected=found.selected())
-    if not selected and any(ivr.selected is None for ivr in found.ivrs):
+    if found.untold():
         message = (
             "Dialpad's list does not tell what is selected, so if_selected cannot be checked. Nothing was sent now."
         )

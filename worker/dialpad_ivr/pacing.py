@@ -68,7 +68,8 @@ class Lateness:
         if len(seen) < self._ENOUGH:
             return 0.0
         # The least of n values, evenly spread, lies the n-th part of their spread above the least possible.
-        return max(0.0, min(seen) - (max(seen) - min(seen)) / len(seen))
+        least = min(seen)
+        return max(0.0, least - (max(seen) - least) / len(seen))
 
     def average(self) -> float:
         """The average of those seen lately, in seconds."""

@@ -8,7 +8,7 @@ from dialpad_ivr.answers import ListedIvr, Slot
 from dialpad_ivr.contract import IvrState, SetCustomIvrInput, SetCustomIvrOutput
 from dialpad_ivr.credentials import Credential
 from dialpad_ivr.dialpad import Answer, CallError
-from dialpad_ivr.outcome import Verdict, judge_expectation, judge_failure, judge_patch
+from dialpad_ivr.outcome import Verdict, is_set, judge_expectation, judge_failure, judge_patch
 from dialpad_ivr.pacing import NotYetError
 from dialpad_ivr.task import Call, Result, Run, Tools, invalid, named
 from dialpad_ivr.validation import check_input, input_warnings
@@ -72,8 +72,7 @@ class _SetRun(Run):
                 f"The target lists no IVR {asked.ivr_id} for {asked.ivr_type}: Dialpad may well refuse it."
             )
         elif ours.selected:
-            # Beside another one it is selected for one direction only: without select_option both would be set.
-            if asked.select_option is None and found.all_selected() == {ours.id}:
+            if is_set(found, asked):
                 return self.end("unchanged")
             self.warnings.append("The IVR is selected, but the list cannot tell inbound from outbound.")
         moved = judge_expectation(found, self._asked)

@@ -19,6 +19,7 @@ from dialpad_ivr.contract import (
     LIST_LIMIT,
     OK_OUTCOMES,
     FieldError,
+    FoundIvr,
     IvrState,
     Outcome,
     PreparedRequest,
@@ -274,6 +275,6 @@ class Run:
         )
 
 
-def named(ivr: ListedIvr | None) -> SelectedIvr | None:
+def named(ivr: ListedIvr | FoundIvr | None) -> SelectedIvr | None:
     """An IVR as the output names it."""
     return None if ivr is None else SelectedIvr(id=ivr.id, name=ivr.name)

@@ -31,7 +31,6 @@ from dialpad_ivr.task import Call, Result, Tools
 
 _REPORTING_SECONDS = 60.0  # for which the SDK tries to report a result
 
-
 _TASKS: Final[dict[str, Callable[[Call, Tools], Awaitable[Result]]]] = {
     TASK_TYPE: set_custom_ivr,
     LIST_TASK_TYPE: list_custom_ivrs,

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dialpad_ivr.contract import OK_OUTCOMES, SelectedIvr
 from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
+from dialpad_ivr.provisioning.rows import FIELDS
 
 WORKFLOW: Final = "provision_custom_ivrs"
 MOST_CHANGES: Final = 5000  # that the workflow takes, for the engine's limits
@@ -80,11 +81,10 @@ def start(
 
 
 def _handed_out(row: PlannedChange, *, overwrite: bool) -> JsonObject:
-    asked = {name: getattr(row, name) for name in ("target_type", "target_id", "ivr_type", "ivr_id")}
-    optional = {"select_option": row.select_option, "credential": row.credential}
+    asked = {name: value for name in FIELDS if (value := getattr(row, name))}
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
     note = {"line": row.line, "previous": [ivr.model_dump() for ivr in row.previous]}
-    return {**asked, **{name: value for name, value in optional.items() if value}, **guard, "note": note}
+    return {**asked, **guard, "note": note}
 
 
 class Run:
@@ -163,9 +163,7 @@ class Run:
         self._more_to_start = not all(chunks)
         for chunk in filter(None, chunks):
             self._chunks.setdefault(chunk, "RUNNING")
-        self.waits_for_approval = any(
-            task["referenceTaskName"] == APPROVAL and task["status"] == "IN_PROGRESS" for task in tasks
-        )
+        self.waits_for_approval = _approval_task(workflow) is not None
         self.started_at, self.ended_at = workflow.get("startTime") or 0, workflow.get("endTime") or 0
         self.output, self.reason = workflow.get("output") or {}, workflow.get("reasonForIncompletion") or ""
         self.status = workflow["status"]
@@ -234,7 +232,7 @@ def follow_run(run: Run, on_change: Callable[[Run], None], timeout_seconds: floa
         try:
             run.refresh()
         except EngineError as exc:
-            if (exc.status != 0 and exc.status < 500) or time.monotonic() > deadline:
+            if not exc.passing or time.monotonic() > deadline:
                 raise
         else:
             on_change(run)
@@ -261,9 +259,14 @@ def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, rea
     Raises:
         EngineError: It does not wait for approval.
     """
-    for task in engine.workflow(workflow_id).get("tasks") or []:
-        if task["referenceTaskName"] == APPROVAL and task["status"] == "IN_PROGRESS":
-            output = {"approved": approved, "by": by, "reason": reason}
-            engine.complete_task(workflow_id, task["taskId"], output)
-            return
-    raise EngineError(f"{workflow_id} does not wait for approval.", 409)
+    task = _approval_task(engine.workflow(workflow_id))
+    if task is None:
+        raise EngineError(f"{workflow_id} does not wait for approval.", 409)
+    engine.complete_task(workflow_id, task["taskId"], {"approved": approved, "by": by, "reason": reason})
+
+
+def _approval_task(workflow: JsonObject) -> JsonObject | None:
+    """The task of a run that waits for a person now."""
+    tasks: list[JsonObject] = workflow.get("tasks") or []
+    waiting = (task for task in tasks if task["referenceTaskName"] == APPROVAL and task["status"] == "IN_PROGRESS")
+    return next(waiting, None)

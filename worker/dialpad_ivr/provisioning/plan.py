@@ -14,21 +14,15 @@ import tempfile
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dialpad_ivr import __version__
 from dialpad_ivr.contract import SelectedIvr, SetCustomIvrInput
+from dialpad_ivr.provisioning.rows import FIELDS
 
 Action = Literal["change", "unchanged", "missing_ivr", "unreadable"]
-
-ACTION_MEANINGS: Final[dict[Action, str]] = {
-    "change": "will be changed",
-    "unchanged": "is selected already",
-    "missing_ivr": "the target has no such IVR for this slot",
-    "unreadable": "what is selected now could not be read",
-}
 
 
 class PlanError(Exception):
@@ -63,15 +57,12 @@ class PlannedChange(BaseModel):
     @classmethod
     def of(cls, asked: SetCustomIvrInput, line: int, action: Action, **read: object) -> PlannedChange:
         """The row that an input asks for."""
-        return cls.model_validate({**asked.model_dump(include=_ASKED), "line": line, "action": action, **read})
+        return cls.model_validate({**asked.model_dump(include=set(FIELDS)), "line": line, "action": action, **read})
 
     @property
     def slot(self) -> tuple[str, int, str, str]:
         """What it changes, in the order of a plan's rows."""
         return (self.target_type, int(self.target_id), self.ivr_type, self.select_option or "")
-
-
-_ASKED: Final = {"target_type", "target_id", "ivr_type", "ivr_id", "select_option", "credential"}
 
 
 class Plan(BaseModel):

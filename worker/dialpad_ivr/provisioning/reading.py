@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from dialpad_ivr.contract import LISTED_LIMIT, FoundIvr, ListCustomIvrsOutput, SelectedIvr
+from dialpad_ivr.answers import ListedIvr, Slot
+from dialpad_ivr.contract import LISTED_LIMIT, ListCustomIvrsOutput, SelectedIvr
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.fleet import paced
 from dialpad_ivr.list_task import list_custom_ivrs
 from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.outcome import is_set
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.settings import Settings
@@ -102,16 +104,17 @@ def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
     if not read.ok:
         message = read.error.message if read.error else "no answer"
         return PlannedChange.of(asked, change.line, "unreadable", note=message)
-    slot = [ivr for ivr in read.ivrs if ivr.ivr_type == asked.ivr_type]
-    ours = next((ivr for ivr in slot if int(ivr.id) == int(asked.ivr_id)), None)
-    selected = tuple(SelectedIvr(id=ivr.id, name=ivr.name) for ivr in slot if ivr.selected)
+    listed = (ListedIvr(ivr.id, ivr.name, ivr.selected) for ivr in read.ivrs if ivr.ivr_type == asked.ivr_type)
+    slot = Slot(asked.ivr_type, tuple(listed))
+    ours = slot.find(asked.ivr_id)
+    selected = tuple(SelectedIvr(id=ivr.id, name=ivr.name) for ivr in slot.ivrs if ivr.selected)
     if ours is None:
         note = f"{_slot_text(slot)} Check ivr_id and ivr_type, or create the IVR first."
         return PlannedChange.of(asked, change.line, "missing_ivr", previous=selected, note=note)
-    if not selected and any(ivr.selected is None for ivr in slot):
+    if slot.untold():
         note = "Dialpad's list does not tell what is selected."
         return PlannedChange.of(asked, change.line, "unreadable", ivr_name=ours.name, note=note)
-    if asked.select_option is None and [ivr.id for ivr in selected] == [ours.id]:
+    if is_set(slot, asked):
         return PlannedChange.of(asked, change.line, "unchanged", ivr_name=ours.name, previous=selected)
     notes = input_warnings(asked.model_dump(), asked)
     if not selected:
@@ -121,9 +124,9 @@ def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
     return PlannedChange.of(asked, change.line, "change", ivr_name=ours.name, previous=selected, note=" ".join(notes))
 
 
-def _slot_text(slot: list[FoundIvr]) -> str:
-    if not slot:
+def _slot_text(slot: Slot) -> str:
+    if not slot.ivrs:
         return "The target has no IVR for this slot."
-    shown = ", ".join(f"{ivr.name or 'unnamed'} ({ivr.id})" for ivr in slot[:_NAMED])
-    more = f" and {len(slot) - _NAMED} more" if len(slot) > _NAMED else ""
+    shown = ", ".join(f"{ivr.name or 'unnamed'} ({ivr.id})" for ivr in slot.ivrs[:_NAMED])
+    more = f" and {len(slot.ivrs) - _NAMED} more" if len(slot.ivrs) > _NAMED else ""
     return f"For this slot the target has: {shown}{more}."

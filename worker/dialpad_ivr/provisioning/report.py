@@ -12,21 +12,9 @@ from typing import Any, Final
 from dialpad_ivr.contract import OK_OUTCOMES, SelectedIvr
 from dialpad_ivr.provisioning.pipeline import Row, Run
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
+from dialpad_ivr.provisioning.rows import FIELDS
 
-_COLUMNS: Final = (
-    "line",
-    "target_type",
-    "target_id",
-    "ivr_type",
-    "ivr_id",
-    "select_option",
-    "credential",
-    "outcome",
-    "ok",
-    "attempts",
-    "previous",
-    "message",
-)
+_COLUMNS: Final = ("line", *FIELDS, "outcome", "ok", "attempts", "previous", "message")
 # Outcomes after which the change may be there: it was made, it was there already, or nobody knows.
 _MAY_BE_THERE: Final = ("updated", "unchanged", "unavailable", "unconfirmed", "rate_limited", "unknown")
 
@@ -42,8 +30,9 @@ def report_rows(run: Run, plan: Plan | None = None) -> list[dict[str, Any]]:
     if plan is not None:
         rows += [
             {
-                **{name: getattr(row, name) for name in _COLUMNS[:7]},
-                "outcome": "unchanged" if row.action == "unchanged" else row.action,
+                "line": row.line,
+                **{name: getattr(row, name) for name in FIELDS},
+                "outcome": row.action,
                 "ok": row.action == "unchanged",
                 "attempts": 0,
                 "previous": " ".join(ivr.id for ivr in row.previous),
@@ -58,7 +47,7 @@ def report_rows(run: Run, plan: Plan | None = None) -> list[dict[str, Any]]:
 def _reported(row: Row) -> dict[str, Any]:
     return {
         "line": row.line,
-        **{name: row.change.get(name) for name in _COLUMNS[1:6]},
+        **{name: row.change.get(name) for name in FIELDS},
         "credential": row.change.get("credential") or "default",
         "outcome": row.outcome,
         "ok": row.ok,
