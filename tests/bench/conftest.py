@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from support.engine import EngineRest
+from support.provisioning import change
 
 pytest_plugins = ["engine.conftest"]
 
@@ -27,19 +29,19 @@ ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
 def start_many(engine: EngineRest, count: int, domain: str) -> list[str]:
     """Start a one-task workflow for each of the double's synthetic targets."""
-    return [
-        engine.start(
-            "set_custom_ivr",
-            {
-                "target_type": "callcenter",
-                "target_id": str(6_000_000_000_000_000 + number),
-                "ivr_type": "HOLD_MUSIC",
-                "ivr_id": str(7_000_000_000_000_000 + 2 * number),
-            },
-            domain=domain,
-        )
-        for number in range(count)
-    ]
+    return [engine.start("set_custom_ivr", change(number), domain=domain) for number in range(count)]
+
+
+def measured(summary: dict[str, Any], ended: list[dict[str, Any]]) -> dict[str, Any]:
+    """What both sides tell of a run: the double's sums, and the workflows that ended."""
+    return {
+        "completed": Counter(w["status"] for w in ended)["COMPLETED"],
+        "answers of 429": summary["by_status"].get("429", 0),
+        "retries": sum(task["retryCount"] for w in ended for task in w["tasks"]),
+        "most in 1 s": summary["worst"]["company"]["all"],
+        "most in 10 s": summary["worst"]["patch"]["all"],
+        "seconds": summary["seconds"],
+    }
 
 
 @pytest.fixture(scope="session")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.conftest import PACED, PERMITTED, STRICT, start_many
+from bench.conftest import PACED, PERMITTED, STRICT, measured, start_many
 from dialpad_ivr.contract import TASK_TYPE
 from engine.conftest import StartWorker
 from support.double import DoubleControl
@@ -54,20 +53,9 @@ def test_a_fleet_uses_the_permitted_rate_and_draws_no_429(
     # Killed, the last ones come only after the response timeout: the rate is that of the first 950.
     arrivals = sorted(entry["monotonic"] for entry in double.ledger() if entry["status"] == 200)[:950]
     utilisation = (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / PERMITTED
-    refused = summary["by_status"].get("429", 0)
-    record(
-        {
-            "fleet of 4": trouble,
-            "completed": Counter(w["status"] for w in ended)["COMPLETED"],
-            "answers of 429": refused,
-            "retries": sum(task["retryCount"] for w in ended for task in w["tasks"]),
-            "most in 1 s": summary["worst"]["company"]["all"],
-            "most in 10 s": summary["worst"]["patch"]["all"],
-            "seconds": summary["seconds"],
-            "utilisation": utilisation,
-        }
-    )
+    row = measured(summary, ended)
+    record({"fleet of 4": trouble, **row, "utilisation": utilisation})
     assert {w["status"] for w in ended} == {"COMPLETED"}
-    assert refused == 0
+    assert row["answers of 429"] == 0
     assert summary["worst"]["patch"]["all"] <= 200
     assert utilisation >= (0.95 if trouble != "redis restarted" else 0.85)

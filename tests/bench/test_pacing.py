@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from bench.conftest import PACED, PERMITTED, STRICT, start_many
+from bench.conftest import PACED, PERMITTED, STRICT, measured, start_many
 from engine.conftest import StartWorker
 from support.double import DoubleControl
 from support.engine import EngineRest
@@ -40,21 +39,9 @@ def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
         assert worker.stop() == 0
     summary = double.summary()
     utilisation = (summary["arrivals"] - 1) / summary["seconds"] / PERMITTED
-    refused = summary["by_status"].get("429", 0)
-    record(
-        {
-            "arrival jitter s": jitter,
-            "answer jitter s": answer_jitter,
-            "completed": Counter(w["status"] for w in ended)["COMPLETED"],
-            "answers of 429": refused,
-            "retries": sum(task["retryCount"] for w in ended for task in w["tasks"]),
-            "most in 1 s": summary["worst"]["company"]["all"],
-            "most in 10 s": summary["worst"]["patch"]["all"],
-            "seconds": summary["seconds"],
-            "utilisation": utilisation,
-        }
-    )
+    row = measured(summary, ended)
+    record({"arrival jitter s": jitter, "answer jitter s": answer_jitter, **row, "utilisation": utilisation})
     assert {w["status"] for w in ended} == {"COMPLETED"}
     assert {task["retryCount"] for w in ended for task in w["tasks"]} == {0}
-    assert refused <= refusals
+    assert row["answers of 429"] <= refusals
     assert utilisation >= least

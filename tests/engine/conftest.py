@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.definitions import shipped
+from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.local.engine import LocalEngine, running_engine
 from support.command import Command
 from support.double import DoubleControl, started_double
@@ -38,13 +38,8 @@ UNTHROTTLED = {"enforce": False, "latency": 0, "answer_jitter": 0, "arrival_jitt
 
 
 def put_quick_definitions(rest: EngineRest) -> None:
-    for definition in shipped():
-        if definition.kind == "workflow":
-            rest.put_workflow_definition(definition.body)
-        else:
-            quick = {"retryCount": 1, "retryLogic": "FIXED", "retryDelaySeconds": 1, "backoffJitterMs": 0}
-            names = [*definition.body["runtimeMetadata"], "DIALPAD_API_KEY_VAULT"]
-            rest.put_task_definition({**definition.body, **quick, "runtimeMetadata": names})
+    quick = {"retryCount": 1, "retryLogic": "FIXED", "retryDelaySeconds": 1, "backoffJitterMs": 0}
+    rest.put_shipped(**quick, runtimeMetadata=[KEY_NAME, "DIALPAD_API_KEY_VAULT"])
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,8 @@ from jsonschema import Draft202012Validator
 from dialpad_ivr.contract import OK_OUTCOMES, OUTCOMES, output_schema
 from support.double import started_double
 from support.engine import EngineRest
+from support.provisioning import change, old_ivr, target
 from support.worker import CREDENTIALS, KEYS, running_worker
-
-FIRST_TARGET, FIRST_IVR = 6_000_000_000_000_000, 7_000_000_000_000_000
 
 COMPLETED = "COMPLETED"
 # What FAILED and FAILED_WITH_TERMINAL_ERROR become on an optional task.
@@ -121,17 +120,13 @@ def endings(engine: EngineRest, tmp_path_factory: pytest.TempPathFactory) -> Ite
         double.set_state(synthetic=len(ROWS))
         rules, inputs = [], []
         for number, row in enumerate(ROWS):
-            target = str(FIRST_TARGET + number)
-            rules += [{**rule, "match": {**rule.get("match", {}), "target_id": target}} for rule in row.faults]
-            old = str(FIRST_IVR + 2 * number + 1)
-            change = {
+            rules += [{**rule, "match": {**rule.get("match", {}), "target_id": target(number)}} for rule in row.faults]
+            old = old_ivr(number)
+            own = {
                 key: old if value == "old" else [old] if value == ["old"] else value
                 for key, value in row.change.items()
             }
-            new = str(FIRST_IVR + 2 * number)
-            inputs.append(
-                {"target_type": "callcenter", "target_id": target, "ivr_type": "HOLD_MUSIC", "ivr_id": new, **change}
-            )
+            inputs.append(change(number, **own))
         double.add_faults(*rules)
         log = tmp_path_factory.mktemp("outcomes") / "worker.log"
         quick = {"DIALPAD_IVR_READ_TIMEOUT_SECONDS": "1", "DIALPAD_IVR_WAITING_BUDGET_SECONDS": "4"}

@@ -12,22 +12,10 @@ import pytest
 from dialpad_ivr.local.engine import LocalEngine
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.provisioning import change, target
 from support.worker import KEYS
 
 from .conftest import StartWorker
-
-FIRST_TARGET, FIRST_IVR = 6_000_000_000_000_000, 7_000_000_000_000_000
-
-
-def change(number: int, **more: Any) -> dict[str, Any]:
-    """The change of the number-th synthetic target."""
-    return {
-        "target_type": "callcenter",
-        "target_id": str(FIRST_TARGET + number),
-        "ivr_type": "HOLD_MUSIC",
-        "ivr_id": str(FIRST_IVR + 2 * number),
-        **more,
-    }
 
 
 def patches(double: DoubleControl) -> list[dict[str, Any]]:
@@ -62,7 +50,7 @@ def test_a_429_costs_no_retry_and_everybody_of_that_company_waits(
 ) -> None:
     double.set_state(synthetic=10)
     rule = {"fault": "rate_limited", "retry_after": form, **({"seconds": 3.5} if form == "http_date" else {})}
-    double.add_faults({**rule, "match": {"target_id": str(FIRST_TARGET)}})
+    double.add_faults({**rule, "match": {"target_id": target(0)}})
     with start_worker(DIALPAD_IVR_DOMAIN="pause") as worker:
         first = engine.start("set_custom_ivr", change(0), domain="pause")
         until(lambda: [line for line in patches(double) if line["status"] == 429], what="the 429")
@@ -74,11 +62,11 @@ def test_a_429_costs_no_retry_and_everybody_of_that_company_waits(
     lines = patches(double)
     moment = next(line["monotonic"] for line in lines if line["status"] == 429)
     by_target = {line["target_id"]: line["monotonic"] - moment for line in lines if line["status"] == 200}
-    other_company = by_target.pop(str(FIRST_TARGET + 6))
+    other_company = by_target.pop(target(6))
     assert other_company < 2.5
     assert unconcerned["status"] == "COMPLETED"
     # An HTTP date has whole seconds, so 3.5 is 3 or 4; the engine's callbacks have, too.
-    assert 2.9 <= by_target.pop(str(FIRST_TARGET)) <= 5.5
+    assert 2.9 <= by_target.pop(target(0)) <= 5.5
     # The others come back one after another behind it.
     assert all(2.9 <= delay <= 7.5 for delay in by_target.values()), by_target
     for workflow in (refused, *later):
@@ -188,7 +176,7 @@ def test_health_metrics_and_logs_tell_what_happened_and_no_key(
     engine: EngineRest, local_engine: LocalEngine, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=5)
-    double.add_faults({"fault": "echo_authorization", "match": {"target_id": str(FIRST_TARGET + 1)}})
+    double.add_faults({"fault": "echo_authorization", "match": {"target_id": target(1)}})
     inputs = [change(0), change(1), change(2, credential="vault"), {**change(3), "ivr_type": "NOPE"}]
     with start_worker(DIALPAD_IVR_DOMAIN="seen", DIALPAD_IVR_LOG_LEVEL="debug") as worker:
         ids = [engine.start("set_custom_ivr_branching", given, domain="seen") for given in inputs]

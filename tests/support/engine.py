@@ -8,6 +8,8 @@ from typing import Any
 
 import httpx
 
+from dialpad_ivr.definitions import shipped
+
 TERMINAL = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
 
 
@@ -30,6 +32,14 @@ class EngineRest:
 
     def put_workflow_definition(self, definition: dict[str, Any]) -> None:
         self._http.put("/metadata/workflow", json=[definition]).raise_for_status()
+
+    def put_shipped(self, **changes: Any) -> None:
+        """Put all our definitions there, with these changes to the task definitions."""
+        for definition in shipped():
+            if definition.kind == "workflow":
+                self.put_workflow_definition(definition.body)
+            else:
+                self.put_task_definition({**definition.body, **changes})
 
     def delete_workflow_definition(self, name: str, version: int) -> None:
         self._http.delete(f"/metadata/workflow/{name}/{version}").raise_for_status()

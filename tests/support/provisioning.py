@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dialpad_ivr.definitions import shipped
 from dialpad_ivr.local.engine import free_port, running_engine
 from support.command import Command
 from support.double import DoubleControl, started_double
@@ -28,6 +27,11 @@ def target(number: int) -> str:
 def ivr(number: int) -> str:
     """A synthetic target has two IVRs for its slot; at first the other one is selected."""
     return str(7_000_000_000_000_000 + 2 * number)
+
+
+def old_ivr(number: int) -> str:
+    """The one that is selected at first."""
+    return str(int(ivr(number)) + 1)
 
 
 def change(number: int, **more: Any) -> dict[str, Any]:
@@ -75,11 +79,7 @@ def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool
     with started_double(KEYS, enforce=False) as double:
         double.set_state(synthetic=count)
         with engine() as rest:
-            for definition in shipped():
-                if definition.kind == "workflow":
-                    rest.put_workflow_definition(definition.body)
-                else:  # what a killed worker had in hand is delivered again after this
-                    rest.put_task_definition({**definition.body, "responseTimeoutSeconds": 20})
+            rest.put_shipped(responseTimeoutSeconds=20)  # after which a killed worker's tasks are delivered again
             command = Command(rest, double)
             plan = planned(command, folder, [change(number) for number in range(count)])
             with running_worker(rest.url, double.url, folder / "killed.log", **CREDENTIALS, **UNPACED) as worker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,8 +56,6 @@ class RedisServer:
 
     def suspend(self, *, on: bool) -> None:
         """Let it be there, but not answer."""
-        import signal
-
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP if on else signal.SIGCONT)
 
