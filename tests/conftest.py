@@ -1,4 +1,4 @@
-"""What unit tests and engine tests share."""
+"""What tests of every kind share; nothing is started before it is asked for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.redis import RedisServer, running_redis
+
+pytest_plugins = ["support.fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,6 @@ from rich.table import Table
 from support.engine import EngineRest
 from support.provisioning import change
 
-pytest_plugins = ["engine.conftest"]
-
 # As strict as Dialpad, in a sixth of the time; and what a worker is told of it.
 STRICT = {"patch": {"calls": 200, "window_seconds": 10}, "company": {"calls": 20, "window_seconds": 1}}
 PACED = {"DIALPAD_IVR_PATCH_LIMIT": "200", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "10"}

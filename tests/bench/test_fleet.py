@@ -12,9 +12,9 @@ import pytest
 
 from bench.conftest import PACED, PERMITTED, STRICT, measured, start_many
 from dialpad_ivr.contract import TASK_TYPE
-from engine.conftest import StartWorker
 from support.double import DoubleControl
 from support.engine import EngineRest
+from support.fixtures import StartWorker
 from support.redis import running_redis
 
 COUNT = 1000

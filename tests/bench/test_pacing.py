@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from bench.conftest import PACED, PERMITTED, STRICT, measured, start_many
-from engine.conftest import StartWorker
 from support.double import DoubleControl
 from support.engine import EngineRest
+from support.fixtures import StartWorker
 
 COUNT = 600
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from bench.conftest import STRICT
-from engine.conftest import StartWorker
 from support.command import Command
 from support.double import DoubleControl
+from support.fixtures import StartWorker
 from support.provisioning import UNPACED, change, interrupted_run, ivr, planned, selected
 from support.worker import WorkerProcess
 

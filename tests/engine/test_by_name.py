@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.definitions import shipped
-from engine.conftest import StartWorker
 from support.double import DoubleControl
 from support.engine import EngineRest
+from support.fixtures import StartWorker
 
 WORKFLOW = next(d.body for d in shipped() if d.name == "set_custom_ivr_by_name")
 EXAMPLE: dict[str, Any] = WORKFLOW["metadata"]["exampleInput"]

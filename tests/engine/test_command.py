@@ -16,10 +16,9 @@ from dialpad_ivr.definitions import shipped, task_definition
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.fixtures import StartWorker, put_quick_definitions
 from support.redis import running_redis
 from support.worker import CREDENTIALS
-
-from .conftest import StartWorker, put_quick_definitions
 
 CHANGE = {
     "target_type": "callcenter",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.conftest import StartWorker
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.fixtures import StartWorker
 from support.provisioning import change
 from support.redis import running_redis
 

@@ -12,9 +12,8 @@ import pytest
 from dialpad_ivr.definitions import shipped
 from support.double import DoubleControl
 from support.engine import EngineRest
+from support.fixtures import put_quick_definitions
 from support.worker import CREDENTIALS, clean_environ, running_worker
-
-from .conftest import put_quick_definitions
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 
 from dialpad_ivr.definitions import shipped
 from dialpad_ivr.provisioning.pipeline import MOST_CHANGES
-from engine.conftest import StartWorker
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.fixtures import StartWorker
 from support.provisioning import (
     UNPACED,
     change,

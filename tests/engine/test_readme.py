@@ -16,9 +16,8 @@ from dialpad_ivr.generated import stale_files
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.fixtures import StartWorker, put_quick_definitions
 from support.worker import CREDENTIALS, clean_environ
-
-from .conftest import StartWorker, put_quick_definitions
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -12,10 +12,9 @@ import pytest
 from dialpad_ivr.local.engine import LocalEngine
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.fixtures import StartWorker
 from support.provisioning import change, target
 from support.worker import KEYS
-
-from .conftest import StartWorker
 
 
 def patches(double: DoubleControl) -> list[dict[str, Any]]:

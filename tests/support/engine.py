@@ -56,6 +56,10 @@ class EngineRest:
     def terminate(self, workflow_id: str) -> None:
         self._http.delete(f"/workflow/{workflow_id}").raise_for_status()
 
+    def remove(self, workflow_id: str) -> None:
+        """Let the engine forget a workflow, its tasks included."""
+        self._http.delete(f"/workflow/{workflow_id}/remove").raise_for_status()
+
     def task_log(self, task_id: str) -> list[str]:
         return [line["log"] for line in self._http.get(f"/tasks/{task_id}/log").raise_for_status().json()]
 

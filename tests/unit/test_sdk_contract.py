@@ -9,6 +9,7 @@ from typing import Any
 
 from conductor.client.automator.async_task_runner import AsyncTaskRunner
 from conductor.client.configuration.configuration import Configuration
+from conductor.client.http.async_rest import AsyncRESTClientObject
 from conductor.client.http.models import Task, TaskResult
 from conductor.client.http.models.task_def import TaskDef
 from conductor.client.worker.worker import Worker
@@ -35,6 +36,16 @@ def test_the_runner_has_the_parts_that_ours_overrides_and_reads() -> None:
     assert one._shutdown is False
     assert inspect.iscoroutinefunction(one.run_once)
     assert inspect.iscoroutinefunction(one.stop)
+    assert inspect.iscoroutinefunction(one._AsyncTaskRunner__async_update_task)
+
+
+async def test_a_connection_pool_that_the_client_is_given_it_leaves_alone() -> None:
+    async with AsyncRESTClientObject()._create_default_httpx_client() as pool:
+        client = AsyncRESTClientObject(pool)
+        await client._reset_connection()
+        await client.close()
+        assert client.connection is pool
+        assert not pool.is_closed
 
 
 def test_a_closure_is_not_copied() -> None:

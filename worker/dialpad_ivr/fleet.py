@@ -24,6 +24,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import SecretStr
+
 from dialpad_ivr.call_log import CATCH_UP, MICROSECONDS, Entry, Limits, Wait
 from dialpad_ivr.log import get_logger
 from dialpad_ivr.metrics import Metrics
@@ -48,6 +50,18 @@ async def paced(settings: Settings, metrics: Metrics) -> AsyncIterator[Pacer]:
     if settings.redis_url is None:
         yield Pacer(settings)
         return
+    async with connected(settings.redis_url) as redis:
+        fleet = Fleet(redis, settings, metrics)
+        yield Pacer(settings, fleet.log)
+
+
+@asynccontextmanager
+async def connected(url: SecretStr) -> AsyncIterator[Any]:
+    """A client of the fleet's Redis. It neither waits long nor tries again: what it is asked for can be done later.
+
+    Raises:
+        SettingsError: It is not installed.
+    """
     try:
         from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
         from redis.asyncio.retry import Retry  # noqa: PLC0415
@@ -55,14 +69,20 @@ async def paced(settings: Settings, metrics: Metrics) -> AsyncIterator[Pacer]:
     except ImportError:
         raise SettingsError("redis_url: its client is missing; pip install 'dialpad-ivr[fleet]'") from None
     async with Redis.from_url(
-        settings.redis_url.get_secret_value(),
+        url.get_secret_value(),
         socket_timeout=_ANSWER_SECONDS,
         socket_connect_timeout=_ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),  # whoever waits is better handed back
+        retry=Retry(NoBackoff(), 0),
         decode_responses=True,
     ) as redis:
-        fleet = Fleet(redis, settings, metrics)
-        yield Pacer(settings, fleet.log)
+        yield redis
+
+
+def redis_faults() -> tuple[type[Exception], ...]:
+    """What a client of Redis raises when Redis does not answer, or cannot."""
+    from redis.exceptions import RedisError  # noqa: PLC0415  # an optional extra, there once `connected` was entered
+
+    return (RedisError, OSError)
 
 
 class Fleet:
@@ -101,7 +121,7 @@ class Fleet:
             raise NotYetError(left, why=_UNANSWERED)
         try:
             answer: list[Any] = await self._script(keys, arguments)
-        except _faults() as exc:
+        except redis_faults() as exc:
             raise await self._failed(exc) from None
         if self._failures:
             get_logger().info("the shared limit can be asked again", failures=self._failures)
@@ -116,7 +136,7 @@ class Fleet:
                 for key in keys:
                     pipe.zadd(key, {member: stamp}, xx=True)
                 await pipe.execute()
-        except _faults() as exc:
+        except redis_faults() as exc:
             await self._failed(exc)
 
     async def _failed(self, exc: Exception) -> NotYetError:
@@ -219,9 +239,3 @@ def _hold_seconds(limits: Limits) -> float:
     company, patch = limits.company, limits.patch
     implied = company.calls * patch.seconds <= patch.calls * company.seconds
     return (company.seconds if implied else max(company.seconds, patch.seconds)) * (1 + Lateness.MOST)
-
-
-def _faults() -> tuple[type[Exception], ...]:
-    from redis.exceptions import RedisError  # noqa: PLC0415  # an optional extra, there once a `Fleet` is made
-
-    return (RedisError, OSError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -39,6 +39,9 @@ class Metrics:
         )
         self._update_failures = Counter(
             "dialpad_ivr_update_failures", "Results that the engine never took.", registry=self.registry
+        )
+        self._undelivered = Gauge(
+            "dialpad_ivr_undelivered_results", "Results that the engine has not taken yet.", registry=self.registry
         )
         self._redis_failures = Counter(
             "dialpad_ivr_redis_failures", "Times that the fleet's Redis did not answer.", registry=self.registry
@@ -85,6 +88,10 @@ class Metrics:
     def poll_failed(self) -> None:
         """Count a failed poll."""
         self._poll_failures.inc()
+
+    def undelivered(self) -> AbstractContextManager[None]:
+        """Count a result for as long as it cannot be delivered."""
+        return self._undelivered.track_inprogress()
 
     def update_failed(self) -> None:
         """Count a lost result."""

@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         "Without one, run one worker for a company.",
     )
 
+    kept_folder: Path | None = Field(
+        default=None,
+        description="A folder in which changes whose result the engine has not taken yet outlive a restart of the "
+        "worker. Without one they are kept in memory, and in the Redis if there is one.",
+    )
+
     # Operations
     health_host: str = Field(default="127.0.0.1", description="Where /healthz, /readyz and /metrics listen.")
     health_port: int = Field(default=9464, ge=0, le=65535, description="Their port; 0 takes a free one.")

@@ -14,22 +14,23 @@ from conductor.client.context.task_context import get_task_context
 from conductor.client.http.models import Task, TaskExecLog, TaskResult
 from conductor.client.worker.worker import Worker
 
-from dialpad_ivr.contract import LIST_TASK_TYPE, OUTPUTS, TASK_TYPE, TaskError
+from dialpad_ivr.contract import LIST_LIMIT, LIST_TASK_TYPE, OUTPUTS, TASK_TYPE, TaskError
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.definitions import task_definition
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.engine_api import configuration
 from dialpad_ivr.fleet import paced
 from dialpad_ivr.health import health_app, serving
+from dialpad_ivr.kept import KeptChanges, delivery_id, kept_changes
 from dialpad_ivr.list_task import list_custom_ivrs
 from dialpad_ivr.log import get_logger
 from dialpad_ivr.metrics import Metrics
-from dialpad_ivr.runner import Runner
+from dialpad_ivr.runner import Report, Runner
 from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Call, Result, Tools
 
-_REPORTING_SECONDS = 60.0  # for which the SDK tries to report a result
+_REPORTING_SECONDS = 60.0  # for which the engine may be away without delivering a task again
 
 _TASKS: Final[dict[str, Callable[[Call, Tools], Awaitable[Result]]]] = {
     TASK_TYPE: set_custom_ivr,
@@ -37,7 +38,7 @@ _TASKS: Final[dict[str, Callable[[Call, Tools], Awaitable[Result]]]] = {
 }
 
 
-def make_runner(task_type: str, settings: Settings, tools: Tools) -> Runner:
+def make_runner(task_type: str, settings: Settings, tools: Tools, kept: KeptChanges) -> Runner:
     """The runner of a task; must be called inside the event loop."""
     identity = f"{socket.gethostname()}-{os.getpid()}"
 
@@ -49,7 +50,17 @@ def make_runner(task_type: str, settings: Settings, tools: Tools) -> Runner:
         )
         if runner.draining:
             return _hand_back(task, identity)
-        return _update(task, await _run(task_type, task, tools, runner), identity)
+        first = not task.retried_task_id or task.output_data
+        earlier = None if first else await runner.earlier(task.retried_task_id)
+        made = await _made_already(task, earlier, kept)
+        if made is not None:
+            return _report(task, identity, "COMPLETED", made)
+        result = await _run(task_type, _call(task, earlier), tools)
+        report = _told(task, identity, result)
+        if result.output.outcome == "updated":
+            this = delivery_id(task.task_id, task.scheduled_time, task.input_data)
+            report.on_trouble = lambda: kept.keep(this, report.output_data)
+        return report
 
     worker = Worker(
         task_definition_name=task_type,
@@ -82,10 +93,14 @@ async def run_worker(settings: Settings) -> int:
     """
     metrics = Metrics()
     log = get_logger()
-    async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
+    async with (
+        DialpadClient(settings) as client,
+        paced(settings, metrics) as pacer,
+        kept_changes(settings) as kept,
+    ):
         credentials = Credentials(settings.credentials_file)
         tools = Tools(settings, client, credentials, pacer, metrics)
-        runners = [make_runner(task_type, settings, tools) for task_type in _TASKS]
+        runners = [make_runner(task_type, settings, tools, kept) for task_type in _TASKS]
         app = health_app(metrics.registry, lambda: next(filter(None, (runner.unready for runner in runners)), None))
         async with serving(app, settings.health_host, settings.health_port) as port:
             running = [asyncio.create_task(runner.run()) for runner in runners]
@@ -156,9 +171,9 @@ async def _until_stopped(
     return 130 if second_signal.is_set() else 1
 
 
-async def _run(task_type: str, task: Task, tools: Tools, runner: Runner) -> Result:
+async def _run(task_type: str, call: Call, tools: Tools) -> Result:
     try:
-        result = await _TASKS[task_type](await _call(task, runner), tools)
+        result = await _TASKS[task_type](call, tools)
     except Exception as exc:  # noqa: BLE001  # a bug must fail the task where its author sees it, without values
         get_logger().exception("bug in the worker")
         message = f"The worker failed ({type(exc).__name__}); its log has the details."
@@ -177,11 +192,26 @@ async def _run(task_type: str, task: Task, tools: Tools, runner: Runner) -> Resu
     return result
 
 
-async def _call(task: Task, runner: Runner) -> Call:
-    """The call that a polled task asks for."""
-    earlier: dict[str, Any] = task.output_data or {}
-    if not earlier and task.retried_task_id:
-        earlier = await runner.output_of(task.retried_task_id)
+async def _made_already(task: Task, earlier: Task | None, kept: KeptChanges) -> dict[str, Any] | None:
+    """The output of the attempt before, if that made the change and the engine never heard of it."""
+    if earlier is None or earlier.status != "TIMED_OUT":
+        return None
+    output = await kept.find(delivery_id(earlier.task_id, earlier.scheduled_time, task.input_data))
+    if output is None:
+        return None
+    get_logger().info("made already: the engine did not take the result of the attempt before")
+    note = "The engine did not take this result from the attempt before, which made the change: nothing was sent again."
+    return {**output, "warnings": [*output.get("warnings", ()), note][:LIST_LIMIT]}
+
+
+def _call(task: Task, before: Task | None) -> Call:
+    """The call that a polled task asks for.
+
+    Args:
+        task: As it was polled.
+        before: The attempt before this one, if it is known.
+    """
+    earlier: dict[str, Any] = task.output_data or (before and before.output_data) or {}
     # A workflow's task may have a count of its own, which the engine prefers.
     own = getattr(task.workflow_task, "retry_count", None)
     retries = own if own is not None else task.task_definition.retry_count if task.task_definition else 0
@@ -199,31 +229,31 @@ def _count(output: dict[str, Any], name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _hand_back(task: Task, identity: str) -> TaskResult:
+def _hand_back(task: Task, identity: str) -> Report:
     """A task that came while draining: untouched, for another worker."""
-    return TaskResult(
-        task_id=task.task_id,
-        workflow_instance_id=task.workflow_instance_id,
-        worker_id=identity,
-        status="IN_PROGRESS",
-        output_data=task.output_data or {},
-        callback_after_seconds=1,
-    )
+    return _report(task, identity, "IN_PROGRESS", task.output_data or {}, callback_seconds=1)
 
 
-def _update(task: Task, result: Result, identity: str) -> TaskResult:
+def _report(
+    task: Task, identity: str, status: str, output: dict[str, Any], callback_seconds: int | None = None
+) -> Report:
     """What is sent to the engine."""
-    update = TaskResult(
+    return Report(
         task_id=task.task_id,
         workflow_instance_id=task.workflow_instance_id,
         worker_id=identity,
-        status=result.status,
-        output_data=result.output.model_dump(mode="json"),
-        callback_after_seconds=result.callback_seconds,
+        status=status,
+        output_data=output,
+        callback_after_seconds=callback_seconds,
     )
+
+
+def _told(task: Task, identity: str, result: Result) -> Report:
+    """What the engine is told of a result."""
+    report = _report(task, identity, result.status, result.output.model_dump(mode="json"), result.callback_seconds)
     if result.output.outcome is not None:
-        update.reason_for_incompletion = result.reason
+        report.reason_for_incompletion = result.reason
     if not result.output.ok:
         # A line in the task's log in the UI; a success needs none, its output says it all.
-        update.logs = [TaskExecLog(log=result.reason, task_id=task.task_id)]
-    return update
+        report.logs = [TaskExecLog(log=result.reason, task_id=task.task_id)]
+    return report

@@ -1,0 +1,131 @@
+"""A faulty network before the real engine: every request goes through it, unless a fault takes it.
+
+with faulty_engine(engine.url) as proxy, running_worker(proxy.url, ...):
+    proxy.add(Fault("lose", path="/tasks/update-v2", times=3))
+    until(lambda: proxy.taken["lose"] == 3)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dialpad_ivr.health import serving
+from dialpad_ivr.local.double.server import _Protocol
+
+_HOP_BY_HOP = ("connection", "content-length", "host", "keep-alive", "transfer-encoding")
+
+
+@dataclass
+class Fault:
+    """One fault, and when.
+
+    Attributes:
+        kind: `refuse` answers with `status`; `reset` resets the connection; `lose` hands the request on and then resets
+            it, so that the engine has it; `hang` says nothing for `seconds`, and then hands it on.
+        path: A regular expression that is searched in the path.
+        times: How often; None for as long as it is there.
+        probability: Of taking a request that fits.
+    """
+
+    kind: Literal["refuse", "reset", "lose", "hang"]
+    path: str = ""
+    times: int | None = None
+    probability: float = 1
+    status: int = 503
+    seconds: float = 0
+
+
+class FaultyEngine:
+    """The proxy. Its attributes may be used from any thread.
+
+    Attributes:
+        url: Where it listens.
+        taken: How many requests each kind of fault has taken.
+    """
+
+    def __init__(self, engine_url: str, seed: int) -> None:
+        self.url = ""
+        self.taken: Counter[str] = Counter()
+        self._engine_url = engine_url
+        self._faults: tuple[Fault, ...] = ()
+        self._dice = random.Random(seed)
+
+    def add(self, *faults: Fault) -> None:
+        self._faults += faults
+
+    def clear(self) -> None:
+        """Behave."""
+        self._faults = ()
+
+    def _choose(self, path: str) -> Fault | None:
+        for fault in self._faults:
+            if fault.times != 0 and re.search(fault.path, path) and self._dice.random() < fault.probability:
+                if fault.times is not None:
+                    fault.times -= 1
+                return fault
+        return None
+
+    async def serve(self, told: threading.Event, stop: asyncio.Event) -> None:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=self._engine_url, timeout=60, trust_env=False, limits=limits) as engine:
+
+            async def forward(request: Request) -> Response:
+                headers = {k: v for k, v in request.headers.items() if k not in _HOP_BY_HOP}
+                target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
+                try:
+                    got = await engine.request(request.method, target, content=await request.body(), headers=headers)
+                except httpx.HTTPError:
+                    return Response("no engine", 502)
+                return Response(got.content, got.status_code, media_type=got.headers.get("content-type"))
+
+            async def answer(request: Request) -> Response:
+                fault = self._choose(request.url.path)
+                if fault is None:
+                    return await forward(request)
+                if fault.kind == "hang":
+                    self.taken[fault.kind] += 1
+                    await asyncio.sleep(fault.seconds)
+                    return await forward(request)
+                if fault.kind == "lose":
+                    await forward(request)
+                if fault.kind != "refuse":
+                    request.scope["state"]["transport"].abort()
+                self.taken[fault.kind] += 1
+                return Response("", fault.status)
+
+            methods = ["GET", "POST", "PUT", "DELETE"]
+            app = Starlette(routes=[Route("/{path:path}", answer, methods=methods)])
+            async with serving(app, "127.0.0.1", 0, http=_Protocol) as port:
+                self.url = f"http://127.0.0.1:{port}"
+                told.set()
+                await stop.wait()
+
+
+@contextlib.contextmanager
+def faulty_engine(engine_url: str, seed: int = 0) -> Iterator[FaultyEngine]:
+    """Run a proxy in a thread while the context lasts."""
+    proxy = FaultyEngine(engine_url, seed)
+    loop, told, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.serve(told, stop)))
+    thread.start()
+    try:
+        assert told.wait(10), "the proxy does not listen"
+        yield proxy
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+        loop.close()
