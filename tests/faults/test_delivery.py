@@ -119,6 +119,22 @@ def test_a_change_that_nobody_knows_of_is_made_again(
     assert len(patches(double)) == 2
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_task_that_a_worker_had_for_too_long_is_left_to_the_one_that_gets_it_next(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    double.set_state(synthetic=2)
+    # The second permit is 2.5 s away: when it comes, the engine is about to take the task back.
+    slow = {"DIALPAD_IVR_COMPANY_LIMIT": "1", "DIALPAD_IVR_COMPANY_WINDOW_SECONDS": "2.5"}
+    with start_worker(DIALPAD_IVR_DOMAIN="slow", **slow) as worker:
+        ended = engine.ended([engine.start("set_custom_ivr", change(n), domain="slow") for n in range(2)])
+        assert worker.stop() == 0
+    codes = [task["outputData"]["error"]["code"] for w in ended for task in w["tasks"] if task["status"] == "FAILED"]
+    assert codes == ["expired"]
+    assert {w["status"] for w in ended} == {"COMPLETED"}
+    assert len(patches(double)) == 2
+
+
 def test_a_result_that_the_engine_has_already_may_come_again(
     engine: EngineRest, proxy: FaultyEngine, double: DoubleControl, start_worker: StartWorker
 ) -> None:

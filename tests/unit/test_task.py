@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
@@ -183,6 +184,26 @@ async def test_on_the_last_attempt_the_current_selection_decides(
     assert (result.status, output["outcome"]) == (status, outcome)
     assert output["ivr"]["selected"]["id"] == now
     assert [request.method for request in bench.sent] == ["PATCH", "GET"]
+
+
+async def test_a_task_whose_time_is_over_sends_no_change(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
+    output = check(await bench.run(expires_at=time.monotonic()))
+    assert (output["outcome"], output["error"]["code"], output["attempts"]) == ("unavailable", "expired", 0)
+    assert bench.sent == []
+    assert check(await bench.run(expires_at=time.monotonic() + 60))["outcome"] == "updated"
+
+
+async def test_what_became_of_a_change_is_read_even_when_the_time_is_over(bench: Bench) -> None:
+    def lose(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return page(selected(VALID["ivr_id"]))
+        time.sleep(0.2)  # the loop stands still, as in a process that was stopped
+        raise httpx.ReadTimeout("slow")
+
+    bench.handler = lose
+    output = check(await bench.run(expires_at=time.monotonic() + 0.1, last_attempt=True))
+    assert output["outcome"] == "updated"
 
 
 async def test_before_the_last_attempt_nothing_is_read(bench: Bench) -> None:

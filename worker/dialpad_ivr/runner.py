@@ -140,6 +140,14 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
         except asyncio.TimeoutError:
             return
 
+    async def _AsyncTaskRunner__async_batch_poll(self, count: int) -> list[Task]:  # noqa: N802
+        """Poll as the SDK does, and note since when we may have had the tasks."""
+        asked_at = time.monotonic()
+        tasks: list[Task] = await super()._AsyncTaskRunner__async_batch_poll(count)
+        for task in tasks:
+            task.asked_at = asked_at
+        return tasks
+
     async def _AsyncTaskRunner__async_update_task(self, report: TaskResult) -> Task | None:  # noqa: N802
         """Report a result, in the SDK's place; returns the next task if the engine sends one along.
 
@@ -155,12 +163,15 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
     async def _send(self, report: TaskResult) -> Task | None:
         client = self.async_task_client
         if self._use_update_v2:
+            asked_at = time.monotonic()
             try:
                 following: Task | None = await client.update_task_v2(body=report, _request_timeout=_ANSWER_SECONDS)
             except ApiException as exc:
                 if exc.status not in (404, 405):
                     raise
             else:
+                if following is not None:
+                    following.asked_at = asked_at
                 return following
         # An engine without the second version says 404, as one does that has no such task: the first tells which.
         await client.update_task(body=report, _request_timeout=_ANSWER_SECONDS)

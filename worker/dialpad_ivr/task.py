@@ -8,6 +8,7 @@ into a `Call`, and a `Result` into the update it sends back. The commands run th
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -58,6 +59,8 @@ class Call:
         attempts: Calls sent in earlier deliveries of this task.
         waited_ms: Milliseconds waited in earlier deliveries.
         last_attempt: Whether no retry follows a failure.
+        expires_at: From when on nothing is sent any more, on the monotonic clock: soon after, the engine takes the task
+            back and hands it out again. A change that were sent then might overtake the one that replaces it.
     """
 
     raw_input: Any
@@ -65,6 +68,7 @@ class Call:
     attempts: int = 0
     waited_ms: int = 0
     last_attempt: bool = True
+    expires_at: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ class Tools:
     credentials: Credentials
     pacer: Pacer
     metrics: Metrics
+
+
+class _ExpiredError(Exception):
+    """The call's time is over."""
 
 
 def invalid(call: Call, field_errors: list[FieldError], output: type[TaskOutput]) -> Result:
@@ -152,6 +160,9 @@ class Run:
             return self.end("unauthorized", TaskError(code="no_credential", message=str(exc)))
         try:
             return await work(credential)
+        except _ExpiredError:
+            message = "This worker had the task for too long (was it paused?): nothing was sent now."
+            return self.end("unavailable", TaskError(code="expired", message=message))
         except NotYetError as exc:
             error = TaskError(code="paced", message=f"Waiting for a permit: {exc.why}.")
             return self._wait(exc.seconds, error, charged_seconds=exc.pause_seconds)
@@ -165,6 +176,8 @@ class Run:
         """
         lane = self.tools.pacer.lane(credential.company)
         permit = await lane.permit(write=request.method != "GET")
+        if request.method != "GET" and time.monotonic() >= self.call.expires_at:
+            raise _ExpiredError
         self._waited_ms += permit.waited_seconds * 1000
         self.attempts += request.method == self.request.method
         with self.tools.metrics.calling(request.method, permit.waited_seconds) as called:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -55,7 +56,7 @@ def make_runner(task_type: str, settings: Settings, tools: Tools, kept: KeptChan
         made = await _made_already(task, earlier, kept)
         if made is not None:
             return _report(task, identity, "COMPLETED", made)
-        result = await _run(task_type, _call(task, earlier), tools)
+        result = await _run(task_type, _call(task, earlier, settings), tools)
         report = _told(task, identity, result)
         if result.output.outcome == "updated":
             this = delivery_id(task.task_id, task.scheduled_time, task.input_data)
@@ -204,23 +205,26 @@ async def _made_already(task: Task, earlier: Task | None, kept: KeptChanges) -> 
     return {**output, "warnings": [*output.get("warnings", ()), note][:LIST_LIMIT]}
 
 
-def _call(task: Task, before: Task | None) -> Call:
+def _call(task: Task, before: Task | None, settings: Settings) -> Call:
     """The call that a polled task asks for.
 
     Args:
         task: As it was polled.
         before: The attempt before this one, if it is known.
+        settings: How long a call may take.
     """
     earlier: dict[str, Any] = task.output_data or (before and before.output_data) or {}
     # A workflow's task may have a count of its own, which the engine prefers.
     own = getattr(task.workflow_task, "retry_count", None)
     retries = own if own is not None else task.task_definition.retry_count if task.task_definition else 0
+    lease = task.response_timeout_seconds or math.inf
     return Call(
         raw_input={} if task.input_data is None else task.input_data,
         runtime_metadata=task.runtime_metadata or {},
         attempts=_count(earlier, "attempts"),
         waited_ms=_count(earlier, "waited_ms"),
         last_attempt=(task.retry_count or 0) >= (retries or 0),
+        expires_at=task.asked_at + max(lease - settings.deadline_seconds, lease / 2),
     )
 
 
