@@ -33,6 +33,7 @@ def test_the_runner_has_the_parts_that_ours_overrides_and_reads() -> None:
     assert one._running_tasks == set()
     assert one._max_workers == 7
     assert one._use_update_v2 is True
+    assert one._last_poll_time == 0
     assert one._shutdown is False
     assert inspect.iscoroutinefunction(one.run_once)
     assert inspect.iscoroutinefunction(one.stop)

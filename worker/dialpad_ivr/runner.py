@@ -127,6 +127,9 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
         else:
             if self._poll_failures:
                 await self._wait_for_news(min(0.25 * 2**self._poll_failures, _LONGEST_BACKOFF_SECONDS))
+            # The SDK waits until so long after its last poll, by the wall clock: one that was set back an hour would
+            # make it wait for an hour.
+            self._last_poll_time: float = min(self._last_poll_time, time.time())
             await super().run_once()
 
     def _tell_news(self) -> None:

@@ -162,12 +162,14 @@ async def _until_stopped(
     """Wait for the end; returns the exit code."""
     told, hurry = asyncio.create_task(told_to_stop.wait()), asyncio.create_task(second_signal.wait())
     await asyncio.wait([*running, told], return_when=asyncio.FIRST_COMPLETED)
-    drained: asyncio.Future[Any] = asyncio.gather(*running)
-    await asyncio.wait([drained, hurry], timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
-    told.cancel()
-    hurry.cancel()
-    if drained.done():
-        drained.result()
+    drained = asyncio.create_task(asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION))
+    either: list[asyncio.Task[Any]] = [drained, hurry]
+    await asyncio.wait(either, timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+    for waiting in (told, hurry, drained):
+        waiting.cancel()
+    for ended in filter(asyncio.Task.done, running):
+        ended.result()  # a runner does not end by itself: if it failed, so does the worker
+    if all(map(asyncio.Task.done, running)):
         return 0
     return 130 if second_signal.is_set() else 1
 
@@ -194,14 +196,19 @@ async def _run(task_type: str, call: Call, tools: Tools) -> Result:
 
 
 async def _made_already(task: Task, earlier: Task | None, kept: KeptChanges) -> dict[str, Any] | None:
-    """The output of the attempt before, if that made the change and the engine never heard of it."""
-    if earlier is None or earlier.status != "TIMED_OUT":
+    """The output of the attempt before, if that made the change and the engine did not hear of it in time."""
+    if earlier is None:
         return None
-    output = await kept.find(delivery_id(earlier.task_id, earlier.scheduled_time, task.input_data))
-    if output is None:
+    output = None
+    if earlier.status == "TIMED_OUT":
+        output = await kept.find(delivery_id(earlier.task_id, earlier.scheduled_time, task.input_data))
+    elif earlier.status == "COMPLETED" and earlier.input_data == task.input_data:
+        # The result came when the engine had given it up, but not yet noted so: it has it, and asks for another.
+        output = earlier.output_data
+    if not output or output.get("outcome") != "updated":
         return None
-    get_logger().info("made already: the engine did not take the result of the attempt before")
-    note = "The engine did not take this result from the attempt before, which made the change: nothing was sent again."
+    get_logger().info("made already: the engine did not take the result of the attempt before in time")
+    note = "The attempt before made the change, and the engine took its result too late: nothing was sent again."
     return {**output, "warnings": [*output.get("warnings", ()), note][:LIST_LIMIT]}
 
 
