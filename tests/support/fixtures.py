@@ -15,13 +15,13 @@ from dialpad_ivr.local.engine import LocalEngine, running_engine
 from support.command import Command
 from support.double import DoubleControl, started_double
 from support.engine import EngineRest
-from support.worker import CREDENTIALS, KEYS, WorkerProcess, running_worker
+from support.worker import CREDENTIALS, KEYS, VAULT_KEY, WorkerProcess, running_worker
 
 
 @pytest.fixture(scope="session")
 def local_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
     folder = tmp_path_factory.mktemp("engine")
-    with running_engine(data=folder, secrets={"DIALPAD_API_KEY_VAULT": "key-of-vault"}) as engine:
+    with running_engine(data=folder, secrets={"DIALPAD_API_KEY_VAULT": VAULT_KEY}) as engine:
         yield engine
 
 

@@ -51,7 +51,7 @@ def selected(double: DoubleControl, numbers: range) -> list[str | None]:
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> Path:
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, ["target_type", "target_id", "ivr_type", "ivr_id", "select_option"])
+        writer = csv.DictWriter(file, ["target_type", "target_id", "ivr_type", "ivr_id", "select_option", "credential"])
         writer.writeheader()
         writer.writerows(rows)
     return path

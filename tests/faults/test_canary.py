@@ -1,0 +1,261 @@
+"""No key, and no part of one, is anywhere that it was not put: after every outcome, every fault, at the most verbose.
+
+What is searched: logs, metrics, health pages, what commands print and write, outputs, the engine's database and log,
+the fleet's Redis, the process list and the worker's folder. That the search finds what is there is shown by leaks.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from dialpad_ivr.local.engine import LocalEngine
+from support.canary import files, forms, leaks, marked_key, process_list
+from support.double import started_double
+from support.engine import EngineRest, until
+from support.outcomes import QUICK, prepared
+from support.provisioning import change, write_csv
+from support.proxy import Fault, faulty_engine
+from support.redis import running_redis
+from support.worker import VAULT_KEY, WorkerProcess, clean_environ, running_worker
+
+# Each place that a key can come from has one of its own.
+KEYS = {name: marked_key(name) for name in ("default", "limited", "odd", "wrong", "file")}
+ENVIRONMENT = {
+    "DIALPAD_API_KEY": KEYS["default"],
+    "DIALPAD_API_KEY_LIMITED": KEYS["limited"],
+    "DIALPAD_API_KEY_ODD": KEYS["odd"],
+    "DIALPAD_API_KEY_WRONG": KEYS["wrong"],
+}
+ALL_KEYS = {**KEYS, "the engine's": VAULT_KEY}
+
+# A worker with a bug that shows where keys are at hand: its traceback is logged.
+BUGGY = """
+import runpy, sys
+from dialpad_ivr import set_task
+judge = set_task.judge_patch
+def buggy(answer, asked):
+    if asked.credential == "file":
+        raise RuntimeError("a bug")
+    return judge(answer, asked)
+set_task.judge_patch = buggy
+sys.argv = ["dialpad-ivr", "worker"]
+runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
+"""
+
+LEAKY = """
+import runpy, sys
+from dialpad_ivr import task
+find = task.Credentials.find
+def leaky(self, *given):
+    found = find(self, *given)
+    print("using", found.key.get_secret_value()[5:13], file=sys.stderr)
+    return found
+task.Credentials.find = leaky
+sys.argv = ["dialpad-ivr", "worker"]
+runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
+"""
+
+
+def everything_of(worker: WorkerProcess) -> dict[str, bytes]:
+    pages = {path: worker.get(path) for path in ("/healthz", "/readyz", "/metrics", "/nowhere")}
+    return {path: f"{page.headers} {page.text}".encode() for path, page in pages.items()}
+
+
+@pytest.fixture
+def credentials_file(tmp_path: Path) -> Path:
+    path = tmp_path / "credentials.json"
+    path.write_text(json.dumps({"file": {"api_key": KEYS["file"], "company": "file"}}))
+    return path
+
+
+@pytest.mark.parametrize("log_format", ["json", "human"])
+def test_no_key_is_left_anywhere(
+    engine: EngineRest, local_engine: LocalEngine, credentials_file: Path, tmp_path: Path, log_format: str
+) -> None:
+    folder, log = tmp_path / "work", tmp_path / "worker.log"
+    folder.mkdir()
+    keys = {key: name for name, key in ALL_KEYS.items() if name != "wrong"}
+    places: dict[str, bytes] = {}
+    with (
+        started_double(keys, enforce=False) as double,
+        faulty_engine(local_engine.url) as proxy,
+        running_redis(tmp_path) as redis,
+    ):
+        inputs = [*prepared(double), change(0, credential="file")]
+        settings = {
+            **ENVIRONMENT,
+            **QUICK,
+            "DIALPAD_IVR_DOMAIN": f"canary-{log_format}",
+            "DIALPAD_IVR_CREDENTIALS_FILE": str(credentials_file),
+            "DIALPAD_IVR_LOG_LEVEL": "debug",
+            "DIALPAD_IVR_LOG_FORMAT": log_format,
+            "DIALPAD_IVR_REDIS_URL": redis.url,
+            "DIALPAD_IVR_KEPT_FOLDER": str(folder / "kept"),
+            "PYTHONDEVMODE": "1",
+        }
+        with running_worker(
+            proxy.url, double.url, log, (sys.executable, "-c", BUGGY), folder=folder, **settings
+        ) as worker:
+            proxy.add(Fault("reset", "/tasks(/update-v2)?$", probability=0.3))
+            ids = [
+                engine.start("set_custom_ivr_branching", given, domain=settings["DIALPAD_IVR_DOMAIN"])
+                for given in inputs
+            ]
+            ended = engine.ended(ids, timeout=120)
+            proxy.clear()
+            double.configure(latency=2)
+            engine.start("set_custom_ivr", change(1), domain=settings["DIALPAD_IVR_DOMAIN"])
+            until(lambda: double.summary()["in_flight"], what="a call under way")
+            places |= {"processes": process_list(), **everything_of(worker)}
+            places["Redis"] = repr(_dump(redis.url)).encode()
+            assert worker.stop() == 0
+        places["the double's ledger"] = json.dumps(double.ledger()).encode()
+    assert {workflow["status"] for workflow in ended} >= {"COMPLETED", "FAILED"}
+    assert "bug in the worker" in log.read_text()
+    assert "Traceback" in log.read_text()
+    assert list((folder / "kept").iterdir())
+    places |= {str(log): log.read_bytes(), "outputs": json.dumps(ended).encode()}
+    places |= files(folder) | files(local_engine.log.parent)
+    assert leaks(ALL_KEYS, places) == []
+
+
+def _dump(url: str) -> dict[str, Any]:
+    import redis
+
+    with contextlib.closing(redis.Redis.from_url(url)) as client:
+        return {key: (client.type(key), client.dump(key)) for key in client.scan_iter()}
+
+
+def test_no_command_tells_a_key(engine: EngineRest, credentials_file: Path, tmp_path: Path) -> None:
+    """Commands in good order, and with keys where they do not belong."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    with started_double({KEYS["default"]: "main"}, enforce=False) as double:
+        double.set_state(synthetic=10)
+        said = _what_commands_say(engine, double.url, folder, credentials_file)
+    assert leaks(ALL_KEYS, said | files(folder)) == []
+
+
+def _what_commands_say(engine: EngineRest, double_url: str, folder: Path, credentials: Path) -> dict[str, bytes]:
+    environ = clean_environ(
+        CONDUCTOR_SERVER_URL=engine.url,
+        DIALPAD_IVR_API_URL=double_url,
+        DIALPAD_IVR_ALLOW_LOOPBACK="true",
+        DIALPAD_IVR_CREDENTIALS_FILE=str(credentials),
+        DIALPAD_IVR_LOG_LEVEL="debug",
+        **ENVIRONMENT,
+    )
+    key = KEYS["default"]
+    broken = folder.parent / "broken.json"
+    broken.write_text(f'{{"default": "{key}", }}')
+    rows = write_csv(folder / "changes.csv", [change(5), change(6, credential="x")])
+    one = json.dumps(change(3))
+    sent = ("test-request", "--input", one, "--send", "--mode", "apply", "--yes")
+    commands: list[tuple[dict[str, str], tuple[str, ...]]] = [
+        ({}, ("doctor",)),
+        ({}, ("doctor", "--json")),
+        ({}, sent),
+        ({}, ("test-request", "--input", one, "--json")),
+        ({}, ("plan", str(rows))),
+        ({}, ("run", "set_custom_ivr", "--input", one, "--timeout", "1")),
+        ({"DIALPAD_API_KEY": f"{key}\n{key}"}, sent),
+        ({"DIALPAD_API_KEY": f"{key}\u00e9"}, sent),
+        ({"DIALPAD_IVR_API_URL": f"https://user:{quote(key, safe='')}@dialpad.com"}, ("doctor",)),
+        ({"CONDUCTOR_SERVER_URL": f"http://user:{quote(key, safe='')}@127.0.0.1/api"}, ("worker",)),
+        ({"DIALPAD_IVR_REDIS_URL": f"redis://:{quote(key, safe='')}@127.0.0.1:9/0"}, ("doctor",)),
+        ({"DIALPAD_IVR_REDIS_URL": f"{key}://127.0.0.1"}, ("worker",)),
+        ({"CONDUCTOR_AUTH_KEY": "id", "CONDUCTOR_AUTH_SECRET": key}, ("doctor",)),
+        ({"DIALPAD_IVR_CREDENTIALS_FILE": str(broken), "DIALPAD_API_KEY": ""}, sent),
+        ({"DIALPAD_IVR_CONCURRENCY": key}, ("worker",)),
+    ]
+    said = {}
+    for number, (changed, arguments) in enumerate(commands):
+        process = subprocess.run(
+            [sys.executable, "-m", "dialpad_ivr", *arguments],
+            env={**environ, **changed},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        said[f"{number}: {' '.join(arguments)}"] = process.stdout + process.stderr
+        assert b"Traceback" not in process.stderr, process.stderr
+    assert "updated" in str(said)
+    assert "characters no key can have" in str(said)
+    return said
+
+
+# What proves that the search finds what is there.
+
+
+@pytest.mark.parametrize("form", forms(KEYS["default"]))
+@pytest.mark.parametrize("where", ["a log", "the database"])
+def test_any_part_in_any_form_is_found(form: str, where: str, engine: EngineRest, local_engine: LocalEngine) -> None:
+    key = marked_key(f"{form} {where}")
+    part = sorted(forms(key)[form])[3]
+    if where == "a log":
+        places = {"log": f'{{"event": "x", "hint": "a{part}b"}}'.encode()}
+    else:
+        engine.start("set_custom_ivr", {"note": f"a{part}b"}, domain="nobody")
+        places = files(local_engine.log.parent)
+    found = leaks({"key": key}, places)
+    assert any(line.startswith(f"key, {form}: in ") for line in found), found
+
+
+def test_a_key_inside_a_text_that_is_encoded_as_a_whole_is_found() -> None:
+    for before in ("", "u", "us", "user:"):
+        text = base64.b64encode(f"{before}{KEYS['default']}@host".encode())
+        assert leaks(KEYS, {"header": text})
+
+
+def test_a_worker_that_logs_eight_characters_of_a_key_is_caught(
+    engine: EngineRest, tmp_path: Path, credentials_file: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    with started_double({KEYS["default"]: "main"}) as double:
+        double.set_state(synthetic=1)
+        settings = {**ENVIRONMENT, "DIALPAD_IVR_DOMAIN": "leaky"}
+        with running_worker(engine.url, double.url, log, (sys.executable, "-c", LEAKY), **settings) as worker:
+            (ended,) = engine.ended([engine.start("set_custom_ivr", change(0), domain="leaky")])
+            assert worker.stop() == 0
+    assert ended["status"] == "COMPLETED"
+    assert "default, plain: in log" in leaks(KEYS, {"log": log.read_bytes()})
+
+
+@contextlib.contextmanager
+def _process(*arguments: str) -> Iterator[None]:
+    process = subprocess.Popen(arguments, stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        process.communicate()
+
+
+def test_a_key_on_a_command_line_is_caught() -> None:
+    key = marked_key("a command line")
+    with _process("sh", "-c", "read _", f"--key={key}"):
+        until(lambda: "key, plain: in processes" in leaks({"key": key}, {"processes": process_list()}), 10, "the hit")
+    assert leaks({"key": key}, {"processes": process_list()}) == []
+
+
+def test_a_key_in_the_name_or_the_content_of_a_file_is_caught(tmp_path: Path) -> None:
+    name, content = marked_key("a name"), marked_key("content")
+    (tmp_path / name[7:15].replace("/", "")).write_text(content)
+    assert any(line.startswith("content, plain") for line in leaks({"content": content}, files(tmp_path)))
+
+
+def test_a_page_that_shows_a_key_is_caught() -> None:
+    page = httpx.Response(200, headers={"x": quote(KEYS["odd"], safe="")})
+    assert "odd, URL-encoded: in page" in leaks(KEYS, {"page": str(page.headers).encode()})
