@@ -13,6 +13,7 @@ from dialpad_ivr.contract import NAME_LIMIT
 
 _MESSAGE_LIMIT = 300  # characters kept of an error message
 _DIGITS_LIMIT = 19  # of an int64
+_CURSOR_LIMIT = 4000  # characters; a URL of 65,536 is the most that is sent, and one may take twelve there
 _TYPE_LIMIT = 64  # of a slot's type, which the output repeats for each IVR; the longest documented has 34
 
 
@@ -68,10 +69,12 @@ def read_slot(body: Any) -> Slot | None:
 
 
 def read_page(body: Any) -> Page | None:
-    """The GET's answer, `None` if it is no JSON object."""
+    """The GET's answer, `None` if it is no JSON object, or one whose cursor cannot be sent back."""
     if not isinstance(body, dict):
         return None
     items, cursor = body.get("items"), body.get("cursor")
+    if isinstance(cursor, str) and len(cursor) > _CURSOR_LIMIT:
+        return None
     slots = (read_slot(item) for item in items) if isinstance(items, list) else ()
     return Page(
         tuple(slot for slot in slots if slot is not None), cursor if isinstance(cursor, str) and cursor else None

@@ -214,18 +214,20 @@ async def _read(response: httpx.Response) -> tuple[bytes, bool]:
 
 def _parse(raw: bytes, *, cut: bool, secret: str) -> tuple[Any, str]:
     """The body as JSON (`None` if it is none that can be handed on) and as text, without the key if it was echoed."""
-    text = redact(raw.decode("utf-8", "replace"), secret)
+    text = _storable(redact(raw.decode("utf-8", "replace"), secret))
     if cut:
         return None, text
     try:
-        parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
         return (_redact_within(parsed, secret) if _nests_within(parsed, _DEEPEST) else None), text
     except (ValueError, RecursionError):
         return None, text
 
 
-# The engine's JSON parser refuses a result that nests deeper than 1,000; nothing of use nests deeper than this.
+# The engine's JSON parser refuses a whole result for one value that nests deeper than 1,000, or one number of more than
+# 1,000 digits; nothing of use is near either. Python takes quadratic time for a long number.
 _DEEPEST = 32
+_LONGEST_NUMBER = 100
 
 
 def _nests_within(value: Any, depth: int) -> bool:
@@ -238,14 +240,25 @@ def _nests_within(value: Any, depth: int) -> bool:
 def _redact_within(value: Any, secret: str) -> Any:
     """The parsed value without the secret, which JSON can write in many ways."""
     if isinstance(value, dict):
-        return {redact(key, secret): _redact_within(item, secret) for key, item in value.items()}
+        return {_storable(redact(key, secret)): _redact_within(item, secret) for key, item in value.items()}
     if isinstance(value, list):
         return [_redact_within(item, secret) for item in value]
-    return redact(value, secret) if isinstance(value, str) else value
+    return _storable(redact(value, secret)) if isinstance(value, str) else value
+
+
+def _storable(text: str) -> str:
+    """The text without what JSON can write and no file or database can hold: half a surrogate pair, and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("a number of too many digits")
+    return int(text)
 
 
 def _finite(text: str) -> float:
