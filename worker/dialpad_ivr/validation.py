@@ -29,6 +29,7 @@ from dialpad_ivr.contract import (
 )
 
 _SHOWN = 60  # characters of a wrong value that a message repeats
+_MOST_KEYS = 1000  # of an input; to explain each of more takes long, and other tasks wait meanwhile
 
 
 _Input = TypeVar("_Input", bound=BaseModel)
@@ -46,10 +47,13 @@ def check_input(raw: Any, model: type[_Input]) -> _Input | list[FieldError]:
         `LIST_LIMIT` of them. Never raises for any JSON value.
     """
     task_type = next(name for name, its_model in INPUTS.items() if its_model is model)
+    if isinstance(raw, dict) and len(raw) > _MOST_KEYS:
+        message, hint = f"The input has {len(raw):,} keys, far too many.", f"For example: {_example(task_type)}"
+        return [FieldError(path="$", rule="maxProperties", message=message, hint=hint)]
     try:
         found = [
             field_error
-            for error in _validator(task_type).iter_errors(raw)
+            for error in _validator(task_type).iter_errors(_cut(raw))
             for field_error in _explain(error, raw, task_type)
         ]
     except (RecursionError, ValueError):  # jsonschema writes the value out: too deep, or an integer of 4,301 digits
@@ -136,6 +140,13 @@ def _validator(task_type: str) -> Draft202012Validator:
     return Draft202012Validator(input_schema(task_type))
 
 
+def _cut(raw: Any) -> Any:
+    """The input with lists that break a limit as they would with one item too many: jsonschema looks at all of them."""
+    if not isinstance(raw, dict):
+        return raw
+    return {name: v[: EXPECTED_LIMIT + 1] if isinstance(v, list) else v for name, v in raw.items()}
+
+
 def _properties(task_type: str) -> dict[str, Any]:
     properties: dict[str, Any] = input_schema(task_type)["properties"]
     return properties
@@ -170,8 +181,8 @@ def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[Field
         )
     else:
         name = str(error.path[0])
-        rule, message = _violation(name, error.instance, str(error.validator))
-        yield FieldError(path=name, rule=rule, message=message, hint=_hint(name, error.instance, task_type))
+        rule, message = _violation(name, raw[name], str(error.validator))
+        yield FieldError(path=name, rule=rule, message=message, hint=_hint(name, raw[name], task_type))
 
 
 def _violation(name: str, value: Any, rule: str) -> tuple[str, str]:

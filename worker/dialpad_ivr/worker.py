@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -32,6 +33,9 @@ from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Call, Result, Tools
 
 _REPORTING_SECONDS = 60.0  # for which the engine may be away without delivering a task again
+# The engine takes inputs that nest up to 1,000 deep. Python's JSON parser would stop a little before that, and one such
+# input would cost all tasks that were polled with it.
+_RECURSION_LIMIT = 3000
 
 _TASKS: Final[dict[str, Callable[[Call, Tools], Awaitable[Result]]]] = {
     TASK_TYPE: set_custom_ivr,
@@ -92,6 +96,7 @@ async def run_worker(settings: Settings) -> int:
     Raises:
         PortError: The health port cannot be listened on.
     """
+    sys.setrecursionlimit(max(_RECURSION_LIMIT, sys.getrecursionlimit()))
     metrics = Metrics()
     log = get_logger()
     async with (
