@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Literal
 
 import anyio
 import uvicorn
@@ -15,11 +15,33 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dialpad_ivr.settings import is_loopback
+
+# Whoever opens connections and says nothing must not use up the process's file descriptors.
+_CONNECTIONS = 100
+_CONNECTION_SECONDS = 60.0
+_LOCAL = re.compile(rb"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?")
 
 
 class PortError(Exception):
     """The port cannot be listened on."""
+
+
+class _Brief(H11Protocol):
+    """A connection that ends soon, one of not too many."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > _CONNECTIONS:
+            transport.abort()
+        self._end = self.loop.call_later(_CONNECTION_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):
@@ -45,20 +67,43 @@ def health_app(registry: CollectorRegistry, unready: Callable[[], str | None]) -
         reason = unready()
         return PlainTextResponse(f"{reason or 'ready'}\n", status_code=503 if reason else 200)
 
+    metrics = make_asgi_app(registry)
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        refused = scope["method"] not in ("GET", "HEAD")
+        await (PlainTextResponse("Method Not Allowed", 405) if refused else metrics)(scope, receive, send)
+
     return Starlette(
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
-            Mount("/metrics", make_asgi_app(registry)),
+            Mount("/metrics", reading),
         ]
     )
 
 
+def not_for_web_pages(app: ASGIApp) -> ASGIApp:
+    """The app, for programs on this machine: a web page in a browser on it is refused.
+
+    Such a page can send requests to loopback, which carry its `Origin` as soon as they could change something. It could
+    also let its own name resolve to loopback, and be of the same origin then; but the request still names that name.
+    """
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = dict(scope["headers"])
+        if b"origin" in headers or not _LOCAL.fullmatch(headers.get(b"host", b"localhost")):
+            await PlainTextResponse("Web pages are not served; ask by a loopback address.\n", 403)(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guarded
+
+
 @contextlib.asynccontextmanager
-async def serving(
-    app: ASGIApp, host: str, port: int, *, http: type[asyncio.Protocol] | Literal["auto"] = "auto"
-) -> AsyncIterator[int]:
+async def serving(app: ASGIApp, host: str, port: int, *, http: type[asyncio.Protocol] = _Brief) -> AsyncIterator[int]:
     """Serve an app on a port while the context lasts; yields the port, which is a free one for 0.
+
+    On a loopback address web pages are refused (`not_for_web_pages`).
 
     Args:
         app: The app.
@@ -74,8 +119,12 @@ async def serving(
         sock = socket.create_server((host, port), family=family)
     except OSError as exc:
         raise PortError(f"Cannot listen on {host}:{port}: {exc.strerror}. Set DIALPAD_IVR_HEALTH_PORT.") from exc
+    if is_loopback(host):
+        app = not_for_web_pages(app)
     server = _Server(
-        uvicorn.Config(app, http=http, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app, ws="none", http=http, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
     )
     async with anyio.create_task_group() as group:
         group.start_soon(server.serve, [sock])

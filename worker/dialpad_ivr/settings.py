@@ -161,6 +161,16 @@ def load_settings() -> Settings:
         raise SettingsError("\n".join(lines)) from None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether it is a literal loopback address: of 127.0.0.0/8, or ::1. No name is, and no other way to write one."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    # ::ffff:127.0.0.1 is one for some versions of Python and not for others.
+    return address.is_loopback if address.version == 4 else address == ipaddress.IPv6Address("::1")
+
+
 def check_api_url(url: str, *, allow_loopback: bool) -> str:
     """Check that a key may be sent to this host.
 
@@ -184,7 +194,7 @@ def check_api_url(url: str, *, allow_loopback: bool) -> str:
         host, port = parts.hostname or "", parts.port
         shown = f"[{host}]" if ":" in host else host
         plain = plain and parts.netloc == (shown if port is None else f"{shown}:{port}")
-        loopback = ipaddress.ip_address(host).is_loopback
+        loopback = is_loopback(host)
     except ValueError:
         plain = loopback = False
     if plain and loopback:

@@ -18,7 +18,6 @@ a caller that is not on this machine with 403.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +29,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dialpad_ivr.local.double.faults import FaultRule
 from dialpad_ivr.local.double.state import NewState
+from dialpad_ivr.settings import is_loopback
 
 if TYPE_CHECKING:
     from dialpad_ivr.local.double.core import Double
@@ -102,14 +102,6 @@ def control_app(double: Double) -> ASGIApp:
             await JSONResponse({"errors": [{"path": "", "message": "from loopback only"}]}, 403)(scope, receive, send)
 
     return from_loopback_only
-
-
-def is_loopback(host: str) -> bool:
-    """Whether it is a literal loopback address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _errors(_: Request, exc: Exception) -> Response:

@@ -20,9 +20,10 @@ from starlette.routing import Mount
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dialpad_ivr import health
-from dialpad_ivr.local.double.control import control_app, is_loopback
+from dialpad_ivr.local.double.control import control_app
 from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, Double
 from dialpad_ivr.local.leash import Child
+from dialpad_ivr.settings import is_loopback
 
 KEYS_VARIABLE: Final = "DIALPAD_DOUBLE_KEYS"
 """The environment variable that holds the keys: a JSON object of key and company."""
