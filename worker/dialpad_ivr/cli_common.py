@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+import re
+from collections.abc import Iterable
+from typing import Annotated, Final, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from dialpad_ivr.engine_api import EngineError
@@ -13,8 +16,20 @@ from dialpad_ivr.settings import Settings, SettingsError, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 
-out = Console()
-err = Console(stderr=True)
+_CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class _PlainConsole(Console):
+    """A console that text cannot steer: names and messages come from outside, escape sequences and all."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", segment.text)
+            yield Segment(text, segment.style, segment.control)
+
+
+out = _PlainConsole()
+err = _PlainConsole(stderr=True)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 

@@ -54,12 +54,18 @@ def fetch(artifact: Artifact, folder: Path) -> Path:
         The file.
 
     Raises:
-        DownloadError: It cannot be reached, does not fit on the disk, or is not what it should be.
+        DownloadError: It cannot be reached, does not fit on the disk, or is not what it should be; or others can write
+            to the folder.
     """
     target = folder / artifact.name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _only_ours(folder):
+        raise DownloadError(
+            f"{folder} can be written by others, who could have a program of theirs run in your name. "
+            f"Try chmod go-w {folder}, or name a folder of your own with DIALPAD_IVR_CACHE_DIR."
+        )
     if _verified(target, artifact):
         return target
-    folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder / f"{artifact.name}.lock"):
         if _verified(target, artifact):  # by the process that we waited for
             return target
@@ -135,6 +141,12 @@ def _verified(target: Path, artifact: Artifact) -> bool:
         return _seal(target).read_text("utf-8") == _stamp(target, artifact)
     except OSError:
         return False
+
+
+def _only_ours(folder: Path) -> bool:
+    """Whether nobody else, but the machine's administrator, can put a file there."""
+    stat = folder.stat()
+    return os.name != "posix" or (stat.st_uid in (0, os.geteuid()) and not stat.st_mode & 0o022)
 
 
 def _seal(target: Path) -> Path:

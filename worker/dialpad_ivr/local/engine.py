@@ -148,7 +148,7 @@ def running_engine(
     port = port or free_port()
     with contextlib.ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-engine-")))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its database holds what workflows were given
         log = folder / "conductor.log"
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
         child = Child(command(java_path, jar_path, port, folder, ui), environ, log)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+import secrets
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
@@ -143,19 +142,20 @@ def read_plan(path: Path) -> Plan:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears in one step, with its whole contents.
+    """Write a file that appears in one step, with its whole contents; readable for whom the umask lets read it.
+
+    A symbolic link of that name is replaced, not followed.
 
     Raises:
         OSError: It cannot be written.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+        with temporary.open("x", encoding="utf-8", newline="") as file:
             file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from datetime import datetime, timezone
 from typing import Any, Final
@@ -83,9 +84,15 @@ def report_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
+# A spreadsheet takes a cell that begins so for a formula, and parts of a message come from outside. Many a spreadsheet
+# takes a semicolon for the end of a cell; a tab or a line break can be one too.
+_FORMULA: Final = re.compile(r"(^|;)([ \"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+
+
 def _cell(value: Any) -> Any:
-    # A spreadsheet takes such a text for a formula, and parts of a message come from outside.
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    if value is None or isinstance(value, int):
+        return value
+    return _FORMULA.sub(r"\1\2'", " ".join(str(value).split()))
 
 
 def rollback_plan(run: Run, api_url: str) -> tuple[Plan, list[tuple[Row, str]]]:
