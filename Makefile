@@ -6,7 +6,7 @@ UV := $(BIN)/uv
 STAMP := $(VENV)/.synced
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint format bench schemas build clean
+.PHONY: help demo dev test lint audit format bench schemas build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,11 +32,14 @@ dev: $(STAMP)  ## Keep that engine, a Dialpad double and a worker running until 
 test: $(STAMP)  ## Run all tests, those on the real engine included
 	@$(BIN)/pytest
 
-lint: $(STAMP)  ## Check style, types, and that generated files match their source
+lint: $(STAMP) audit  ## Check style, types, dependencies, and that generated files match their source
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/dialpad-ivr schema --check
+
+audit: $(STAMP)  ## Check the locked dependencies for known vulnerabilities, where OSV can be asked
+	@$(BIN)/python tools/audit.py
 
 format: $(STAMP)  ## Format the code and write the generated files anew
 	@$(BIN)/ruff check --fix .
