@@ -7,9 +7,10 @@ import contextlib
 import csv
 import io
 import os
+import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,29 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 from rich.table import Table
 from rich.text import Text
 
 from dialpad_ivr import health
+from dialpad_ivr.call_log import Wait
 from dialpad_ivr.cli_common import _PlainConsole
 from dialpad_ivr.contract import API_URLS, SetCustomIvrInput
+from dialpad_ivr.credentials import Credentials
+from dialpad_ivr.dialpad import DialpadClient
+from dialpad_ivr.fleet import Fleet
 from dialpad_ivr.local.double import Double, serving
 from dialpad_ivr.local.download import Artifact, DownloadError, fetch
+from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.pacing import Pacer
 from dialpad_ivr.provisioning.changes import read_changes
 from dialpad_ivr.provisioning.plan import write_whole
 from dialpad_ivr.provisioning.report import report_csv
-from dialpad_ivr.settings import check_api_url, is_loopback
+from dialpad_ivr.set_task import set_custom_ivr
+from dialpad_ivr.settings import Settings, check_api_url, is_loopback
+from dialpad_ivr.task import Call, Tools
 from dialpad_ivr.validation import check_input
-from support.bench import VALID
+from support.bench import KEY, VALID, streamed
 from support.redis import RedisServer
 
 # Hosts
@@ -332,30 +342,44 @@ def test_an_input_as_large_as_the_engine_lets_through_is_refused_without_working
     assert calls < 20_000
 
 
-async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis_server: RedisServer) -> None:
-    from redis.asyncio import Redis
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_server.url, decode_responses=True) as client:
+        await client.flushall()
+        yield client
 
-    from dialpad_ivr.call_log import Wait
-    from dialpad_ivr.fleet import Fleet
-    from dialpad_ivr.metrics import Metrics
-    from dialpad_ivr.settings import Settings
 
-    async with Redis.from_url(redis_server.url, decode_responses=True) as redis:
-        await redis.flushall()
-        await redis.set("bystander", "1")
-        fleet = Fleet(redis, Settings(), Metrics())
-        for company in (
-            "'} redis.call('flushall') --",
-            "bystander",
-            "{x}:calls",
-            "*\r\nFLUSHALL\r\n",
-            "\0\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
-        ):
-            taken = await fleet.log(company).take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
-            assert isinstance(taken, Wait)  # a new log's first seconds
-        keys = set(await redis.keys("*")) - {"bystander"}
-        assert await redis.get("bystander") == "1"
-        assert len(keys) == 15
-        assert all(
-            key.startswith("dialpad-ivr:{") and key.rpartition(":")[2] in ("calls", "patches", "state") for key in keys
-        )
+HOSTILE_NAMES = ["'} redis.call('flushall') --", "bystander", "{x}:calls", "*\r\nFLUSHALL\r\n", "\0\U0001f600"]
+
+
+async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis: Redis) -> None:
+    await redis.set("bystander", "1")
+    fleet = Fleet(redis, Settings(), Metrics())
+    for company in HOSTILE_NAMES:
+        taken = await fleet.log(company).take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
+        assert isinstance(taken, Wait)  # a new log's first seconds
+    keys = set(await redis.keys("*")) - {"bystander"}
+    assert await redis.get("bystander") == "1"
+    assert len(keys) == 3 * len(HOSTILE_NAMES)
+    assert all(re.fullmatch(r"dialpad-ivr:\{[0-9a-f]{24}\}:(calls|patches|state)", key) for key in keys)
+
+
+@pytest.mark.parametrize("value", ["1e18", "9" * 400, "nan", "-inf", "no number"])
+@pytest.mark.parametrize("field", ["calls_slot", "paused", "since", "seen"])
+async def test_whoever_writes_to_redis_can_hold_tasks_back_but_not_for_long_nor_break_a_worker(
+    redis: Redis, field: str, value: str
+) -> None:
+    settings = Settings(longest_pause_seconds=60)
+    fleet = Fleet(redis, settings, Metrics())
+    await fleet.log("acme").take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
+    (state,) = await redis.keys("*:state")
+    await redis.hset(state, field, value)
+    environ = {"DIALPAD_API_KEY": KEY, "DIALPAD_COMPANY": "acme"}
+    transport = httpx.MockTransport(lambda _: streamed(httpx.Response(500)))
+    async with DialpadClient(settings, transport) as client:
+        tools = Tools(settings, client, Credentials(environ=environ), Pacer(settings, fleet.log), Metrics())
+        result = await set_custom_ivr(Call(VALID), tools)
+    if result.callback_seconds is None:
+        assert result.output.outcome in ("rate_limited", "unavailable")
+    else:
+        assert 1 <= result.callback_seconds <= 60

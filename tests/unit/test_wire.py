@@ -23,9 +23,11 @@ from pydantic import SecretStr
 from dialpad_ivr.contract import BODY_LIMIT, IVR_TYPES, TARGET_TYPES
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad import READ_LIMIT, Answer, DialpadClient, NoAnswerError, NotSentError
+from dialpad_ivr.engine_api import EngineApi, EngineError
+from dialpad_ivr.fleet import paced
 from dialpad_ivr.list_task import list_custom_ivrs
 from dialpad_ivr.metrics import Metrics
-from dialpad_ivr.pacing import Pacer
+from dialpad_ivr.pacing import NotYetError, Pacer
 from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Call, Result, Tools
@@ -223,6 +225,19 @@ async def test_a_companys_own_authority_can_vouch_but_not_for_another_name(
                 with pytest.raises(NotSentError, match="mismatch"):
                     await ask(wire.url)
             assert len(wire.heads) == accepted
+
+
+async def test_neither_an_engine_nor_a_redis_that_nobody_vouches_for_is_sent_anything(
+    certificates: dict[str, Path],
+) -> None:
+    async with wired(OK, _tls(certificates["127.0.0.1"])) as wire:
+        settings = Settings.model_validate({"server_url": wire.url, "redis_url": wire.url.replace("https", "rediss")})
+        with pytest.raises(EngineError, match=r"(?i)certificate.verify.failed"):
+            await asyncio.to_thread(EngineApi(settings).version)
+        async with paced(settings, Metrics()) as pacer:
+            with pytest.raises(NotYetError, match="does not answer"):
+                await pacer.lane("company").permit(write=True)
+        assert wire.heads == []
 
 
 # What comes back

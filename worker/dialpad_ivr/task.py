@@ -261,7 +261,8 @@ class Run:
         if charged and self._waited_ms / 1000 + charged > budget:
             message = f"{error.message} The waiting budget of {budget:g} s is used up."
             return self.end("rate_limited", error.model_copy(update={"message": message}))
-        callback = max(1, math.ceil(seconds))
+        # A shared log may name any time, if somebody spoilt it: nothing is further away than the longest pause.
+        callback = max(1, math.ceil(min(seconds, self.tools.settings.longest_pause_seconds)))
         self._waited_ms += callback * 1000 if charged_seconds is None else charged * 1000
         return Result(self._output(None, error), callback)
 
