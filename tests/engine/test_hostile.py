@@ -88,7 +88,7 @@ def test_the_engine_is_reached_from_this_machine_only(local_engine: LocalEngine)
 
 
 def test_a_web_page_can_neither_start_a_workflow_on_the_engine_nor_read_of_it(engine: EngineRest) -> None:
-    """As SECURITY.md says; a page whose name resolves to loopback can do both, which it says too."""
+    """SECURITY.md says so, and what else a page can do."""
     page = {"origin": "https://evil.example"}
     with httpx.Client(base_url=f"{engine.url}/api", trust_env=False, timeout=30) as client:
         asked = {**page, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
@@ -98,5 +98,8 @@ def test_a_web_page_can_neither_start_a_workflow_on_the_engine_nor_read_of_it(en
             answer = client.post("/workflow", content=content, headers={**page, "content-type": kind})
             assert answer.is_error
         assert "access-control-allow-origin" not in client.get("/metadata/taskdefs", headers=page).headers
+        assert client.get("/secrets/DIALPAD_API_KEY_VAULT").status_code == 404
+        # What has no body can be sent by any page, and who names another host is not asked why.
+        assert client.post("/tasks/queue/requeue/no_such_task", headers=page).is_success
         rebound = client.get("/metadata/taskdefs", headers={"host": "evil.example"})
         assert rebound.is_success
