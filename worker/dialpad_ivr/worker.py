@@ -97,6 +97,9 @@ async def run_worker(settings: Settings) -> int:
         PortError: The health port cannot be listened on.
     """
     sys.setrecursionlimit(max(_RECURSION_LIMIT, sys.getrecursionlimit()))
+    # httpcore asks sniffio which event loop runs, twenty times a task. It is not installed, and Python does not keep in
+    # mind that an import failed: it would search the disk each time. No sniffio means asyncio, which is so.
+    sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
     metrics = Metrics()
     log = get_logger()
     async with (
