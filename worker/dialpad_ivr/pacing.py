@@ -56,29 +56,23 @@ class Lateness:
     def __init__(self, window_seconds: float) -> None:
         self._most = self.MOST * window_seconds
         self._round_trips: deque[float] = deque(maxlen=self._KEPT)
+        self._quickest = 0.0  # that a call can be, in seconds; 0 until enough were seen to tell
+        self.average = 0.0
+        """The average of those seen lately, in seconds."""
+        self.assumed = 0.0
+        """What to assume of a call that is not answered yet, in seconds: the worst of those seen lately."""
 
     def observe(self, round_trip_seconds: float) -> float:
         """The seconds by which a call with that round trip may have been late."""
-        self._round_trips.append(min(round_trip_seconds, self._quickest() + 2 * self._most))
-        return min(round_trip_seconds - self._quickest(), self._most)
-
-    def _quickest(self) -> float:
-        """The quickest that a call can be, in seconds; 0 until enough were seen to tell."""
         seen = self._round_trips
-        if len(seen) < self._ENOUGH:
-            return 0.0
-        # The least of n values, evenly spread, lies the n-th part of their spread above the least possible.
-        least = min(seen)
-        return max(0.0, least - (max(seen) - least) / len(seen))
-
-    def average(self) -> float:
-        """The average of those seen lately, in seconds."""
-        seen, quickest = self._round_trips, self._quickest()
-        return sum(min(trip - quickest, self._most) for trip in seen) / len(seen) if seen else 0.0
-
-    def assumed(self) -> float:
-        """What to assume of a call that is not answered yet: the worst of those seen lately."""
-        return min(max(self._round_trips, default=0.0) - self._quickest(), self._most)
+        seen.append(min(round_trip_seconds, self._quickest + 2 * self._most))
+        least, longest = min(seen), max(seen)
+        if len(seen) >= self._ENOUGH:
+            # The least of n values, evenly spread, lies the n-th part of their spread above the least possible.
+            self._quickest = max(0.0, least - (longest - least) / len(seen))
+        self.average = sum(min(trip - self._quickest, self._most) for trip in seen) / len(seen)
+        self.assumed = min(longest - self._quickest, self._most)
+        return min(round_trip_seconds - self._quickest, self._most)
 
 
 class Permit:
@@ -192,8 +186,8 @@ class Lane:
             taken = await self._log.take(
                 write=write,
                 waited_seconds=held,
-                average_late=lateness.average(),
-                assumed_late=lateness.assumed(),
+                average_late=lateness.average,
+                assumed_late=lateness.assumed,
             )
             if not isinstance(taken, Wait):
                 return taken, asked
@@ -208,7 +202,7 @@ class Lane:
         self._last_permit = released
 
     def _interval(self, *, write: bool) -> float:
-        return max(self._limits.interval(self._lateness[write].average(), write=write), self._gap)
+        return max(self._limits.interval(self._lateness[write].average, write=write), self._gap)
 
     def _refuse_if_far(self, held_seconds: float, seconds: float) -> None:
         """Hand the caller back if the permit is so far away that it would be held too long."""
