@@ -163,6 +163,7 @@ class DialpadClient:
         """
         started = time.perf_counter()
         secret = key.get_secret_value()
+        hidden = _forms(secret)
         try:
             with anyio.fail_after(self._deadline):
                 async with self._http.stream(
@@ -171,16 +172,16 @@ class DialpadClient:
                     headers_at = time.monotonic()
                     raw, cut = await _read(response)
         except (httpx.ConnectTimeout, httpx.ConnectError, httpx.PoolTimeout) as exc:
-            raise NotSentError(_CODES[type(exc)], _told(exc, secret)) from None
+            raise NotSentError(_CODES[type(exc)], _told(exc, hidden)) from None
         except TimeoutError:
             raise NoAnswerError("deadline", f"No answer within {self._deadline:g} s.") from None
         except httpx.HTTPError as exc:
-            raise NoAnswerError(_CODES.get(type(exc), "connection_lost"), _told(exc, secret)) from None
-        parsed, text = _parse(raw, cut=cut, secret=secret)
+            raise NoAnswerError(_CODES.get(type(exc), "connection_lost"), _told(exc, hidden)) from None
+        parsed, text = _parse(raw, cut=cut, hidden=hidden)
         truncated = cut or len(raw) > BODY_LIMIT
         return Answer(
             status_code=response.status_code,
-            headers=_headers(response.headers, secret),
+            headers=_headers(response.headers, hidden),
             body=parsed
             if parsed is not None and not truncated
             else text.encode("utf-8", "replace")[:BODY_LIMIT].decode("utf-8", "ignore"),
@@ -212,14 +213,14 @@ async def _read(response: httpx.Response) -> tuple[bytes, bool]:
     return bytes(body), False
 
 
-def _parse(raw: bytes, *, cut: bool, secret: str) -> tuple[Any, str]:
+def _parse(raw: bytes, *, cut: bool, hidden: set[str]) -> tuple[Any, str]:
     """The body as JSON (`None` if it is none that can be handed on) and as text, without the key if it was echoed."""
-    text = _storable(redact(raw.decode("utf-8", "replace"), secret))
+    text = _storable(_redact(raw.decode("utf-8", "replace"), hidden))
     if cut:
         return None, text
     try:
         parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
-        return (_redact_within(parsed, secret) if _nests_within(parsed, _DEEPEST) else None), text
+        return (_redact_within(parsed, hidden) if _nests_within(parsed, _DEEPEST) else None), text
     except (ValueError, RecursionError):
         return None, text
 
@@ -237,13 +238,13 @@ def _nests_within(value: Any, depth: int) -> bool:
     return depth > 0 and all(_nests_within(item, depth - 1) for item in items)
 
 
-def _redact_within(value: Any, secret: str) -> Any:
+def _redact_within(value: Any, hidden: set[str]) -> Any:
     """The parsed value without the secret, which JSON can write in many ways."""
     if isinstance(value, dict):
-        return {_storable(redact(key, secret)): _redact_within(item, secret) for key, item in value.items()}
+        return {_storable(_redact(key, hidden)): _redact_within(item, hidden) for key, item in value.items()}
     if isinstance(value, list):
-        return [_redact_within(item, secret) for item in value]
-    return _storable(redact(value, secret)) if isinstance(value, str) else value
+        return [_redact_within(item, hidden) for item in value]
+    return _storable(_redact(value, hidden)) if isinstance(value, str) else value
 
 
 def _storable(text: str) -> str:
@@ -268,22 +269,26 @@ def _finite(text: str) -> float:
     return number
 
 
-def redact(text: str, secret: str) -> str:
-    """The text without the secret, as it is, URL-encoded or escaped for JSON, should somebody echo it."""
+def _forms(secret: str) -> set[str]:
+    """How somebody may echo a secret: as it is, URL-encoded or escaped for JSON."""
     escaped = json.dumps(secret)[1:-1]
-    for form in {secret, quote(secret, safe=""), quote(secret), escaped, escaped.replace("/", "\\/")}:
+    return {secret, quote(secret, safe=""), quote(secret), escaped, escaped.replace("/", "\\/")}
+
+
+def _redact(text: str, hidden: set[str]) -> str:
+    for form in hidden:
         text = text.replace(form, "[redacted]")
     return text
 
 
-def _headers(headers: httpx.Headers, secret: str) -> dict[str, str]:
+def _headers(headers: httpx.Headers, hidden: set[str]) -> dict[str, str]:
     return {
-        name: redact(value, secret)[:_HEADER_LIMIT]
+        name: _redact(value, hidden)[:_HEADER_LIMIT]
         for name, value in headers.items()
         if name in _HEADERS_WORTH_READING or name.startswith(("x-ratelimit-", "ratelimit"))
     }
 
 
-def _told(exc: Exception, secret: str) -> str:
+def _told(exc: Exception, hidden: set[str]) -> str:
     """An exception's own words, or its name where it has none."""
-    return redact(str(exc), secret)[:_HEADER_LIMIT] or type(exc).__name__
+    return _redact(str(exc), hidden)[:_HEADER_LIMIT] or type(exc).__name__
