@@ -46,8 +46,8 @@ format: $(STAMP)  ## Format the code and write the generated files anew
 	@$(BIN)/ruff format .
 	@$(BIN)/dialpad-ivr schema --write
 
-bench: $(STAMP)  ## Measure pacing and throughput against the double's strict limits
-	@$(BIN)/python -m pytest tests/bench -s
+bench: $(STAMP)  ## Measure against strict limits and peers; ARGS="-k peers" for a part, BENCH_LARGE=1 for all
+	@BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m pytest tests/bench -s $(ARGS)
 
 build: $(STAMP)  ## Build the wheel and the source distribution into dist/
 	@$(UV) build --quiet

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
+from dialpad_ivr.contract import TASK_TYPE
 from support.engine import EngineRest
 from support.provisioning import change
 
@@ -22,18 +22,22 @@ STRICT = {"patch": {"calls": 200, "window_seconds": 10}, "company": {"calls": 20
 PACED = {"DIALPAD_IVR_PATCH_LIMIT": "200", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "10"}
 PERMITTED = 20.0  # calls a second, by either limit
 
+# Benchmarks that take many minutes run only when they are asked for.
+large = pytest.mark.skipif(not os.environ.get("BENCH_LARGE"), reason="takes many minutes: make bench BENCH_LARGE=1")
+
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
 
-def start_many(engine: EngineRest, count: int, domain: str) -> list[str]:
+def start_many(engine: EngineRest, count: int, domain: str | None = None, workflow: str = TASK_TYPE) -> list[str]:
     """Start a one-task workflow for each of the double's synthetic targets."""
-    return [engine.start("set_custom_ivr", change(number), domain=domain) for number in range(count)]
+    return [engine.start(workflow, change(number), domain=domain) for number in range(count)]
 
 
 def measured(summary: dict[str, Any], ended: list[dict[str, Any]]) -> dict[str, Any]:
     """What both sides tell of a run: the double's sums, and the workflows that ended."""
     return {
-        "completed": Counter(w["status"] for w in ended)["COMPLETED"],
+        "completed": sum(w["status"] == "COMPLETED" for w in ended),
+        "failed": sum(w["status"] != "COMPLETED" for w in ended),
         "answers of 429": summary["by_status"].get("429", 0),
         "retries": sum(task["retryCount"] for w in ended for task in w["tasks"]),
         "most in 1 s": summary["worst"]["company"]["all"],
@@ -42,17 +46,36 @@ def measured(summary: dict[str, Any], ended: list[dict[str, Any]]) -> dict[str, 
     }
 
 
+class Record(Protocol):
+    """Keeps what a benchmark found."""
+
+    def __call__(self, bench: str, case: str, figures: dict[str, Any], raw: Any = None) -> None:
+        """Keep a row; `raw` goes into the JSON only."""
+
+
 @pytest.fixture(scope="session")
-def record() -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Keep a row; at the end all rows are printed as a table, and written to artifacts/bench.json."""
+def record() -> Iterator[Record]:
+    """Keep rows; at the end all are printed as one table, and written to artifacts/bench.json."""
     rows: list[dict[str, Any]] = []
-    yield rows.append
+
+    def keep(bench: str, case: str, figures: dict[str, Any], raw: Any = None) -> None:
+        rows.append({"bench": bench, "case": case, **figures, **({} if raw is None else {"raw": raw})})
+
+    yield keep
     ARTIFACTS.mkdir(exist_ok=True)
     machine = {"python": platform.python_version(), "cores": os.cpu_count()}
     (ARTIFACTS / "bench.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(*columns)
+    table = Table("bench", "case", *_COLUMNS, "more")
     for row in rows:
-        values = (row.get(name, "") for name in columns)
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in values))
+        more = (f"{name} {_shown(value)}" for name, value in row.items() if name not in _APART)
+        table.add_row(row["bench"], row["case"], *(_shown(row.get(name, "")) for name in _COLUMNS), ", ".join(more))
     Console(width=200).print(table)
+
+
+# Those that most benchmarks have.
+_COLUMNS = ("completed", "failed", "answers of 429", "seconds", "utilisation")
+_APART = {"bench", "case", "raw", *_COLUMNS}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

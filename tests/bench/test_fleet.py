@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.conftest import PACED, PERMITTED, STRICT, measured, start_many
+from bench.conftest import PACED, PERMITTED, STRICT, Record, measured, start_many
 from dialpad_ivr.contract import TASK_TYPE
 from support.double import DoubleControl
 from support.engine import EngineRest
@@ -26,7 +24,7 @@ def test_a_fleet_uses_the_permitted_rate_and_draws_no_429(
     engine: EngineRest,
     double: DoubleControl,
     start_worker: StartWorker,
-    record: Callable[[dict[str, Any]], None],
+    record: Record,
     tmp_path: Path,
     trouble: str,
 ) -> None:
@@ -54,7 +52,7 @@ def test_a_fleet_uses_the_permitted_rate_and_draws_no_429(
     arrivals = sorted(entry["monotonic"] for entry in double.ledger() if entry["status"] == 200)[:950]
     utilisation = (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / PERMITTED
     row = measured(summary, ended)
-    record({"fleet of 4": trouble, **row, "utilisation": utilisation})
+    record("fleet of 4", trouble, {**row, "utilisation": utilisation})
     assert {w["status"] for w in ended} == {"COMPLETED"}
     assert row["answers of 429"] == 0
     assert summary["worst"]["patch"]["all"] <= 200

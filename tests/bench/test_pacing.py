@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
-from bench.conftest import PACED, PERMITTED, STRICT, measured, start_many
+from bench.conftest import PACED, PERMITTED, STRICT, Record, measured, start_many
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
@@ -24,7 +21,7 @@ def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
     engine: EngineRest,
     double: DoubleControl,
     start_worker: StartWorker,
-    record: Callable[[dict[str, Any]], None],
+    record: Record,
     jitter: float,
     answer_jitter: float,
     least: float,
@@ -40,7 +37,8 @@ def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
     summary = double.summary()
     utilisation = (summary["arrivals"] - 1) / summary["seconds"] / PERMITTED
     row = measured(summary, ended)
-    record({"arrival jitter s": jitter, "answer jitter s": answer_jitter, **row, "utilisation": utilisation})
+    case = f"jitter of arrivals {jitter} s, of answers {answer_jitter} s"
+    record("600 tasks", case, {**row, "utilisation": utilisation})
     assert {w["status"] for w in ended} == {"COMPLETED"}
     assert {task["retryCount"] for w in ended for task in w["tasks"]} == {0}
     assert row["answers of 429"] <= refusals

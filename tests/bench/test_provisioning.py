@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from bench.conftest import STRICT
+from bench.conftest import STRICT, Record
 from support.command import Command
 from support.double import DoubleControl
 from support.fixtures import StartWorker
+from support.peers import memory_mb
 from support.provisioning import UNPACED, change, interrupted_run, ivr, planned, selected
-from support.worker import WorkerProcess
-
-Record = Callable[[dict[str, Any]], None]
-
-
-def peak_mb(worker: WorkerProcess) -> float:
-    """The most memory that the worker was resident with."""
-    status = Path(f"/proc/{worker.process.pid}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    assert found
-    return int(found[1]) / 1024
 
 
 @pytest.mark.timeout(500)
@@ -46,8 +33,8 @@ def test_a_thousand_rows_are_planned_applied_and_rolled_back(
         (undo,) = tmp_path.glob("changes.*.rollback.plan.json")
         undone = command.json("apply", undo, "--yes")
         took["rollback"] = time.monotonic() - began
-        memory = peak_mb(worker)
-    record({"provisioning": f"{count} rows", **{f"{name} s": took[name] for name in took}, "worker MB": memory})
+        memory = memory_mb(worker.process.pid, peak=True)
+    record("provisioning", f"{count} rows", {**{f"{name} s": took[name] for name in took}, "worker MB": memory})
     assert report["counts"] == undone["counts"] == {"updated": count}
     assert selected(double, range(count)) == before
     assert took["apply"] < 60
@@ -60,13 +47,14 @@ def test_a_thousand_rows_interrupted_half_way_are_all_right_in_the_end(record: R
     began = time.monotonic()
     report, right, sums = interrupted_run(count, tmp_path)
     record(
+        "provisioning",
+        f"{count} rows, all killed half-way",
         {
-            "provisioning": f"{count} rows, all killed half-way",
             "right": sum(right),
             "reported ok": sum(row["ok"] for row in report["rows"]),
             "sent twice": sums["applied"] - count,
             "seconds": time.monotonic() - began,
-        }
+        },
     )
     assert all(right)
     assert report["outcome"] == "success"
@@ -97,13 +85,14 @@ def test_five_hundred_rows_go_at_the_rate_that_dialpad_permits(
     seconds = max(arrivals) - min(arrivals)
     refused = double.summary()["by_status"].get("429", 0)
     record(
+        "provisioning",
+        f"{count} rows at 20/s, {calls} call(s) each",
         {
-            "provisioning": f"{count} rows at 20/s, {calls} call(s) each",
             "completed": report["counts"].get("updated"),
             "answers of 429": refused,
             "seconds": seconds,
             "utilisation": ideal / seconds,
-        }
+        },
     )
     assert report["counts"] == {"updated": count}
     assert refused == 0
