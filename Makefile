@@ -20,7 +20,7 @@ $(UV):
 
 $(STAMP): $(UV) pyproject.toml uv.lock
 	@echo "Installing what uv.lock names ..."
-	@VIRTUAL_ENV=$(VENV) $(UV) sync --frozen --quiet --active --python $(BIN)/python --inexact
+	@VIRTUAL_ENV=$(VENV) $(UV) sync --frozen --quiet --active --python $(BIN)/python --inexact --compile-bytecode
 	@touch $@
 
 demo: $(STAMP)  ## Run real workflows end to end on an embedded engine, and show what happened
