@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     domain: str | None = Field(default=None, description="The task domain to poll; none polls the default queue.")
     concurrency: int = Field(default=24, ge=1, le=500, description="Tasks that run at once in one worker.")
     poll_interval_seconds: float = Field(
-        default=0.1, gt=0, le=60, description="Longest pause between two polls of an empty queue."
+        default=0.05, gt=0, le=60, description="Longest pause between two polls of an empty queue."
     )
     grace_seconds: float = Field(
         default=25, ge=0, le=3600, description="On SIGTERM or SIGINT: how long calls in flight may take to finish."
