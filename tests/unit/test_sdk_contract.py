@@ -42,7 +42,7 @@ def test_the_runner_has_the_parts_that_ours_overrides_and_reads() -> None:
 
 
 async def test_a_connection_pool_that_the_client_is_given_it_leaves_alone() -> None:
-    async with AsyncRESTClientObject()._create_default_httpx_client() as pool:
+    async with AsyncRESTClientObject().connection as pool:
         client = AsyncRESTClientObject(pool)
         await client._reset_connection()
         await client.close()

@@ -109,7 +109,7 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
 
     async def run(self) -> None:
         """Poll and run tasks until drained or stopped."""
-        async with AsyncRESTClientObject()._create_default_httpx_client() as pool:
+        async with AsyncRESTClientObject().connection as pool:
             pool.timeout = _ANSWER_SECONDS
             self._pool = pool
             await super().run()
