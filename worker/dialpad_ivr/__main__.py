@@ -11,7 +11,10 @@ def main() -> None:
     # A container's first process ignores SIGTERM until it has a handler, and the imports take a second or more. The
     # worker sets its own, which drains; before that nothing is in flight.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    from dialpad_ivr.cli import app  # noqa: PLC0415
+    if sys.argv[1:] == ["worker"]:
+        from dialpad_ivr.cli_worker import app  # noqa: PLC0415
+    else:
+        from dialpad_ivr.cli import app  # noqa: PLC0415
 
     app(prog_name="dialpad-ivr")
 

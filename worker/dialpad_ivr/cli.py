@@ -30,6 +30,7 @@ from dialpad_ivr.cli_common import (
 )
 from dialpad_ivr.cli_local import demo, dev
 from dialpad_ivr.cli_provision import apply, approve, plan, rollback, status
+from dialpad_ivr.cli_worker import worker
 from dialpad_ivr.contract import LIST_TASK_TYPE, TASK_TYPE, SetCustomIvrInput, input_schema, output_schema
 from dialpad_ivr.definitions import Comparison, compare, shipped, task_definition
 from dialpad_ivr.definitions import register as register_definition
@@ -37,10 +38,7 @@ from dialpad_ivr.doctor import examine
 from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError
 from dialpad_ivr.following import follow
 from dialpad_ivr.generated import stale_files
-from dialpad_ivr.health import PortError
-from dialpad_ivr.settings import SettingsError
 from dialpad_ivr.trial import as_curl, try_request
-from dialpad_ivr.worker import run_worker
 
 _EPILOG = (
     "Exit codes: 0 all is as asked; 1 it is not (a change not made, a check failed); 2 wrong usage or settings; "
@@ -86,21 +84,7 @@ def _main(
         raise typer.Exit
 
 
-@app.command()
-def worker() -> None:
-    """Poll the engine and run tasks until SIGTERM or Ctrl-C; then finish what is in flight (a second one ends at once).
-
-    Examples:
-    - `DIALPAD_API_KEY=... dialpad-ivr worker`
-    - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr worker`
-    """
-    settings = settings_or_fail()
-    log.configure(settings.log_level, settings.log_format)
-    try:
-        code = asyncio.run(run_worker(settings))
-    except (PortError, SettingsError) as exc:
-        fail(str(exc), EXIT_USAGE)
-    raise typer.Exit(code)
+app.command()(worker)
 
 
 @app.command()
