@@ -11,7 +11,7 @@ import pytest
 
 from support.redis import RedisServer, running_redis
 
-pytest_plugins = ["support.fixtures"]
+pytest_plugins = ["support.fixtures", "support.browser"]
 
 
 @pytest.fixture(scope="session")
