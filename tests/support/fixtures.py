@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
@@ -18,10 +19,19 @@ from support.engine import EngineRest
 from support.worker import CREDENTIALS, KEYS, VAULT_KEY, WorkerProcess, running_worker
 
 
+def built_ui() -> Path | None:
+    """The engine's UI, which its jar lacks: what DIALPAD_IVR_TEST_UI names, or what lies beside the checkout."""
+    named = os.environ.get("DIALPAD_IVR_TEST_UI")
+    if named:
+        return Path(named)
+    beside = Path(__file__).parents[3] / "shared" / "conductor-ui.tar.gz"
+    return beside if beside.is_file() else None
+
+
 @pytest.fixture(scope="session")
 def local_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
     folder = tmp_path_factory.mktemp("engine")
-    with running_engine(data=folder, secrets={"DIALPAD_API_KEY_VAULT": VAULT_KEY}) as engine:
+    with running_engine(data=folder, ui=built_ui(), secrets={"DIALPAD_API_KEY_VAULT": VAULT_KEY}) as engine:
         yield engine
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -12,6 +13,8 @@ from jsonschema import Draft202012Validator
 from dialpad_ivr.contract import output_schema
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Result
+from dialpad_ivr.trial import as_curl
+from dialpad_ivr.validation import example_input
 from support.bench import KEY, VALID, Bench
 
 
@@ -51,11 +54,20 @@ async def test_a_change_is_made_and_told(bench: Bench) -> None:
     assert len(bench.sent) == 1
 
 
+async def test_an_id_that_javascript_would_change_is_told_in_digits(bench: Bench) -> None:
+    result = await bench.run({**VALID, "ivr_id": str(2**53 + 1)})
+    assert json.loads(bench.sent[0].content) == {"ivr_id": 2**53 + 1}
+    assert check(result)["request"]["body"] == {"ivr_id": str(2**53 + 1)}
+    assert result.output.request is not None
+    assert "9007199254740993}" in as_curl(result.output.request, "default")
+
+
 async def test_an_invalid_input_sends_nothing_and_tells_everything(bench: Bench) -> None:
     result = await bench.run({"ivr_type": "NOPE", "x": 1})
     output = check(result)
     assert result.status == "FAILED_WITH_TERMINAL_ERROR"
     assert output["outcome"] == "invalid_input"
+    assert output["error"]["example"] == example_input()
     assert [e["path"] for e in output["error"]["field_errors"]] == [
         "target_type",
         "target_id",

@@ -161,8 +161,8 @@ def test_the_example_is_valid_and_changes_nothing() -> None:
     [
         ({"select_option": "inbound"}, "call center auto recording only"),
         ({"ivr_type": "VM_DROP_MESSAGE"}, "described for target_type user"),
-        ({"ivr_id": 2**53 + 2}, "above 2^53"),
-        ({"if_selected": ["1", 2**53 + 2]}, "if_selected came as a number above 2^53"),
+        ({"ivr_id": 2**53}, "2^53 or more"),
+        ({"if_selected": ["1", 2**53 + 2]}, "if_selected came as a number of 2^53 or more"),
     ],
 )
 def test_what_is_allowed_but_probably_not_meant_is_a_warning(change: dict[str, Any], warning: str) -> None:

@@ -26,7 +26,9 @@ from dialpad_ivr.local.stack import DOUBLE_PORT, ENGINE_PORT, Stack, preferred_p
 
 
 def dev(
-    ui: Annotated[Path | None, typer.Option(help="A folder with a built Conductor UI to serve.")] = None,
+    ui: Annotated[
+        Path | None, typer.Option(help="A built Conductor UI to serve: a folder, or a .tar.gz of one.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Where the engine keeps its database.")] = None,
     engine_port: Annotated[int | None, typer.Option(help=f"The engine's port; {ENGINE_PORT} if it is free.")] = None,
     double_port: Annotated[int | None, typer.Option(help=f"The double's port; {DOUBLE_PORT} if it is free.")] = None,
@@ -41,6 +43,8 @@ def dev(
     def until_interrupted(stack: Stack) -> None:
         exports = " ".join(f"{name}={value}" for name, value in stack.environ.items())
         err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"))
+        if ui:
+            err.print(Text(f"Test Task   {stack.engine_url}/taskDef/set_custom_ivr"))
         err.print(Text(f"Dialpad     {stack.double_url}  (a double; what it saw: /_double/ledger)"))
         err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"))
         err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)

@@ -11,7 +11,7 @@ import re
 from functools import cache
 from typing import Annotated, Any, Final, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 TASK_TYPE: Final = "set_custom_ivr"
 LIST_TASK_TYPE: Final = "list_custom_ivrs"
@@ -29,7 +29,8 @@ COMPANY_LIMIT: Final = 20
 COMPANY_WINDOW_SECONDS: Final = 1.0
 
 INT64_MAX: Final = 2**63 - 1
-# Above this, a number that passed through JavaScript (the engine's UI, for one) may have lost digits.
+# From here on, a number that passed through JavaScript (the engine's UI, for one) may have lost digits: 2^53 itself is
+# what it makes of 2^53 + 1.
 EXACT_IN_JAVASCRIPT: Final = 2**53
 BODY_LIMIT: Final = 16 * 1024  # bytes of a response's body kept in the output
 LIST_LIMIT: Final = 50  # field errors, and warnings, kept in the output
@@ -344,12 +345,28 @@ class IvrState(_Part):
     previous: SelectedIvr | None = Field(default=None, description="What was selected before, where it was read.")
 
 
+def _exact(value: Any) -> Any:
+    """A JSON value with integers that JavaScript would change as strings of digits."""
+    match value:
+        case dict():
+            return {key: _exact(item) for key, item in value.items()}
+        case list():
+            return [_exact(item) for item in value]
+        case int() if abs(value) >= EXACT_IN_JAVASCRIPT:
+            return str(value)
+        case _:
+            return value
+
+
 class PreparedRequest(_Part):
     """What was sent, or would be. Never holds a credential."""
 
     method: str
     url: str
-    body: dict[str, Any] | None = None
+    # The output is read in the engine's UI, which would show another id than the one that was sent.
+    body: Annotated[dict[str, Any] | None, PlainSerializer(_exact, dict[str, Any] | None)] = Field(
+        default=None, description="JSON. An id of 2^53 or more, sent as an integer, is a string of digits here."
+    )
 
 
 class ResponseSummary(_Part):
@@ -358,7 +375,7 @@ class ResponseSummary(_Part):
     status_code: int
     elapsed_ms: float
     headers: dict[str, str] = Field(default_factory=dict, description="Those worth reading, names in lower case.")
-    body: Any = Field(default=None, description="Parsed JSON, else text.")
+    body: Annotated[Any, PlainSerializer(_exact, Any)] = Field(default=None, description="Parsed JSON, else text.")
     body_truncated: bool = Field(default=False, description=f"The body was longer than {BODY_LIMIT} bytes and was cut.")
 
 
@@ -376,6 +393,7 @@ class TaskError(_Part):
 
     code: str = Field(description="Finer than the outcome, e.g. http_404, read_timeout, invalid_input.")
     message: str
+    example: dict[str, Any] | None = Field(default=None, description="Of an invalid input: a valid one to start from.")
     field_errors: list[FieldError] = Field(default_factory=list)
     retry_after_seconds: float | None = Field(default=None, description="The pause that Dialpad asked for.")
 
@@ -385,11 +403,12 @@ class TaskOutput(_Part):
 
     outcome: Outcome | None = Field(description="What happened; null only while the task waits for its turn.")
     ok: bool = Field(description=f"True for {', '.join(OK_OUTCOMES)}.")
+    # The engine's UI shows the output in this order: what went wrong comes before what was sent.
+    error: TaskError | None = None
+    warnings: list[str] = Field(default_factory=list)
     ivr: IvrState = Field(default_factory=IvrState)
     request: PreparedRequest | None = None
     response: ResponseSummary | None = None
-    error: TaskError | None = None
-    warnings: list[str] = Field(default_factory=list)
     attempts: int = Field(
         default=0, description="How often the task's own call was sent, over all retries: PATCHes, or pages read."
     )

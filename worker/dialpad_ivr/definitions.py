@@ -42,7 +42,8 @@ def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
     inputs, outputs = input_schema(task_type), output_schema(task_type)
     return {
         "name": task_type,
-        "description": f"{_WHAT[task_type]} Example input: {json.dumps(example_input(task_type))}",
+        # On a line of its own the example is selected with three clicks in the UI, whose test box starts as {}.
+        "description": f"{_WHAT[task_type]}\nExample input:\n{json.dumps(example_input(task_type))}",
         "ownerEmail": "dialpad-ivr@example.com",
         "inputKeys": [name for name in inputs["properties"] if not name.startswith("__")],
         "outputKeys": list(outputs["properties"]),

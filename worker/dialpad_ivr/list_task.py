@@ -10,6 +10,7 @@ import difflib
 from typing import Any
 
 from dialpad_ivr.contract import (
+    LIST_TASK_TYPE,
     LISTED_LIMIT,
     FoundIvr,
     IvrState,
@@ -32,7 +33,7 @@ async def list_custom_ivrs(call: Call, tools: Tools) -> Result:
     """
     asked = check_input(call.raw_input, ListCustomIvrsInput)
     if isinstance(asked, list):
-        return invalid(call, asked, ListCustomIvrsOutput)
+        return invalid(call, asked, LIST_TASK_TYPE)
     run = _ListRun(call, tools, asked)
     return await run.with_credential(run.read)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dialpad_ivr.answers import ListedIvr, Slot
-from dialpad_ivr.contract import IvrState, SetCustomIvrInput, SetCustomIvrOutput
+from dialpad_ivr.contract import TASK_TYPE, IvrState, SetCustomIvrInput, SetCustomIvrOutput
 from dialpad_ivr.credentials import Credential
 from dialpad_ivr.dialpad import Answer, CallError
 from dialpad_ivr.outcome import Verdict, is_set, judge_expectation, judge_failure, judge_patch
@@ -22,7 +22,7 @@ async def set_custom_ivr(call: Call, tools: Tools) -> Result:
     """
     asked = check_input(call.raw_input, SetCustomIvrInput)
     if isinstance(asked, list):
-        return invalid(call, asked, SetCustomIvrOutput)
+        return invalid(call, asked, TASK_TYPE)
     run = _SetRun(call, tools, asked)
     if asked.mode == "validate":
         return run.end("valid")

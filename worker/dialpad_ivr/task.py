@@ -19,6 +19,7 @@ from dialpad_ivr.answers import ListedIvr, Slot
 from dialpad_ivr.contract import (
     LIST_LIMIT,
     OK_OUTCOMES,
+    OUTPUTS,
     FieldError,
     FoundIvr,
     IvrState,
@@ -44,6 +45,7 @@ from dialpad_ivr.outcome import (
 )
 from dialpad_ivr.pacing import NotYetError, Pacer
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.validation import example_input
 
 _PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
 _REASON_LIMIT = 500  # characters: the engine cuts a longer reasonForIncompletion
@@ -110,18 +112,20 @@ class _ExpiredError(Exception):
     """The call's time is over."""
 
 
-def invalid(call: Call, field_errors: list[FieldError], output: type[TaskOutput]) -> Result:
+def invalid(call: Call, field_errors: list[FieldError], task_type: str) -> Result:
     """The result of an input that breaks the schema."""
     count = len(field_errors)
     summary = " ".join(error.message for error in field_errors)
     message = f"{count} violation{'s' if count > 1 else ''} of the input schema; nothing was sent. {summary}"
     ivr_type = call.raw_input.get("ivr_type") if isinstance(call.raw_input, dict) else None
     return Result(
-        output(
+        OUTPUTS[task_type](
             outcome="invalid_input",
             ok=False,
             ivr=IvrState(ivr_type=ivr_type[:64] if isinstance(ivr_type, str) else None),
-            error=TaskError(code="invalid_input", message=message, field_errors=field_errors),
+            error=TaskError(
+                code="invalid_input", message=message, example=example_input(task_type), field_errors=field_errors
+            ),
             attempts=call.attempts,
             waited_ms=call.waited_ms,
         )

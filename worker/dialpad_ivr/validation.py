@@ -105,10 +105,10 @@ def id_warnings(ids: Iterable[tuple[str, Any, str]]) -> list[str]:
         ids: The name of each, as it came, and parsed.
     """
     return [
-        f"{name} came as a number above 2^53 ({parsed}): JavaScript, the engine's UI included, may have changed its "
-        "last digits. Write it as a string of digits."
+        f"{name} came as a number of 2^53 or more ({parsed}): JavaScript, the engine's UI included, may have changed "
+        "its last digits. Write it as a string of digits."
         for name, given, parsed in ids
-        if not isinstance(given, str) and int(parsed) > EXACT_IN_JAVASCRIPT
+        if not isinstance(given, str) and int(parsed) >= EXACT_IN_JAVASCRIPT
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,19 @@ def test_a_ui_is_served_from_its_folder(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_ui_is_told_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(EngineStartError, match=r"index\.html"), running_engine(ui=tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(("named", "told"), [("page.html", "index.html"), (None, "neither a folder nor an archive")])
+def test_an_archive_without_a_ui_is_told_before_anything_starts(tmp_path: Path, named: str | None, told: str) -> None:
+    archive = tmp_path / "ui.tar.gz"
+    if named is None:
+        archive.write_text("no archive")
+    else:
+        (tmp_path / named).write_text("<html>")
+        with tarfile.open(archive, "w:gz") as writing:
+            writing.add(tmp_path / named, named)
+    with pytest.raises(EngineStartError, match=told), running_engine(ui=archive):
         pass
 
 

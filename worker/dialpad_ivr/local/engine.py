@@ -12,8 +12,10 @@ import re
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
 import time
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,29 +135,48 @@ def running_engine(
     Args:
         port: Where it listens; 0 takes a free one.
         data: Where its database and log are; a temporary folder, removed at the end, if left out.
-        ui: A folder with a built Conductor UI to serve.
+        ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
         secrets: The engine's secrets by name, which it hands to workers; passed in its environment.
 
     Raises:
         EngineStartError: It did not start.
         DownloadError: Its jar could not be downloaded.
     """
-    if ui is not None and not (ui / "index.html").is_file():
-        raise EngineStartError(f"{ui} holds no built UI: there is no index.html in it.")
     if port and not is_free(port):
         raise EngineStartError(f"Port {port} is taken: name another one, or none for a free one.")
-    jar_path, java_path = fetch(jar(), cache_folder()), java()
-    port = port or free_port()
     with contextlib.ExitStack() as stack:
+        served = ui and stack.enter_context(_built_ui(ui))
+        jar_path, java_path = fetch(jar(), cache_folder()), java()
+        port = port or free_port()
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-engine-")))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its database holds what workflows were given
         log = folder / "conductor.log"
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
-        child = Child(command(java_path, jar_path, port, folder, ui), environ, log)
+        child = Child(command(java_path, jar_path, port, folder, served), environ, log)
         stack.callback(child.stop)
         engine = LocalEngine(f"http://127.0.0.1:{port}", log)
         _wait_until_healthy(engine, child)
         yield engine
+
+
+@contextlib.contextmanager
+def _built_ui(ui: Path) -> Iterator[Path]:
+    """The folder that holds the UI's index.html: the given one, or one that an archive is unpacked into meanwhile."""
+    if not ui.is_file():
+        if not (ui / "index.html").is_file():
+            raise EngineStartError(f"{ui} holds no built UI: there is no index.html in it.")
+        yield ui
+        return
+    with tempfile.TemporaryDirectory(prefix="dialpad-ivr-ui-") as unpacked:
+        try:
+            with tarfile.open(ui) as archive:
+                archive.extractall(unpacked, filter="data")
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
+            raise EngineStartError(f"{ui} is neither a folder nor an archive of one: {exc}") from None
+        pages = sorted(Path(unpacked).rglob("index.html"), key=lambda page: len(page.parts))
+        if not pages:
+            raise EngineStartError(f"{ui} holds no built UI: there is no index.html in it.")
+        yield pages[0].parent
 
 
 def free_port() -> int:

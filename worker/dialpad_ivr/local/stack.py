@@ -64,7 +64,7 @@ def running_stack(
         say: Told what is being done.
         engine_port: Where the engine listens; 0 takes a free port.
         double_port: Where the double listens; 0 takes a free port.
-        ui: A folder with a built Conductor UI to serve.
+        ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
         data: Where the engine keeps its database; a temporary folder, removed at the end, if left out.
         worker_log: Where the worker logs; to standard error if left out.
 
