@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.synced
+# Without the theme's advertisement for its successor.
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint audit format bench schemas build clean
+.PHONY: help demo dev test lint audit format docs bench build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,11 +34,12 @@ dev: $(STAMP)  ## Keep that engine, a Dialpad double and a worker running until 
 test: $(STAMP)  ## Run all tests, those on the real engine included
 	@$(BIN)/pytest
 
-lint: $(STAMP) audit  ## Check style, types, dependencies, and that generated files match their source
+lint: $(STAMP) audit  ## Check style, types, dependencies, that generated files match, and that the docs build
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/dialpad-ivr schema --check
+	@$(MKDOCS) build --strict --quiet
 
 audit: $(STAMP)  ## Check the locked dependencies for known vulnerabilities, where OSV can be asked
 	@$(BIN)/python tools/audit.py
@@ -46,6 +49,9 @@ format: $(STAMP)  ## Format the code and write the generated files anew
 	@$(BIN)/ruff format .
 	@$(BIN)/dialpad-ivr schema --write
 
+docs: $(STAMP)  ## Serve the docs on this machine, and build them again whenever a page changes
+	@$(MKDOCS) serve
+
 bench: $(STAMP)  ## Measure against strict limits and peers; ARGS="-k peers" for a part, BENCH_LARGE=1 for all
 	@BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m pytest tests/bench -s $(ARGS)
 
@@ -53,4 +59,4 @@ build: $(STAMP)  ## Build the wheel and the source distribution into dist/
 	@$(UV) build --quiet
 
 clean:  ## Remove the virtual environment and everything built
-	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dialpad_ivr.definitions import shipped
+from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
@@ -47,6 +49,29 @@ def test_register_and_worker_work_from_an_installed_wheel(
         (ended,) = engine.ended([engine.start("set_custom_ivr", change)])
         assert worker.stop() == 0
     assert ended["output"]["outcome"] == "updated"
+
+
+def test_what_users_import_is_typed_throughout(installed: Path, tmp_path: Path) -> None:
+    """The Python of the docs, as a user's own strictly checked code: with the wheel's types, not this checkout's."""
+    page = ROOT / "docs/how-to/use-from-python.md"
+    snippets = [block.text for block in blocks(page) if block.kind == "python"]
+    public = re.findall(r"^\| `(dialpad_ivr\.\w+)` \|", page.read_text("utf-8"), re.MULTILINE)
+    assert snippets
+    assert public
+    # One file each, and one that has every public name's type told.
+    for number, text in enumerate([*snippets, "".join(f"import {name}\n" for name in public)]):
+        (tmp_path / f"snippet_{number}.py").write_text(text, "utf-8")
+    (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\nwarn_unused_configs = false\n")
+    command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--python-executable"]
+    told = subprocess.run(
+        [*command, installed.with_name("python"), *sorted(tmp_path.glob("*.py"))],
+        env={k: v for k, v in clean_environ().items() if k != "MYPYPATH"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout + told.stderr
 
 
 def test_without_the_extra_the_embedded_engine_says_how_to_get_it(installed: Path, tmp_path: Path) -> None:

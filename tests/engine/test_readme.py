@@ -1,4 +1,4 @@
-"""The README, run: every command of its `console` blocks, every JSON block, and its tables against the code."""
+"""What the README promises besides the commands that `test_docs.py` runs: `make demo`, `dev`, and the task to paste."""
 
 from __future__ import annotations
 
@@ -6,70 +6,15 @@ import json
 import re
 import shlex
 import subprocess
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from dialpad_ivr.contract import OUTCOMES, ListCustomIvrsInput, SetCustomIvrInput, SetCustomIvrOutput
-from dialpad_ivr.generated import stale_files
-from support.command import Command
+from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest, until
-from support.fixtures import StartWorker, put_quick_definitions
-from support.worker import CREDENTIALS, clean_environ
+from support.fixtures import StartWorker
+from support.worker import clean_environ
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line[2:] for kind, block in BLOCKS if kind == "console" for line in block.splitlines()]
-# `make test` is what runs this; `make demo` and `dev` have tests of their own below.
-RUN_ELSEWHERE = {"make test", "make demo", ".venv/bin/dialpad-ivr dev"}
-
-
-def test_every_console_line_is_a_command() -> None:
-    lines = [line for kind, block in BLOCKS if kind == "console" for line in block.splitlines()]
-    assert all(line.startswith("$ ") for line in lines)
-    assert set(COMMANDS) >= RUN_ELSEWHERE
-    assert len(COMMANDS) >= 12
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """As a reader's: with the virtual environment, and the file of changes that the README shows."""
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    (changes,) = (block for kind, block in BLOCKS if kind == "csv")
-    (tmp_path / "changes.csv").write_text(changes)
-    return tmp_path
-
-
-def test_a_plan_looks_as_shown(command: Command, folder: Path) -> None:
-    told = command("plan", folder / "changes.csv").splitlines()
-    (shown,) = (block for kind, block in BLOCKS if kind == "text" and "->" in block)
-    for line in shown.splitlines():
-        assert line in told
-
-
-def test_every_command_works_on_an_engine_with_a_worker(
-    engine: EngineRest, double: DoubleControl, start_worker: StartWorker, folder: Path
-) -> None:
-    environ = clean_environ(
-        CONDUCTOR_SERVER_URL=engine.url,
-        DIALPAD_IVR_API_URL=double.url,
-        DIALPAD_IVR_ALLOW_LOOPBACK="true",
-        **CREDENTIALS,
-    )
-    subprocess.run([".venv/bin/dialpad-ivr", "register", "--overwrite"], env=environ, cwd=ROOT, check=True)
-    try:
-        with start_worker():
-            for command in COMMANDS:
-                if command not in RUN_ELSEWHERE:
-                    told = subprocess.run(
-                        shlex.split(command), env=environ, cwd=folder, capture_output=True, text=True, check=False
-                    )
-                    assert told.returncode == 0, (command, told.stdout, told.stderr)
-    finally:
-        put_quick_definitions(engine)
+BLOCKS = [(block.kind, block.text) for block in blocks(ROOT / "README.md")]
 
 
 def test_make_demo_ends_with_what_the_readme_shows() -> None:
@@ -111,11 +56,6 @@ def test_dev_prints_what_to_paste_and_stops_on_ctrl_c() -> None:
     assert "Traceback" not in rest
 
 
-@pytest.mark.parametrize("block", [block for kind, block in BLOCKS if kind == "json"])
-def test_every_json_block_is_json(block: str) -> None:
-    assert json.loads(block)
-
-
 def test_the_task_to_paste_runs(engine: EngineRest, double: DoubleControl, start_worker: StartWorker) -> None:
     pasted = [json.loads(block) for kind, block in BLOCKS if kind == "json"]
     (task,) = (block for block in pasted if block.get("type") == "SIMPLE")
@@ -134,23 +74,3 @@ def test_the_task_to_paste_runs(engine: EngineRest, double: DoubleControl, start
         (ended,) = engine.ended([engine.start(definition["name"], given)])
     assert ended["output"]["outcome"] == "updated"
     assert double.selected("callcenter", given["call_center"], "HOLD_MUSIC")["inbound"] == given["ivr"]
-
-
-def table(heading: str) -> str:
-    return README.split(f"### {heading}")[1].split("\n#")[0]
-
-
-def test_the_tables_name_every_field_and_every_outcome() -> None:
-    fields = [name for name in SetCustomIvrInput.model_fields if name != "fork_index"]
-    assert re.findall(r"^\| `(\w+)`", table("Input"), re.MULTILINE) == fields
-    looked_up = [name for name in ListCustomIvrsInput.model_fields if name != "fork_index"]
-    first_cells = "".join(re.findall(r"^\| (`.*?) \|", table("Look an IVR"), re.MULTILINE))
-    assert re.findall(r"`(\w+)`", first_cells) == looked_up
-    for name in SetCustomIvrOutput.model_fields:
-        assert f"`{name}`" in table("Output"), name
-    for outcome in OUTCOMES:
-        assert f"`{outcome}`" in table("Outcomes"), outcome
-
-
-def test_the_settings_table_is_that_of_the_code() -> None:
-    assert stale_files(write=False) == []

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from dialpad_ivr import __version__, log, render
 from dialpad_ivr.cli_common import (
+    EXIT_CODES,
     EXIT_CONSENT,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -38,12 +39,12 @@ from dialpad_ivr.doctor import examine
 from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError
 from dialpad_ivr.following import follow
 from dialpad_ivr.generated import stale_files
+from dialpad_ivr.reference import reference_pages
 from dialpad_ivr.trial import as_curl, try_request
 
 _EPILOG = (
-    "Exit codes: 0 all is as asked; 1 it is not (a change not made, a check failed); 2 wrong usage or settings; "
-    "3 somebody edited a definition on the server; 4 no engine answers; 130 interrupted. "
-    "Settings are environment variables: see the README."
+    f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}. "
+    "Settings are environment variables: see docs/reference/settings.md."
 )
 
 app = typer.Typer(
@@ -290,7 +291,7 @@ def schema(
     - `dialpad-ivr schema --task list_custom_ivrs`
     """
     if check or write:
-        stale = stale_files(write=write)
+        stale = stale_files(reference_pages(app, EXIT_CODES), write=write)
         for name in stale:
             typer.echo(f"{'written' if write else 'does not match the contract'}: {name}")
         if stale and not write:

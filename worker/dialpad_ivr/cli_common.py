@@ -15,6 +15,14 @@ from dialpad_ivr.engine_api import EngineError
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
+EXIT_CODES = {
+    0: "all is as asked",
+    EXIT_FAILED: "it is not (a change not made, a check failed)",
+    EXIT_USAGE: "wrong usage or settings",
+    EXIT_CONSENT: "somebody edited a definition on the server",
+    EXIT_NO_ENGINE: "no engine answers",
+    EXIT_INTERRUPTED: "interrupted",
+}
 
 _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

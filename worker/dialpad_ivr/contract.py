@@ -405,7 +405,9 @@ class TaskOutput(_Part):
     ok: bool = Field(description=f"True for {', '.join(OK_OUTCOMES)}.")
     # The engine's UI shows the output in this order: what went wrong comes before what was sent.
     error: TaskError | None = None
-    warnings: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(
+        default_factory=list, description="What is allowed but probably not meant, or what an answer leaves open."
+    )
     ivr: IvrState = Field(default_factory=IvrState)
     request: PreparedRequest | None = None
     response: ResponseSummary | None = None

@@ -1,0 +1,109 @@
+"""The docs, run page by page as a reader would: files written, commands and Python run, their output as shown."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.docs import PAGES, ROOT, Shown, blocks, shown
+from support.double import DoubleControl, started_double
+from support.engine import EngineRest
+from support.fixtures import put_quick_definitions
+from support.worker import KEYS, clean_environ, running_worker
+
+# The keys in the page on rotating one; the other pages use the worker's own.
+KEYS_IN_THE_DOCS = {"KEY-OF-MONDAY": "acme", "KEY-OF-TUESDAY": "acme"}
+RUN = [page for page in PAGES if any(block.kind in ("console", "python") for block in blocks(page))]
+# `make test` is what runs this; `make demo` and `make dev` have tests in test_readme.py.
+RUN_ELSEWHERE = ("make dev", "make demo", "make test")
+WORKFLOW_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
+
+
+@pytest.fixture(scope="module")
+def double() -> Iterator[DoubleControl]:
+    with started_double({**KEYS, **KEYS_IN_THE_DOCS}, enforce=False) as double:
+        yield double
+
+
+class Reader:
+    """Somebody who has the command at hand, and does what a page says in a folder."""
+
+    def __init__(self, folder: Path, engine: EngineRest, double: DoubleControl) -> None:
+        self.folder = folder
+        self._last_id = "none was printed yet"
+        self.environ = clean_environ(
+            CONDUCTOR_SERVER_URL=f"{engine.url}/api",
+            DIALPAD_IVR_API_URL=double.url,
+            DIALPAD_IVR_ALLOW_LOOPBACK="true",
+            DIALPAD_API_KEY="key-of-main",
+            DIALPAD_IVR_CREDENTIALS_FILE=str(folder / "keys.json"),
+            PATH=f"{ROOT / '.venv/bin'}:/usr/local/bin:/usr/bin:/bin",
+            COLUMNS="400",  # no line is wrapped
+        )
+
+    def run(self, example: Shown) -> None:
+        """Run it; `ID` stands for the last workflow's id that was printed."""
+        command = re.sub(r"\bID\b", self._last_id, example.command)
+        told = subprocess.run(
+            ["bash", "-c", command],
+            env=self.environ,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert told.returncode == example.code, (command, told.stdout, told.stderr)
+        output = told.stdout + told.stderr
+        found = WORKFLOW_ID.findall(output)
+        self._last_id = found[-1] if found else self._last_id
+        lines = tuple(re.sub(r"\bID\b", self._last_id, line) for line in example.lines)
+        assert not Shown(command, example.code, lines).missing_in(output), output
+
+    def run_python(self, text: str) -> None:
+        told = subprocess.run(
+            [sys.executable, "-W", "error", "-c", text],
+            env=self.environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+        assert told.returncode == 0, (text, told.stderr)
+
+
+@pytest.mark.parametrize("page", RUN, ids=[page.relative_to(ROOT).as_posix() for page in RUN])
+def test_a_page_works_as_shown(page: Path, engine: EngineRest, double: DoubleControl, tmp_path: Path) -> None:
+    double.reset()
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    reader = Reader(folder, engine, double)
+    # As it is shipped, not as other tests have it: `doctor` compares.
+    subprocess.run(["dialpad-ivr", "register", "--overwrite"], env=reader.environ, check=True, capture_output=True)
+    keys = {"DIALPAD_API_KEY": "key-of-main", "DIALPAD_IVR_CREDENTIALS_FILE": str(folder / "keys.json")}
+    try:
+        with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
+            for block in blocks(page):
+                if block.title:
+                    (folder / block.title).write_text(block.text, "utf-8")
+                elif block.kind == "console":
+                    for example in shown(block):
+                        if example.command not in RUN_ELSEWHERE:
+                            reader.run(example)
+                elif block.kind == "python":
+                    reader.run_python(block.text)
+    finally:
+        put_quick_definitions(engine)
+
+
+def test_pages_are_run() -> None:
+    how_to = {"branch-on-outcomes.md", "provision.md", "rotate-a-key.md", "use-from-python.md"}
+    assert {"README.md", "tutorial.md", *how_to} <= {page.name for page in RUN}

@@ -1,0 +1,270 @@
+"""The docs against the code: commands and options exist, JSON is what it claims to be, names and links lead somewhere.
+
+What can be run is run on the real engine, by `tests/engine/test_docs.py` and `test_readme.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from importlib.metadata import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from pydantic import AliasChoices
+from typer.main import get_command
+
+from dialpad_ivr.cli import app
+from dialpad_ivr.cli_common import EXIT_CODES
+from dialpad_ivr.contract import INPUTS, OUTCOMES
+from dialpad_ivr.credentials import COMPANY_NAME, KEY_NAME
+from dialpad_ivr.definitions import definitions_root, shipped
+from dialpad_ivr.generated import stale_files
+from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.outcome import engine_status
+from dialpad_ivr.reference import reference_pages
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.validation import check_input
+from support.docs import PAGES, ROOT, Block, blocks, shown
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+REFERENCE = reference_pages(app, EXIT_CODES)
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Every shell command in a block of a page: where it is, and the command."""
+    for block in BLOCKS:
+        if block.kind == "console":
+            yield from ((str(block), example.command) for example in shown(block))
+        elif block.kind == "bash":
+            yield from ((str(block), line) for line in block.text.splitlines())
+
+
+def named(pattern: str) -> Iterator[tuple[str, str]]:
+    """Every command that a page names in its prose, perhaps without what it needs."""
+    for page in PAGES:
+        prose = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        yield from ((page.name, code) for code in re.findall(rf"`((?:\.venv/bin/)?{pattern}[^`]*)`", prose))
+
+
+def of_ours(command: str) -> list[str]:
+    """The words behind `dialpad-ivr` in a command, up to where another one begins."""
+    words = shlex.split(command, comments=True)
+    for i, word in enumerate(words):
+        if word.rpartition("/")[2] == "dialpad-ivr" and words[i - 1] not in ("-n", "generic"):  # those are kubectl's
+            return list(itertools.takewhile(lambda word: word not in (">", "|"), words[i + 1 :]))
+    return []
+
+
+ROOT_COMMAND = get_command(app)
+CONTEXT = typer.Context(ROOT_COMMAND)
+
+
+@pytest.mark.parametrize(("where", "command"), [c for c in commands() if of_ours(c[1])])
+def test_commands_in_blocks_can_be_parsed(where: str, command: str) -> None:
+    name, *arguments = of_ours(command)
+    found = ROOT_COMMAND.get_command(CONTEXT, name)  # type: ignore[attr-defined]
+    if name != "--help":
+        assert found is not None, name
+        assert found.make_context(name, arguments)
+
+
+@pytest.mark.parametrize(("where", "command"), set(named("dialpad-ivr ")))
+def test_commands_and_options_in_prose_exist(where: str, command: str) -> None:
+    name, *arguments = of_ours(command)
+    if name == "...":
+        return
+    found = ROOT_COMMAND.get_command(CONTEXT, name)  # type: ignore[attr-defined]
+    assert found is not None, name
+    options = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {argument for argument in arguments if argument.startswith("-")} <= options
+
+
+@pytest.mark.parametrize(("where", "command"), [*(c for c in commands() if c[1].startswith("make ")), *named("make ")])
+def test_targets_of_make_exist(where: str, command: str) -> None:
+    words = shlex.split(command, comments=True)
+    assert {word for word in words[1:] if word not in ("...", ".venv/.synced")} <= TARGETS
+
+
+def test_extras_exist() -> None:
+    extras = set(metadata("dialpad-ivr").get_all("Provides-Extra") or [])
+    named = {name for page in PAGES for name in re.findall(r"dialpad-ivr\[(\w+)\]", page.read_text("utf-8"))}
+    assert "fleet" in named
+    assert named <= extras
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "bash"], ids=str)
+def test_shell_blocks_are_shell(block: Block) -> None:
+    subprocess.run(["bash", "-n", "-c", block.text], check=True)
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "python"], ids=str)
+def test_python_blocks_are_python(block: Block) -> None:
+    assert ast.parse(block.text)  # they are run, and their types checked, on the engine and from an installed wheel
+
+
+# The examples of workflows are run, each by a test of its own.
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "json" and "workflows" not in b.page], ids=str)
+def test_json_is_what_it_claims_to_be(block: Block) -> None:
+    """A definition's tasks hand on inputs that our tasks take; an input is valid; a file of keys can be read."""
+    value = json.loads(block.text)
+    for task in tasks_in(value):
+        if task["name"] in INPUTS:
+            given = {key: filled_in(text) for key, text in task["inputParameters"].items()}
+            assert not isinstance(check_input(given, INPUTS[task["name"]]), list)
+        elif task["type"] == "SUB_WORKFLOW":
+            ours = {d.name: d.body for d in shipped() if d.kind == "workflow"}
+            assert set(task["inputParameters"]) <= set(ours[task["subWorkflowParam"]["name"]]["inputParameters"])
+        else:
+            assert task["type"] in ("SWITCH", "SET_VARIABLE")
+    if "target_type" in value:
+        checked = [check_input(value, model) for model in INPUTS.values()]
+        assert any(not isinstance(result, list) for result in checked), checked
+    elif not any(key in value for key in ("type", "tasks", "changes")):
+        assert block.title or "default" in value, "what is it?"
+
+
+def tasks_in(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if "taskReferenceName" in value:
+            yield value
+        for item in value.values():
+            yield from tasks_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from tasks_in(item)
+
+
+def filled_in(text: Any) -> Any:
+    """A task's parameter as it may be when the task runs: what comes from elsewhere is an id."""
+    return re.sub(r"^\$\{.*\}$", "5502522061422592", text) if isinstance(text, str) else text
+
+
+def variables() -> set[str]:
+    """Every variable that the worker, the command and the SDK read."""
+    names: set[str] = set()
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        choices = alias.choices if isinstance(alias, AliasChoices) else [alias or f"DIALPAD_IVR_{name.upper()}"]
+        names |= {str(choice) for choice in choices}
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_variables_are_settings(page: Path) -> None:
+    named = set(re.findall(r"\b(?:DIALPAD|CONDUCTOR)_[A-Z_]*[A-Z]\b", page.read_text("utf-8")))
+    of_profiles = {name for name in named if re.match(rf"({KEY_NAME}|{COMPANY_NAME})(_[A-Z]+)?$", name)}
+    sdks_own = {"CONDUCTOR_HTTP2_ENABLED"}
+    assert named - of_profiles - sdks_own <= variables()
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as MkDocs and the usual hosts make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_links_and_anchors_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def test_the_front_door_leads_to_every_page() -> None:
+    linked = {
+        (ROOT / target.partition("#")[0]).resolve()
+        for target in re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text("utf-8"))
+    }
+    assert {page for page in PAGES if page.name not in ("README.md", "index.md")} <= linked
+
+
+def test_generated_files_match_the_code() -> None:
+    assert definitions_root() == ROOT
+    assert stale_files(REFERENCE, write=False) == []
+
+
+def test_the_reference_says_all_there_is() -> None:
+    for model in INPUTS.values():
+        for name in model.model_fields:
+            assert name == "fork_index" or f"| `{name}` |" in REFERENCE["input.md"], name
+    for outcome in OUTCOMES:
+        line = next(line for line in REFERENCE["outcomes.md"].splitlines() if line.startswith(f"| `{outcome}` |"))
+        assert engine_status(outcome) in line
+    assert "what happened " in REFERENCE["outcomes.md"]
+    for family in Metrics().registry.collect():
+        assert f"`{family.name}{'_total' if family.type == 'counter' else ''}`" in REFERENCE["metrics.md"]
+    assert "`dialpad_ivr_tasks_total` | counter | `task`, `outcome` |" in REFERENCE["metrics.md"]
+    for name in variables() - {"DIALPAD_IVR_SERVER_URL"}:
+        assert f"| `{name}` |" in REFERENCE["settings.md"], name
+    for name in ("worker", "test-request", "rollback"):
+        assert f"## `dialpad-ivr {name}`" in REFERENCE["commands.md"]
+    for code in EXIT_CODES:
+        assert f"| {code} |" in REFERENCE["commands.md"]
+
+
+class Fetched(HTMLParser):
+    """What a browser fetches by itself when it shows a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.urls: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        url = given.get("src") or (given.get("href") if tag == "link" and given.get("rel") != "canonical" else None)
+        if url:
+            self.urls.append(url)
+
+
+def test_the_site_is_built_without_a_warning_and_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
+    mkdocs = Path(sys.executable).with_name("mkdocs")
+    command = [mkdocs, "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True)
+    pages = sorted((tmp_path / "site").glob("**/*.html"))
+    assert len(pages) > len(PAGES) / 2
+    for page in pages:
+        text = page.read_text("utf-8")
+        assert not [url for url in Fetched(text).urls if re.match(r"(https?:)?//", url)], page
+        assert "fonts.googleapis" not in text
+
+
+def test_make_help_lists_every_target() -> None:
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = {line.split()[0] for line in told.splitlines() if not line.startswith("make")}
+    assert listed == TARGETS
+    (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
+    assert set(phony.split()) == TARGETS
+
+
+def test_pre_commit_runs_the_tools_of_this_checkout_and_fetches_nothing() -> None:
+    config = ROOT / ".pre-commit-config.yaml"
+    bin_folder = Path(sys.executable).parent
+    subprocess.run([bin_folder / "pre-commit", "validate-config", config], check=True)
+    repos = yaml.safe_load(config.read_text("utf-8"))["repos"]
+    assert [repo["repo"] for repo in repos] == ["local"]
+    for hook in repos[0]["hooks"]:
+        assert hook["language"] == "system"
+        tool = hook["entry"].split()[0]
+        assert tool.startswith(".venv/bin/")
+        assert (bin_folder / Path(tool).name).exists()
