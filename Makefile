@@ -4,11 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 STAMP := $(VENV)/.synced
+# A built copy of the engine's own UI.
+UI ?= ../shared/conductor-ui.tar.gz
 # Without the theme's advertisement for its successor.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint audit format docs bench build clean
+.PHONY: help demo dev test lint audit format docs pictures bench build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +53,9 @@ format: $(STAMP)  ## Format the code and write the generated files anew
 
 docs: $(STAMP)  ## Serve the docs on this machine, and build them again whenever a page changes
 	@$(MKDOCS) serve
+
+pictures: $(STAMP)  ## Take the pictures in docs/img/ anew; UI=FOLDER_OR_TAR_GZ is a built Conductor UI
+	@$(BIN)/python tests/browser/pictures.py $(UI)
 
 bench: $(STAMP)  ## Measure against strict limits and peers; ARGS="-k peers" for a part, BENCH_LARGE=1 for all
 	@BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m pytest tests/bench -s $(ARGS)

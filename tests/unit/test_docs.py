@@ -222,6 +222,13 @@ def test_the_reference_says_all_there_is() -> None:
         assert f"| {code} |" in REFERENCE["commands.md"]
 
 
+def test_pictures_are_there_and_small() -> None:
+    shown = {name for page in PAGES for name in re.findall(r"/img/([\w.-]+)\)", page.read_text("utf-8"))}
+    pictures = {path.name: path.stat().st_size for path in (ROOT / "docs/img").iterdir()}
+    assert set(pictures) == shown
+    assert max(pictures.values()) < 100_000
+
+
 class Fetched(HTMLParser):
     """What a browser fetches by itself when it shows a page."""
 
