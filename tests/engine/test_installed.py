@@ -74,6 +74,13 @@ def test_what_users_import_is_typed_throughout(installed: Path, tmp_path: Path) 
     assert told.returncode == 0, told.stdout + told.stderr
 
 
+def test_generated_files_are_a_matter_of_a_checkout(installed: Path, tmp_path: Path) -> None:
+    told = subprocess.run([installed, "schema", "--write"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert told.returncode == 2
+    assert "checkout" in told.stderr
+    assert not list(installed.parents[1].glob("**/docs/reference/*.md"))
+
+
 def test_without_the_extra_the_embedded_engine_says_how_to_get_it(installed: Path, tmp_path: Path) -> None:
     environ = clean_environ(PATH="/nowhere")
     told = subprocess.run([installed, "demo"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -33,7 +33,7 @@ from dialpad_ivr.cli_local import demo, dev
 from dialpad_ivr.cli_provision import apply, approve, plan, rollback, status
 from dialpad_ivr.cli_worker import worker
 from dialpad_ivr.contract import LIST_TASK_TYPE, TASK_TYPE, SetCustomIvrInput, input_schema, output_schema
-from dialpad_ivr.definitions import Comparison, compare, shipped, task_definition
+from dialpad_ivr.definitions import Comparison, compare, definitions_root, shipped, task_definition
 from dialpad_ivr.definitions import register as register_definition
 from dialpad_ivr.doctor import examine
 from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError
@@ -291,6 +291,8 @@ def schema(
     - `dialpad-ivr schema --task list_custom_ivrs`
     """
     if check or write:
+        if not (definitions_root() / "pyproject.toml").is_file():
+            fail("--check and --write are for a checkout of the project; this is an installed package.", EXIT_USAGE)
         stale = stale_files(reference_pages(app, EXIT_CODES), write=write)
         for name in stale:
             typer.echo(f"{'written' if write else 'does not match the contract'}: {name}")
