@@ -52,7 +52,7 @@ format: $(STAMP)  ## Format the code and write the generated files anew
 	@$(BIN)/dialpad-ivr schema --write
 
 docs: $(STAMP)  ## Serve the docs on this machine, and build them again whenever a page changes
-	@$(MKDOCS) serve
+	@$(MKDOCS) serve --livereload
 
 pictures: $(STAMP)  ## Take the pictures in docs/img/ anew; UI=FOLDER_OR_TAR_GZ is a built Conductor UI
 	@$(BIN)/python tests/browser/pictures.py $(UI)
