@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import httpx
 from starlette.applications import Starlette
@@ -79,6 +79,10 @@ class FaultyEngine:
                 return fault
         return None
 
+    async def check(self, request: Request) -> Response | None:
+        """What to answer in the engine's place; for one that asks who is there."""
+        return None
+
     async def serve(self, told: threading.Event, stop: asyncio.Event) -> None:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=self._engine_url, timeout=60, trust_env=False, limits=limits) as engine:
@@ -93,6 +97,9 @@ class FaultyEngine:
                 return Response(got.content, got.status_code, media_type=got.headers.get("content-type"))
 
             async def answer(request: Request) -> Response:
+                refusal = await self.check(request)
+                if refusal is not None:
+                    return refusal
                 fault = self._choose(request.url.path)
                 if fault is None:
                     return await forward(request)
@@ -118,7 +125,16 @@ class FaultyEngine:
 @contextlib.contextmanager
 def faulty_engine(engine_url: str, seed: int = 0) -> Iterator[FaultyEngine]:
     """Run a proxy in a thread while the context lasts."""
-    proxy = FaultyEngine(engine_url, seed)
+    with running_proxy(FaultyEngine(engine_url, seed)) as proxy:
+        yield proxy
+
+
+Proxy = TypeVar("Proxy", bound=FaultyEngine)
+
+
+@contextlib.contextmanager
+def running_proxy(proxy: Proxy) -> Iterator[Proxy]:
+    """Run this one."""
     loop, told, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.serve(told, stop)))
     thread.start()
