@@ -10,7 +10,7 @@ UI ?= ../shared/conductor-ui.tar.gz
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint audit format docs pictures bench build clean
+.PHONY: help demo dev test lint audit format docs pictures bench soak build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,10 @@ pictures: $(STAMP)  ## Take the pictures in docs/img/ anew; UI=FOLDER_OR_TAR_GZ 
 
 bench: $(STAMP)  ## Measure against strict limits and peers; ARGS="-k peers" for a part, BENCH_LARGE=1 for all
 	@BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m pytest tests/bench -s $(ARGS)
+
+soak: $(STAMP)  ## An hour of faults, or SOAK_TASKS=20000 changes; SOAK_SEED=5 for another script
+	@SOAK_TASKS=$${SOAK_TASKS:-20000} SOAK_SECONDS=$${SOAK_SECONDS:-3600} \
+	  $(BIN)/pytest -q -s tests/faults/test_storm.py
 
 build: $(STAMP)  ## Build the wheel and the source distribution into dist/
 	@$(UV) build --quiet
