@@ -22,9 +22,9 @@ NOTE = "nothing was sent again"
 
 @pytest.fixture
 def impatient(engine: EngineRest) -> Iterator[None]:
-    """Workflows that start in this test have tasks that the engine takes back after three seconds."""
+    """Workflows that start in this test have tasks that the engine takes back after five seconds."""
     definition = engine.task_definition("set_custom_ivr")
-    engine.put_task_definition({**definition, "responseTimeoutSeconds": 3})
+    engine.put_task_definition({**definition, "responseTimeoutSeconds": 5})
     yield
     put_quick_definitions(engine)
 
@@ -124,8 +124,8 @@ def test_a_task_that_a_worker_had_for_too_long_is_left_to_the_one_that_gets_it_n
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=2)
-    # The second permit is 2.5 s away: when it comes, the engine is about to take the task back.
-    slow = {"DIALPAD_IVR_COMPANY_LIMIT": "1", "DIALPAD_IVR_COMPANY_WINDOW_SECONDS": "2.5"}
+    # The second permit is 2.9 s away: when it comes, the engine is about to take the task back.
+    slow = {"DIALPAD_IVR_COMPANY_LIMIT": "1", "DIALPAD_IVR_COMPANY_WINDOW_SECONDS": "2.9"}
     with start_worker(DIALPAD_IVR_DOMAIN="slow", **slow) as worker:
         ended = engine.ended([engine.start("set_custom_ivr", change(n), domain="slow") for n in range(2)])
         assert worker.stop() == 0

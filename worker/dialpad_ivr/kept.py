@@ -20,10 +20,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from dialpad_ivr.contract import SetCustomIvrOutput
 from dialpad_ivr.fleet import connected, redis_faults
 from dialpad_ivr.log import get_logger
+from dialpad_ivr.pacing import NotYetError
 from dialpad_ivr.settings import Settings, SettingsError
 
+_ASK_AGAIN_SECONDS: Final = 1.0
 KEPT_SECONDS: Final = 900
 """For how long a change that was made answers for the same one, asked for again."""
 
@@ -94,24 +99,33 @@ class KeptChanges:
                 get_logger().warning("cannot keep a change for other workers", cause=type(exc).__name__)
 
     async def find(self, delivery: str) -> dict[str, Any] | None:
-        """What came of a delivery, if it is known."""
-        at, text = self._memory.get(delivery, (0.0, ""))
-        if not self._fresh(at) and self._folder is not None:
-            try:
-                path = self._folder / f"{delivery}.json"
-                at, text = path.stat().st_mtime, path.read_text("utf-8")
-            except OSError:
-                text = ""
-        if not (text and self._fresh(at)) and self._redis is not None:
-            try:
-                at, text = self._clock(), await self._redis.get(_key(delivery)) or ""
-            except redis_faults():
-                text = ""
-        try:
-            found = json.loads(text) if text and self._fresh(at) else None
-        except ValueError:
+        """What came of a delivery, if it is known.
+
+        Raises:
+            NotYetError: Redis, which may know, does not answer. Without it nothing may be sent anyway.
+        """
+        for text in (self._remembered(delivery), self._written(delivery)):
+            if text:
+                return _read(text)
+        if self._redis is None:
             return None
-        return found if isinstance(found, dict) else None
+        try:
+            return _read(await self._redis.get(_key(delivery)))
+        except redis_faults():
+            raise NotYetError(_ASK_AGAIN_SECONDS, why="the Redis that the fleet shares does not answer") from None
+
+    def _remembered(self, delivery: str) -> str | None:
+        at, text = self._memory.get(delivery, (0.0, None))
+        return text if self._fresh(at) else None
+
+    def _written(self, delivery: str) -> str | None:
+        if self._folder is None:
+            return None
+        path = self._folder / f"{delivery}.json"
+        try:
+            return path.read_text("utf-8") if self._fresh(path.stat().st_mtime) else None
+        except (OSError, UnicodeDecodeError):
+            return None
 
     def _fresh(self, at: float) -> bool:
         # What comes from the future was written before the clock was set back: nobody knows how old it is.
@@ -123,9 +137,23 @@ class KeptChanges:
                 path.unlink(missing_ok=True)
         # In one step: whoever reads it while the process is killed finds all of it or nothing.
         part = folder / f"{delivery}.{os.getpid()}.part"
-        with open(part, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        with open(
+            part, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)
+        ) as file:
             file.write(text)
         part.replace(folder / f"{delivery}.json")
+
+
+def _read(text: str | None) -> dict[str, Any] | None:
+    """The output that a text holds, as far as it is one: who can write to the folder or to Redis can write anything."""
+    try:
+        return SetCustomIvrOutput.model_validate_json(text or "").model_dump(mode="json")
+    except ValidationError:
+        return None
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def _key(delivery: str) -> str:

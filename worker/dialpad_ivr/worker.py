@@ -27,6 +27,7 @@ from dialpad_ivr.kept import KeptChanges, delivery_id, kept_changes
 from dialpad_ivr.list_task import list_custom_ivrs
 from dialpad_ivr.log import get_logger
 from dialpad_ivr.metrics import Metrics
+from dialpad_ivr.pacing import NotYetError
 from dialpad_ivr.runner import Report, Runner
 from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
@@ -57,7 +58,10 @@ def make_runner(task_type: str, settings: Settings, tools: Tools, kept: KeptChan
             return _hand_back(task, identity)
         first = not task.retried_task_id or task.output_data
         earlier = None if first else await runner.earlier(task.retried_task_id)
-        made = await _made_already(task, earlier, kept)
+        try:
+            made = await _made_already(task, earlier, kept)
+        except NotYetError:
+            return _hand_back(task, identity)
         if made is not None:
             return _report(task, identity, "COMPLETED", made)
         result = await _run(task_type, _call(task, earlier, settings), tools)
@@ -249,7 +253,7 @@ def _count(output: dict[str, Any], name: str) -> int:
 
 
 def _hand_back(task: Task, identity: str) -> Report:
-    """A task that came while draining: untouched, for another worker."""
+    """A task that cannot be begun now: untouched, for whoever gets it next."""
     return _report(task, identity, "IN_PROGRESS", task.output_data or {}, callback_seconds=1)
 
 
