@@ -191,6 +191,7 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
             if failures == 1:
                 get_logger().warning("the engine did not take a result; trying again", **known, cause=_cause(trouble))
             await self._wait_for_news(min(0.25 * 2**failures, _LONGEST_BACKOFF_SECONDS))
+            self._let_it_ask_for_a_token()
             try:
                 following = await self._send(report)
             except Exception as exc:  # noqa: BLE001  # as above
@@ -204,6 +205,11 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
         get_logger().error("result lost: the engine did not take it", **known, cause=_cause(trouble), failures=failures)
         return None
 
+    def _let_it_ask_for_a_token(self) -> None:
+        # After five failed attempts the SDK would never ask for one again.
+        failed = self.async_api_client._token_refresh_failures
+        self.async_api_client._token_refresh_failures = min(failed, 4)
+
     def on_poll_completed(self, _: Any) -> None:
         """The SDK's event: the engine answered."""
         if self._poll_failures:
@@ -214,9 +220,7 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
     def on_poll_failure(self, event: Any) -> None:
         """The SDK's event: the engine did not answer, or refused."""
         self._poll_failures += 1
-        # After five failed attempts the SDK would never ask for a token again.
-        failed = self.async_api_client._token_refresh_failures
-        self.async_api_client._token_refresh_failures = min(failed, 4)
+        self._let_it_ask_for_a_token()
         self._metrics.poll_failed()
         if self._poll_failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ... of a row
             status = getattr(event.cause, "status", None)
