@@ -10,6 +10,7 @@ from dialpad_ivr import log
 from dialpad_ivr.cli_common import EXIT_USAGE, fail, settings_or_fail
 from dialpad_ivr.health import PortError
 from dialpad_ivr.settings import SettingsError
+from dialpad_ivr.tracing import tracing
 from dialpad_ivr.worker import run_worker
 
 # A traceback with its variables could show a key.
@@ -32,7 +33,8 @@ def worker() -> None:
     settings = settings_or_fail()
     log.configure(settings.log_level, settings.log_format)
     try:
-        code = asyncio.run(run_worker(settings))
+        with tracing() as traces:
+            code = asyncio.run(run_worker(settings, traces))
     except (PortError, SettingsError) as exc:
         fail(str(exc), EXIT_USAGE)
     raise typer.Exit(code)

@@ -56,10 +56,15 @@ class NoAnswerError(CallError):
 
 @dataclass(frozen=True)
 class Request:
-    """A prepared request, without a credential."""
+    """A prepared request, without a credential.
+
+    Attributes:
+        template: The URL's path with names in place of ids, as it is documented.
+    """
 
     method: str
     url: str
+    template: str
     body: dict[str, Any] | None = None
 
 
@@ -147,12 +152,12 @@ class DialpadClient:
         body: dict[str, Any] = {"ivr_id": int(ivr_id)}
         if select_option is not None:
             body["select_option"] = select_option
-        return Request("PATCH", f"{self._base}{path}", body)
+        return Request("PATCH", f"{self._base}{path}", PATCH_PATH, body)
 
     def prepare_list_custom_ivrs(self, target_type: str, target_id: str, cursor: str | None = None) -> Request:
         """The documented GET of one page of a target's IVRs, not sent."""
         query = {"target_type": target_type, "target_id": target_id, **({"cursor": cursor} if cursor else {})}
-        return Request("GET", f"{self._base}{LIST_PATH}?{urlencode(query)}")
+        return Request("GET", f"{self._base}{LIST_PATH}?{urlencode(query)}", LIST_PATH)
 
     async def send(self, request: Request, key: SecretStr) -> Answer:
         """Send a prepared request.

@@ -47,6 +47,10 @@ async def paced(settings: Settings, metrics: Metrics) -> AsyncIterator[Pacer]:
     Raises:
         SettingsError: The client of Redis is not installed.
     """
+    metrics.permitted(
+        patch=settings.patch_limit / settings.patch_window_seconds,
+        company=settings.company_limit / settings.company_window_seconds,
+    )
     if settings.redis_url is None:
         yield Pacer(settings)
         return

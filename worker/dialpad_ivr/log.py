@@ -50,7 +50,7 @@ def configure(level: str, log_format: Literal["auto", "human", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=False,
     )
-    for name in (_SDK, "httpx", "httpcore", "hpack", "uvicorn", "asyncio"):
+    for name in (_SDK, "httpx", "httpcore", "hpack", "urllib3", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
 
@@ -33,6 +33,12 @@ class Metrics:
             "dialpad_ivr_permit_wait_seconds", "Time waited for a permit.", buckets=_SECONDS, registry=self.registry
         )
         self._in_flight = Gauge("dialpad_ivr_calls_in_flight", "Calls under way.", registry=self.registry)
+        self._permitted = Gauge(
+            "dialpad_ivr_permitted_calls_per_second",
+            "What Dialpad allows a company, by what counts: PATCHes (`patch`), or calls of any kind (`company`).",
+            ["limit"],
+            registry=self.registry,
+        )
         self._pauses = Counter("dialpad_ivr_pauses", "Pauses that a 429 ordered.", registry=self.registry)
         self._poll_failures = Counter(
             "dialpad_ivr_poll_failures", "Polls that the engine did not answer.", registry=self.registry
@@ -52,6 +58,13 @@ class Metrics:
             registry=self.registry,
         )
         self._redis_up.set(1)
+        # Where there is a /proc: memory, processor time and open files, under the names that every process gives them.
+        ProcessCollector(registry=self.registry)
+
+    def permitted(self, *, patch: float, company: float) -> None:
+        """Note the limits, in calls a second."""
+        self._permitted.labels("patch").set(patch)
+        self._permitted.labels("company").set(company)
 
     def shared_limit(self, *, answered: bool) -> None:
         """Note whether the fleet's Redis answered."""

@@ -45,6 +45,7 @@ from dialpad_ivr.outcome import (
 )
 from dialpad_ivr.pacing import NotYetError, Pacer
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.tracing import Tracing
 from dialpad_ivr.validation import example_input
 
 _PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
@@ -106,6 +107,7 @@ class Tools:
     credentials: Credentials
     pacer: Pacer
     metrics: Metrics
+    tracing: Tracing = field(default_factory=Tracing)
 
 
 class _ExpiredError(Exception):
@@ -155,6 +157,7 @@ class Run:
         self._waited_ms = float(call.waited_ms)
         self._asked_pause: float | None = None
         self._pause_seconds = 0.0
+        tools.tracing.asked(asked)
 
     async def with_credential(self, work: Callable[[Credential], Awaitable[Result]]) -> Result:
         """Find the key and work with it; a permit that is far away hands the task back."""
@@ -183,10 +186,15 @@ class Run:
         if request.method != "GET" and time.monotonic() >= self.call.expires_at:
             raise _ExpiredError
         self._waited_ms += permit.waited_seconds * 1000
+        resent = self.attempts if request.method != "GET" else 0
         self.attempts += request.method == self.request.method
-        with self.tools.metrics.calling(request.method, permit.waited_seconds) as called:
+        with (
+            self.tools.metrics.calling(request.method, permit.waited_seconds) as counted,
+            self.tools.tracing.call(request, waited_seconds=permit.waited_seconds, resent=resent) as traced,
+        ):
             answer = await self.tools.client.send(request, credential.key)
-            called(answer.status_code)
+            counted(answer.status_code)
+            traced(answer.status_code)
         if is_rate_limit(answer):
             self._asked_pause = retry_after(answer.headers)
             self._pause_seconds = await lane.refused(self._asked_pause)

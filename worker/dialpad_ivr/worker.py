@@ -32,6 +32,7 @@ from dialpad_ivr.runner import Report, Runner
 from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.task import Call, Result, Tools
+from dialpad_ivr.tracing import Tracing
 
 _REPORTING_SECONDS = 60.0  # for which the engine may be away without delivering a task again
 # The engine takes inputs that nest up to 1,000 deep. Python's JSON parser would stop a little before that, and one such
@@ -56,6 +57,12 @@ def make_runner(task_type: str, settings: Settings, tools: Tools, kept: KeptChan
         )
         if runner.draining:
             return _hand_back(task, identity)
+        with tools.tracing.task(task_type, task, identity) as told:
+            report = await deliver(task)
+            told(report.output_data, report.callback_after_seconds)
+        return report
+
+    async def deliver(task: Task) -> Report:
         first = not task.retried_task_id or task.output_data
         earlier = None if first else await runner.earlier(task.retried_task_id)
         try:
@@ -84,7 +91,7 @@ def make_runner(task_type: str, settings: Settings, tools: Tools, kept: KeptChan
     return runner
 
 
-async def run_worker(settings: Settings) -> int:
+async def run_worker(settings: Settings, tracing: Tracing) -> int:
     """Run until told to stop.
 
     SIGTERM and SIGINT drain: polling stops, calls in flight finish and their results are reported, for at most the
@@ -92,6 +99,7 @@ async def run_worker(settings: Settings) -> int:
 
     Args:
         settings: All of them.
+        tracing: What makes spans of tasks and calls.
 
     Returns:
         The exit code: 0 when everything in flight was reported, 1 when the grace time ran out, 130 after a second
@@ -112,7 +120,7 @@ async def run_worker(settings: Settings) -> int:
         kept_changes(settings) as kept,
     ):
         credentials = Credentials(settings.credentials_file)
-        tools = Tools(settings, client, credentials, pacer, metrics)
+        tools = Tools(settings, client, credentials, pacer, metrics, tracing)
         runners = [make_runner(task_type, settings, tools, kept) for task_type in _TASKS]
         app = health_app(metrics.registry, lambda: next(filter(None, (runner.unready for runner in runners)), None))
         async with serving(app, settings.health_host, settings.health_port) as port:
