@@ -196,8 +196,8 @@ def _settings() -> Iterator[str]:
 def _metrics() -> Iterator[str]:
     yield (
         "The worker's health port (`DIALPAD_IVR_HEALTH_PORT`) serves them at `/metrics`, for Prometheus. Labels hold "
-        "outcomes, methods and statuses: never a key, an id or a name. On Linux those of the process itself are there too, "
-        "by the names that all exporters use: `process_resident_memory_bytes`, `process_cpu_seconds_total`, "
+        "outcomes, methods and statuses: never a key, an id or a name. On Linux those of the process itself are there "
+        "too, by the names that all exporters use: `process_resident_memory_bytes`, `process_cpu_seconds_total`, "
         "`process_open_fds`, `process_max_fds`, `process_start_time_seconds`, `process_virtual_memory_bytes`."
     )
     rows = []
