@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 
@@ -9,6 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from support.canary import leaks
 from support.collector import running_collector, values
+from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
@@ -56,7 +58,9 @@ def test_a_collector_gets_what_a_worker_did_and_its_logs_name_the_spans(
     assert values(again.attributes)["http.response.status_code"] == 200
     lines = [line for line in worker.events if line["event"] == "task done"]
     assert len(lines) == len(run) == 4
+    (shown,) = (block for block in blocks(ROOT / "docs/how-to/observe.md") if block.kind == "json")
     for line in lines:
+        assert set(line) == set(json.loads(shown.text))
         span = tasks[line["task_id"]]
         assert (line["trace_id"], line["span_id"]) == (span.trace_id.hex(), span.span_id.hex())
     assert leaks({"the engine's": VAULT_KEY}, {"spans": b"\n".join(collector.raw), "log": worker.log.encode()}) == []

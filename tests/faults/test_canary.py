@@ -1,6 +1,6 @@
 """No key, and no part of one, is anywhere that it was not put: after every outcome, every fault, at the most verbose.
 
-What is searched: logs, metrics, health pages, what commands print and write, outputs, the engine's database and log,
+What is searched: logs, metrics, spans, health pages, what commands print and write, outputs, the engine's database and log,
 the fleet's Redis, the process list and the worker's folder. That the search finds what is there is shown by leaks.
 """
 
@@ -21,6 +21,7 @@ import pytest
 
 from dialpad_ivr.local.engine import LocalEngine
 from support.canary import files, forms, leaks, marked_key, process_list
+from support.collector import running_collector
 from support.double import started_double
 from support.engine import EngineRest, until
 from support.outcomes import QUICK, prepared
@@ -91,6 +92,7 @@ def test_no_key_is_left_anywhere(
         started_double(keys, enforce=False) as double,
         faulty_engine(local_engine.url) as proxy,
         running_redis(tmp_path) as redis,
+        running_collector() as collector,
     ):
         inputs = [*prepared(double), change(0, credential="file")]
         settings = {
@@ -101,6 +103,7 @@ def test_no_key_is_left_anywhere(
             "DIALPAD_IVR_LOG_LEVEL": "debug",
             "DIALPAD_IVR_LOG_FORMAT": log_format,
             "DIALPAD_IVR_REDIS_URL": redis.url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "DIALPAD_IVR_KEPT_FOLDER": str(folder / "kept"),
             "PYTHONDEVMODE": "1",
         }
@@ -120,6 +123,8 @@ def test_no_key_is_left_anywhere(
             places |= {"processes": process_list(), **everything_of(worker)}
             places["Redis"] = repr(_dump(redis.url)).encode()
             assert worker.stop() == 0
+        places["spans"] = b"\n".join(collector.raw)
+        assert len(collector.spans) > len(inputs)
         places["the double's ledger"] = json.dumps(double.ledger()).encode()
     assert {workflow["status"] for workflow in ended} >= {"COMPLETED", "FAILED"}
     assert "bug in the worker" in log.read_text()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -32,6 +34,7 @@ from dialpad_ivr.tracing import Spans, Tracing
 from support.bench import VALID, Handler, streamed
 from support.canary import leaks, marked_key
 from support.collector import running_collector
+from support.docs import ROOT
 from support.double import DoubleControl
 from support.provisioning import change, target
 from support.worker import KEYS
@@ -239,6 +242,15 @@ async def test_no_span_holds_the_key_whatever_dialpad_answers_and_wherever_someb
         assert leaks({"key": key}, places) == []
     assert seen >= {"unauthorized", "invalid_input", "rejected", "waiting", "unavailable", "not_found"}
     assert leaks({"key": key}, {"spans": f"Bearer {key}".encode()})  # the search finds what is there
+
+
+def test_the_docs_name_every_attribute() -> None:
+    source = Path(tracing.__file__).read_text("utf-8")
+    attributes = set(re.findall(r'"((?:messaging|http|server|url|dialpad_ivr|error)\.[a-z_.]+[a-z])"', source))
+    attributes |= {f"dialpad_ivr.{name}" for name in (*tracing._ASKED, "attempts", "waited_ms")}
+    page = (ROOT / "docs/how-to/observe.md").read_text("utf-8")
+    assert len(attributes) > 20
+    assert {name for name in attributes if f"`{name}`" not in page} == set()
 
 
 # What the environment asks for

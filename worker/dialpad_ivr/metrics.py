@@ -5,8 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import product
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from dialpad_ivr.contract import INPUTS, OUTCOMES
+
+WAITING: Final = "waiting"
+"""The outcome that a task is counted under that was handed back to the engine for a while."""
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
 
@@ -19,6 +26,9 @@ class Metrics:
         self._tasks = Counter(
             "dialpad_ivr_tasks", "Task results by task and outcome.", ["task", "outcome"], registry=self.registry
         )
+        # There from the start, as 0: the first of its kind is an increase then, which an alert can see.
+        for task, outcome in product(INPUTS, (*OUTCOMES, WAITING)):
+            self._tasks.labels(task, outcome)
         self._calls = Counter(
             "dialpad_ivr_calls", "Calls to Dialpad by method and status.", ["method", "status"], registry=self.registry
         )
@@ -92,7 +102,7 @@ class Metrics:
 
     def task_done(self, task_type: str, outcome: str | None) -> None:
         """Count a result; an outcome of `None` is a task that waits."""
-        self._tasks.labels(task_type, outcome or "waiting").inc()
+        self._tasks.labels(task_type, outcome or WAITING).inc()
 
     def paused(self) -> None:
         """Count a pause."""

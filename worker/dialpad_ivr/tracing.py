@@ -27,6 +27,7 @@ import structlog
 from dialpad_ivr import __version__
 from dialpad_ivr.dialpad import CallError, Request
 from dialpad_ivr.log import get_logger
+from dialpad_ivr.metrics import WAITING
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -107,7 +108,7 @@ class Spans(Tracing):
             def told(output: Mapping[str, Any], callback_seconds: int | None) -> None:
                 code = (output.get("error") or {}).get("code")
                 if output.get("outcome") is None:
-                    span.set_attribute("dialpad_ivr.outcome", "waiting")
+                    span.set_attribute("dialpad_ivr.outcome", WAITING)
                     span.add_event("dialpad_ivr.handed_back", _given({"code": code, "seconds": callback_seconds}))
                     return
                 span.set_attribute("dialpad_ivr.outcome", output["outcome"])
