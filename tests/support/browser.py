@@ -15,10 +15,11 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 VIEWPORT = {"width": 1400, "height": 900}
+_TIMEOUT_MS = 20_000  # patient: a busy machine is no failure
 
 TakeScreenshot = Callable[..., Path]
 
@@ -40,6 +41,7 @@ def browser() -> Iterator[Browser]:
     if path is None:
         not_at_hand("No Chromium on the PATH.", "apt-get install --no-install-recommends chromium")
     with sync_playwright() as playwright:
+        expect.set_options(timeout=_TIMEOUT_MS)
         browser = playwright.chromium.launch(executable_path=path)
         yield browser
         browser.close()
@@ -69,7 +71,7 @@ def page(browser: Browser, tolerated_errors: tuple[str, ...]) -> Iterator[Page]:
         locale="en-US",
         permissions=["clipboard-read", "clipboard-write"],
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(_TIMEOUT_MS)
     context.route(lambda url: urlsplit(url).hostname not in ("127.0.0.1", "localhost", "", None), stay_here)
     page = context.new_page()
     page.on("console", note)

@@ -1,0 +1,216 @@
+"""The engine's own UI, walked as a workflow author does: on the real engine, with a worker and the double behind it.
+
+Its jar comes without the UI: `built_ui` in support/fixtures.py says where one is looked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from dialpad_ivr.contract import IVR_TYPES, TARGET_TYPES, input_schema
+from dialpad_ivr.validation import example_input
+from support.browser import TakeScreenshot, not_at_hand
+from support.double import DoubleControl
+from support.engine import EngineRest
+from support.fixtures import built_ui
+from support.worker import CREDENTIALS, running_worker
+
+# 2^53 + 1 and + 3: JavaScript makes other numbers of both.
+BIG_TARGET, BIG_IVR = "9007199254740993", "9007199254740995"
+
+
+@pytest.fixture
+def tolerated_errors() -> tuple[str, ...]:
+    return (
+        r"fonts\.googleapis\.com",  # a font and a logo from elsewhere; it looks much the same without them
+        r"assets\.conductor-oss\.org",
+        r"/api/schema\b",  # asks for registered schemas, which this engine has no API for
+        r"^Response \(",  # its own word for the answer to that
+        r"Error parsing JSON",  # of every stage of what is typed
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _worker(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    if built_ui() is None:
+        not_at_hand(
+            "No built UI of the engine.",
+            "put it at ../shared/conductor-ui.tar.gz, or DIALPAD_IVR_TEST_UI=FOLDER_OR_ARCHIVE make test",
+        )
+    log = tmp_path_factory.mktemp("browser") / "worker.log"
+    with running_worker(engine.url, _double.url, log, **CREDENTIALS):
+        yield
+
+
+def text_of(editor: Locator) -> str:
+    """What an editor shows, without line numbers and white space: it breaks long lines anywhere."""
+    return re.sub(r"\s", "", editor.locator(".view-lines").inner_text())
+
+
+def paste(editor: Locator, text: str) -> None:
+    """Put a text in place of the editor's, as from another window: typed brackets would be closed by the editor."""
+    editor.page.evaluate("text => navigator.clipboard.writeText(text)", text)
+    editor.click()
+    editor.page.keyboard.press("Control+A")
+    editor.page.keyboard.press("Delete")
+    expect(editor.locator(".view-lines")).to_have_text("")
+    editor.page.keyboard.press("Control+V")
+    expect(editor.locator(".view-lines")).to_contain_text("target_type")
+
+
+def compact(value: Any) -> str:
+    """A JSON value as `text_of` an editor has it."""
+    return re.sub(r"\s", "", json.dumps(value))
+
+
+def open_test_task(page: Page, engine: EngineRest) -> Locator:
+    """Press "Test Task" on the task's page; returns the box for its input."""
+    page.goto(f"{engine.url}/taskDef/set_custom_ivr")
+    page.get_by_role("button", name="Test Task").click()
+    box = page.locator(".monaco-editor").last
+    expect(box.locator(".view-lines")).to_have_text("{}")
+    return box
+
+
+def run_test_task(page: Page, status: str) -> str:
+    """Press "Run Test" and wait for the end; returns the output."""
+    page.locator("#run-test-task").click()
+    link = page.locator("a[href^='/execution/']")
+    expect(link.locator("xpath=ancestor::*[4]").get_by_text(status, exact=True)).to_be_visible()
+    return text_of(page.locator(".monaco-editor").last)
+
+
+def run_workflow(page: Page, engine: EngineRest, name: str, given: dict[str, Any] | None = None) -> str:
+    """Run it by the form, with the input as the form prefills it unless one is given; returns the prefilled text."""
+    page.goto(f"{engine.url}/runWorkflow")
+    page.locator("#workflow-name-dropdown").fill(name)
+    page.get_by_role("option", name=name, exact=True).click()
+    box = page.locator(".monaco-editor").first
+    expect(box).to_contain_text("target_type")
+    prefilled = text_of(box)
+    if given is not None:
+        paste(box, json.dumps(given, indent=2))
+    page.get_by_role("button", name="Run workflow").click()
+    expect(page.get_by_text("Workflow created")).to_be_visible()
+    return prefilled
+
+
+def open_execution(page: Page, engine: EngineRest, status: str) -> None:
+    """Follow the link to the execution, once it has ended."""
+    link = page.locator("#workflow-execution-id")
+    engine.ended([link.inner_text()])
+    page.goto(f"{engine.url}{link.get_attribute('href')}")
+    expect(page.get_by_text(status, exact=True).first).to_be_visible()
+    page.locator("#fit-screen-button").click()
+    page.mouse.move(0, 0)
+
+
+def open_task(page: Page, reference: str, tab: str) -> Locator:
+    """Click a task in the diagram, and a tab of what opens; returns the editor in it."""
+    page.get_by_text(reference, exact=True).first.click()
+    page.get_by_role("tab", name=tab, exact=True).click()
+    editor = page.locator(".monaco-editor").last
+    expect(editor.locator(".view-lines")).to_contain_text("target_type" if tab == "Input" else "outcome")
+    return editor
+
+
+def tasks_run(page: Page) -> list[str]:
+    page.get_by_role("tab", name="Task List").click()
+    expect(page.locator("#row-0")).to_be_visible()
+    return [row.inner_text().split("\n")[2] for row in page.locator("[role=row][id^=row-]").all()]
+
+
+def test_a_task_is_tested_from_its_definition_with_the_example_in_its_description(
+    page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
+) -> None:
+    box = open_test_task(page, engine)
+    example = page.get_by_label("Description").input_value().splitlines()[-1]
+    assert json.loads(example) == example_input()
+    paste(box, example)
+    screenshot("ui-test-task-input")
+    output = run_test_task(page, "Completed")
+    screenshot("ui-test-task-output")
+    assert output.startswith('{"outcome":"planned","ok":true,"error":null,')
+    assert '"selected":{"id":"5127493019721729","name":"Winterholdmusic"}' in output
+    assert '"method":"PATCH"' in output
+    assert [line["method"] for line in double.ledger()] == ["GET"]
+
+
+def test_an_empty_input_is_answered_with_all_that_is_missing_what_is_allowed_and_an_example(
+    page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
+) -> None:
+    open_test_task(page, engine)
+    output = run_test_task(page, "Failed")
+    page.get_by_text('"outcome"').scroll_into_view_if_needed()
+    screenshot("ui-test-task-empty-input")
+    assert output.startswith('{"outcome":"invalid_input","ok":false,')
+    assert f'"example":{compact(example_input())}' in output
+    for name in input_schema()["required"]:
+        assert f'"path":"{name}","rule":"required","message":"{name}ismissing."' in output
+    for allowed in (*TARGET_TYPES, *IVR_TYPES):
+        assert re.search(rf"\b{allowed}\b", output), allowed
+    assert double.ledger() == []
+
+
+def test_a_test_request_runs_with_its_prefilled_input_and_shows_the_branch_that_it_took(
+    page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
+) -> None:
+    fields = [name for name in input_schema()["properties"] if not name.startswith("__")]
+    prefilled = run_workflow(page, engine, "set_custom_ivr_test_request")
+    assert json.loads(prefilled) == dict.fromkeys(fields, "")
+    screenshot("ui-run-workflow")
+    open_execution(page, engine, "Completed")
+    expect(page.get_by_text("nothing_changed", exact=True).first).to_be_visible()
+    screenshot("ui-execution-diagram")
+    assert f'"body":{{"ivr_id":{example_input()["ivr_id"]}}}' in text_of(open_task(page, "set_ivr", "Output"))
+    screenshot("ui-execution-task-output")
+    given = text_of(open_task(page, "set_ivr", "Input"))
+    assert all(f'"{name}":"{value}"' in given for name, value in example_input().items())
+    page.reload()
+    assert tasks_run(page) == ["prepare", "set_ivr", "by_result", "nothing_changed"]
+    page.get_by_role("tab", name="Workflow Input/Output").click()
+    expect(page.locator(".monaco-editor")).to_have_count(2)
+    expect(page.locator(".monaco-editor").last).to_contain_text("PATCH")
+    screenshot("ui-execution-input-output")
+    page.get_by_role("tab", name="Variables").click()
+    expect(page.locator(".monaco-editor .view-lines").last).to_contain_text("mode apply")
+    assert [line["method"] for line in double.ledger()] == ["GET"]
+
+
+def test_a_refused_change_takes_its_branch_and_says_at_the_top_what_to_do(
+    page: Page, engine: EngineRest, screenshot: TakeScreenshot
+) -> None:
+    given = {**example_input(), "ivr_id": "1", "mode": "apply"}
+    run_workflow(page, engine, "set_custom_ivr_branching", given)
+    open_execution(page, engine, "Failed")
+    expect(page.get_by_text("not_found: Look the target and the IVR up in Dialpad")).to_be_visible()
+    screenshot("ui-execution-branches")
+    assert tasks_run(page) == ["set_ivr", "by_outcome", "note_not_found", "end_by_ok", "fail_visibly"]
+
+
+def test_ids_above_2_to_the_53_survive_the_ui_as_strings(
+    page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
+) -> None:
+    given = {**example_input(), "target_id": BIG_TARGET, "ivr_id": BIG_IVR, "mode": "apply"}
+    run_workflow(page, engine, "set_custom_ivr_test_request", given)
+    open_execution(page, engine, "Completed")
+    output = text_of(open_task(page, "set_ivr", "Output"))
+    screenshot("ui-big-ids")
+    assert output.startswith('{"outcome":"updated","ok":true,"error":null,"warnings":[],')
+    assert f'"selected":{{"id":"{BIG_IVR}"' in output
+    assert f'/callcenter/{BIG_TARGET}/HOLD_MUSIC","body":{{"ivr_id":"{BIG_IVR}"}}' in output
+    assert double.selected("callcenter", BIG_TARGET, "HOLD_MUSIC")["inbound"] == BIG_IVR
+
+
+def test_an_id_that_the_ui_changed_is_warned_of(page: Page, engine: EngineRest, screenshot: TakeScreenshot) -> None:
+    box = open_test_task(page, engine)
+    paste(box, json.dumps({**example_input(), "ivr_id": int(BIG_TARGET)}))
+    output = run_test_task(page, "Completed")
+    screenshot("ui-changed-id")
+    assert f"ivr_idcameasanumberof2^53ormore({int(BIG_TARGET) - 1})" in output
