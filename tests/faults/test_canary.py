@@ -1,7 +1,7 @@
 """No key, and no part of one, is anywhere that it was not put: after every outcome, every fault, at the most verbose.
 
-What is searched: logs, metrics, spans, health pages, what commands print and write, outputs, the engine's database and log,
-the fleet's Redis, the process list and the worker's folder. That the search finds what is there is shown by leaks.
+What is searched: logs, metrics, spans, health pages, what commands print and write, outputs, the engine's database and
+log, the fleet's Redis, the process list and the worker's folder. That the search finds what is there is shown by leaks.
 """
 
 from __future__ import annotations
