@@ -36,13 +36,17 @@ def tolerated_errors() -> tuple[str, ...]:
     )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _worker(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)  # of the session, so that it comes before an engine is started
+def _ui() -> None:
     if built_ui() is None:
         not_at_hand(
             "No built UI of the engine.",
             "put it at ../shared/conductor-ui.tar.gz, or DIALPAD_IVR_TEST_UI=FOLDER_OR_ARCHIVE make test",
         )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _worker(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     log = tmp_path_factory.mktemp("browser") / "worker.log"
     with running_worker(engine.url, _double.url, log, **CREDENTIALS):
         yield
@@ -83,7 +87,9 @@ def run_test_task(page: Page, status: str) -> str:
     page.locator("#run-test-task").click()
     link = page.locator("a[href^='/execution/']")
     expect(link.locator("xpath=ancestor::*[4]").get_by_text(status, exact=True)).to_be_visible()
-    return text_of(page.locator(".monaco-editor").last)
+    output = page.locator(".monaco-editor").last
+    expect(output.locator(".view-lines")).to_contain_text("waited_ms")
+    return text_of(output)
 
 
 def run_workflow(page: Page, engine: EngineRest, name: str, given: dict[str, Any] | None = None) -> str:
@@ -145,7 +151,7 @@ def test_an_empty_input_is_answered_with_all_that_is_missing_what_is_allowed_and
 ) -> None:
     open_test_task(page, engine)
     output = run_test_task(page, "Failed")
-    page.get_by_text('"outcome"').scroll_into_view_if_needed()
+    page.locator(".view-line", has_text="outcome").scroll_into_view_if_needed()
     screenshot("ui-test-task-empty-input")
     assert output.startswith('{"outcome":"invalid_input","ok":false,')
     assert f'"example":{compact(example_input())}' in output
