@@ -34,9 +34,10 @@ def forms(key: str) -> dict[str, set[str]]:
         "base64": encoded,
         "base64 for URLs": [text.translate(str.maketrans("+/", "-_")) for text in encoded],
         "URL-encoded": [quote(key, safe="")],
-        "hexadecimal": [key.encode().hex()],
     }
-    return {form: {part for text in found for part in _parts(text)} for form, found in texts.items()}
+    parts = {form: {part for text in found for part in _parts(text)} for form, found in texts.items()}
+    # As many characters of the key, so twice as many digits: eight of those are in some id or time by chance.
+    return {**parts, "hexadecimal": {part.encode().hex() for part in _parts(key)}}
 
 
 def _parts(text: str) -> Iterable[str]:
