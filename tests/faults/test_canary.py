@@ -110,7 +110,7 @@ def test_no_key_is_left_anywhere(
         with running_worker(
             proxy.url, double.url, log, (sys.executable, "-c", BUGGY), folder=folder, **settings
         ) as worker:
-            proxy.add(Fault("reset", "/tasks(/update-v2)?$", probability=0.6))
+            proxy.add(Fault("reset", "/tasks(/update-v2)?$", probability=0.45))
             ids = [
                 engine.start("set_custom_ivr_branching", given, domain=settings["DIALPAD_IVR_DOMAIN"])
                 for given in inputs
