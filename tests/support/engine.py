@@ -63,7 +63,7 @@ class EngineRest:
     def task_log(self, task_id: str) -> list[str]:
         return [line["log"] for line in self._http.get(f"/tasks/{task_id}/log").raise_for_status().json()]
 
-    def ended(self, workflow_ids: Iterable[str], timeout: float = 60) -> list[dict[str, Any]]:
+    def ended(self, workflow_ids: Iterable[str], timeout: float = 120) -> list[dict[str, Any]]:
         """Wait until all of them have ended; returns them with their tasks, in order."""
         return [
             until(lambda i=i: w if (w := self.workflow(i))["status"] in TERMINAL else None, timeout, f"end of {i}")  # type: ignore[misc]

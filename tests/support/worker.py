@@ -99,6 +99,11 @@ def running_worker(
             until(is_ready, 30, "the worker")
         yield worker
     finally:
-        if process.poll() is None:
+        # Told to stop, not killed: an update in flight brings the next task along, and the engine would give a task of
+        # the next test to a worker that is no more.
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -39,6 +39,7 @@ def test_the_runner_has_the_parts_that_ours_overrides_and_reads() -> None:
     assert inspect.iscoroutinefunction(one.stop)
     assert inspect.iscoroutinefunction(one._AsyncTaskRunner__async_update_task)
     assert inspect.iscoroutinefunction(one._AsyncTaskRunner__async_batch_poll)
+    assert inspect.iscoroutinefunction(one._AsyncTaskRunner__async_execute_task)
 
 
 async def test_a_connection_pool_that_the_client_is_given_it_leaves_alone() -> None:

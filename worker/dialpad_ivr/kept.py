@@ -152,9 +152,5 @@ def _read(text: str | None) -> dict[str, Any] | None:
         return None
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
 def _key(delivery: str) -> str:
     return f"dialpad-ivr:kept:{delivery}"

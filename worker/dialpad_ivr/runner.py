@@ -1,7 +1,8 @@
 """The SDK's `AsyncTaskRunner` (conductor-python 2.0.0, pinned) with what it lacks.
 
-It adds back-off when polls fail, no spinning at capacity, a drain, and results that are reported until the engine has
-them; the SDK gives one up after a minute. `tests/unit/test_sdk_contract.py` checks every private name used here.
+It adds back-off when polls fail, no spinning at capacity, a drain, one run of a task that is handed out twice, and
+results that are reported until the engine has them; the SDK gives one up after a minute.
+`tests/unit/test_sdk_contract.py` checks every private name used here.
 
 A result that cannot be reported holds its slot. Nothing is lost by that: an engine that takes no result hands out no
 work either.
@@ -32,6 +33,7 @@ _GIVE_UP_SECONDS: Final = 900.0
 # Statuses of a refusal that may pass: not signed in, or too busy. Any other 4xx is for good.
 _PASSING: Final = (401, 403, 408, 409, 423, 425, 429)
 _EARLIER_TRIES: Final = 3
+_REMEMBERED_RUNS: Final = 8  # for each slot: some seconds' worth
 
 
 class Report(TaskResult):  # type: ignore[misc]  # the SDK is not typed
@@ -53,6 +55,7 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
         self._metrics = metrics
         self._poll_failures = 0
         self._polled = False
+        self._runs: dict[tuple[str, int | None], asyncio.Future[TaskResult | None]] = {}
         self._pool: httpx.AsyncClient | None = None
         self._told_to_drain = asyncio.Event()
         self._news = asyncio.Event()
@@ -150,6 +153,26 @@ class Runner(AsyncTaskRunner):  # type: ignore[misc]  # the SDK is not typed
         for task in tasks:
             task.asked_at = asked_at
         return tasks
+
+    async def _AsyncTaskRunner__async_execute_task(self, task: Task) -> TaskResult | None:  # noqa: N802
+        """Run a task as the SDK does, or wait for what comes of it if it runs here already, or has just run.
+
+        A busy engine hands a task out twice now and then. Run a second time, it would find the change made, and say
+        that there was nothing to do. The result is reported twice all the same: what the engine notes when it hands a
+        task out may overwrite that it was completed meanwhile.
+        """
+        delivery = task.task_id, task.scheduled_time
+        known = self._runs.get(delivery)
+        if known is not None:
+            get_logger().info("given a task that it has already", task_id=task.task_id)
+            return await asyncio.shield(known)
+        run = self._runs[delivery] = asyncio.ensure_future(super()._AsyncTaskRunner__async_execute_task(task))
+        result = await run
+        if result is None or result.status == "IN_PROGRESS":  # it will come again, and shall run again
+            del self._runs[delivery]
+        if len(self._runs) > _REMEMBERED_RUNS * self._max_workers:
+            del self._runs[next(delivery for delivery, run in self._runs.items() if run.done())]
+        return result
 
     async def _AsyncTaskRunner__async_update_task(self, report: TaskResult) -> Task | None:  # noqa: N802
         """Report a result, in the SDK's place; returns the next task if the engine sends one along.
