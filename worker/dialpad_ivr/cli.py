@@ -29,6 +29,7 @@ from dialpad_ivr.cli_common import (
     out,
     settings_or_fail,
 )
+from dialpad_ivr.cli_console import console
 from dialpad_ivr.cli_local import demo, dev
 from dialpad_ivr.cli_provision import apply, approve, plan, rollback, status
 from dialpad_ivr.cli_worker import worker
@@ -270,9 +271,7 @@ def doctor(
         raise typer.Exit(EXIT_FAILED)
 
 
-app.command()(dev)
-app.command()(demo)
-for command in (plan, apply, status, approve, rollback):
+for command in (dev, demo, console, plan, apply, status, approve, rollback):
     app.command()(command)
 
 

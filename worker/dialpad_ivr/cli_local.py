@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +23,15 @@ from dialpad_ivr.local.demo import SCENARIOS, play
 from dialpad_ivr.local.double import DoubleError
 from dialpad_ivr.local.download import DownloadError
 from dialpad_ivr.local.engine import EngineStartError
-from dialpad_ivr.local.stack import DOUBLE_PORT, ENGINE_PORT, Stack, preferred_port, running_stack, temporary_log
+from dialpad_ivr.local.stack import (
+    CONSOLE_PORT,
+    DOUBLE_PORT,
+    ENGINE_PORT,
+    Stack,
+    preferred_port,
+    running_stack,
+    temporary_log,
+)
 
 
 def dev(
@@ -32,8 +41,9 @@ def dev(
     data: Annotated[Path | None, typer.Option(help="Where the engine keeps its database.")] = None,
     engine_port: Annotated[int | None, typer.Option(help=f"The engine's port; {ENGINE_PORT} if it is free.")] = None,
     double_port: Annotated[int | None, typer.Option(help=f"The double's port; {DOUBLE_PORT} if it is free.")] = None,
+    console_port: Annotated[int | None, typer.Option(help=f"The console's port; {CONSOLE_PORT} if it is free.")] = None,
 ) -> None:
-    """Run a real Conductor server, a Dialpad double and a worker on this machine, until Ctrl-C.
+    """Run a real Conductor server, a Dialpad double, a worker and the console on this machine, until Ctrl-C.
 
     Examples:
     - `dialpad-ivr dev`
@@ -41,6 +51,11 @@ def dev(
     """
 
     def until_interrupted(stack: Stack) -> None:
+        err.print()
+        if stack.console_url:
+            err.print(Text("Console     "), Text(stack.console_url, style="bold green"), Text("  <- open this"), sep="")
+        else:
+            err.print(Text("Console     not started; it needs an extra: pip install 'dialpad-ivr[console]'"))
         exports = " ".join(f"{name}={value}" for name, value in stack.environ.items())
         err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"))
         if ui:
@@ -60,7 +75,15 @@ def dev(
         data=data,
         engine_port=preferred_port(ENGINE_PORT) if engine_port is None else engine_port,
         double_port=preferred_port(DOUBLE_PORT) if double_port is None else double_port,
+        console_port=_console_port(console_port),
     )
+
+
+def _console_port(asked: int | None) -> int | None:
+    """Where the console shall listen; `None` where what it needs is not installed."""
+    if find_spec("jinja2") is None:
+        return None
+    return preferred_port(CONSOLE_PORT) if asked is None else asked
 
 
 def demo(as_json: JsonFlag = False) -> None:

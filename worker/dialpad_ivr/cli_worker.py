@@ -35,6 +35,8 @@ def worker() -> None:
     try:
         with tracing() as traces:
             code = asyncio.run(run_worker(settings, traces))
-    except (PortError, SettingsError) as exc:
+    except PortError as exc:
+        fail(f"{exc} Set DIALPAD_IVR_HEALTH_PORT.", EXIT_USAGE)
+    except SettingsError as exc:
         fail(str(exc), EXIT_USAGE)
     raise typer.Exit(code)

@@ -100,6 +100,13 @@ class EngineApi:
         found: list[JsonObject] = self._call("GET", path, query)
         return found
 
+    def newest(self, name: str, count: int) -> list[JsonObject]:
+        """The workflows of that name that were started last, newest first, each in short."""
+        query = [("query", f"workflowType='{name}'"), ("sort", "startTime:DESC"), ("start", 0), ("size", count)]
+        found: JsonObject = self._call("GET", "/workflow/search", query)
+        results: list[JsonObject] = found.get("results") or []
+        return results
+
     def complete_task(self, workflow_id: str, task_id: str, output: JsonObject) -> None:
         """Complete a task that waits for somebody outside."""
         body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}

@@ -82,17 +82,24 @@ def health_app(registry: CollectorRegistry, unready: Callable[[], str | None]) -
     )
 
 
-def not_for_web_pages(app: ASGIApp) -> ASGIApp:
-    """The app, for programs on this machine: a web page in a browser on it is refused.
+def not_for_web_pages(app: ASGIApp, *, but_its_own: bool = False) -> ASGIApp:
+    """The app, for this machine: a web page that somebody opens in a browser on it is refused.
 
     Such a page can send requests to loopback, which carry its `Origin` as soon as they could change something. It could
     also let its own name resolve to loopback, and be of the same origin then; but the request still names that name.
+
+    Args:
+        app: The app.
+        but_its_own: Whether the app serves pages itself, which may ask it for things.
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        if b"origin" in headers or not _LOCAL.fullmatch(headers.get(b"host", b"localhost")):
-            await PlainTextResponse("Web pages are not served; ask by a loopback address.\n", 403)(scope, receive, send)
+        host = headers.get(b"host", b"localhost")
+        own = but_its_own and headers.get(b"origin") == b"http://" + host
+        if (b"origin" in headers and not own) or not _LOCAL.fullmatch(host):
+            told = "Other web pages are refused" if but_its_own else "Web pages are not served"
+            await PlainTextResponse(f"{told}; ask by a loopback address.\n", 403)(scope, receive, send)
         else:
             await app(scope, receive, send)
 
@@ -100,7 +107,9 @@ def not_for_web_pages(app: ASGIApp) -> ASGIApp:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, host: str, port: int, *, http: type[asyncio.Protocol] = _Brief) -> AsyncIterator[int]:
+async def serving(
+    app: ASGIApp, host: str, port: int, *, http: type[asyncio.Protocol] = _Brief, pages: bool = False
+) -> AsyncIterator[int]:
     """Serve an app on a port while the context lasts; yields the port, which is a free one for 0.
 
     On a loopback address web pages are refused (`not_for_web_pages`).
@@ -110,6 +119,7 @@ async def serving(app: ASGIApp, host: str, port: int, *, http: type[asyncio.Prot
         host: The address to listen on.
         port: The port.
         http: uvicorn's protocol class, for an app that needs one of its own.
+        pages: Whether the app serves web pages, which may ask it for things.
 
     Raises:
         PortError: The port is taken, or the address is not this machine's.
@@ -118,9 +128,9 @@ async def serving(app: ASGIApp, host: str, port: int, *, http: type[asyncio.Prot
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family)
     except OSError as exc:
-        raise PortError(f"Cannot listen on {host}:{port}: {exc.strerror}. Set DIALPAD_IVR_HEALTH_PORT.") from exc
+        raise PortError(f"Cannot listen on {host}:{port}: {exc.strerror}.") from exc
     if is_loopback(host):
-        app = not_for_web_pages(app)
+        app = not_for_web_pages(app, but_its_own=pages)
     server = _Server(
         uvicorn.Config(
             app, ws="none", http=http, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1

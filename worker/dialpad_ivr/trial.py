@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from dialpad_ivr.contract import PreparedRequest
@@ -25,10 +27,20 @@ async def try_request(raw_input: dict[str, Any], settings: Settings, *, send: bo
         send: Whether to go by the input's `mode`; else nothing leaves this machine.
     """
     asked = raw_input if send else {**raw_input, "mode": "validate"}
+    async with tools(settings) as its_tools:
+        return await set_custom_ivr(Call(asked), its_tools)
+
+
+@asynccontextmanager
+async def tools(settings: Settings) -> AsyncIterator[Tools]:
+    """What a task works with where no worker is: one client, and pacing of its own or the fleet's.
+
+    Raises:
+        SettingsError: Redis is named, and its client is not installed.
+    """
     metrics = Metrics()
     async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
-        tools = Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
-        return await set_custom_ivr(Call(asked), tools)
+        yield Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
 
 
 def as_curl(request: PreparedRequest, profile: str) -> str:

@@ -39,7 +39,7 @@ _REPORTING_SECONDS = 60.0  # for which the engine may be away without delivering
 # input would cost all tasks that were polled with it.
 _RECURSION_LIMIT = 3000
 
-_TASKS: Final[dict[str, Callable[[Call, Tools], Awaitable[Result]]]] = {
+TASKS: Final[dict[str, Callable[[Call, Tools], Awaitable[Result]]]] = {
     TASK_TYPE: set_custom_ivr,
     LIST_TASK_TYPE: list_custom_ivrs,
 }
@@ -121,7 +121,7 @@ async def run_worker(settings: Settings, tracing: Tracing) -> int:
     ):
         credentials = Credentials(settings.credentials_file)
         tools = Tools(settings, client, credentials, pacer, metrics, tracing)
-        runners = [make_runner(task_type, settings, tools, kept) for task_type in _TASKS]
+        runners = [make_runner(task_type, settings, tools, kept) for task_type in TASKS]
         app = health_app(metrics.registry, lambda: next(filter(None, (runner.unready for runner in runners)), None))
         async with serving(app, settings.health_host, settings.health_port) as port:
             running = [asyncio.create_task(runner.run()) for runner in runners]
@@ -196,7 +196,7 @@ async def _until_stopped(
 
 async def _run(task_type: str, call: Call, tools: Tools) -> Result:
     try:
-        result = await _TASKS[task_type](call, tools)
+        result = await TASKS[task_type](call, tools)
     except Exception as exc:  # noqa: BLE001  # a bug must fail the task where its author sees it, without values
         get_logger().exception("bug in the worker")
         message = f"The worker failed ({type(exc).__name__}); its log has the details."

@@ -24,6 +24,7 @@ _READY_SECONDS = 30
 
 ENGINE_PORT = 8080
 DOUBLE_PORT = 8090
+CONSOLE_PORT = 8070
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class Stack:
         engine_url: The engine, and its UI if one is served.
         double_url: The Dialpad double.
         health_url: The worker's health port.
+        console_url: The console; `None` without one.
         environ: What a command or another worker must have in its environment to use this stack.
     """
 
     engine_url: str
     double_url: str
     health_url: str
+    console_url: str | None
     environ: dict[str, str]
 
     @property
@@ -54,6 +57,7 @@ def running_stack(
     *,
     engine_port: int = 0,
     double_port: int = 0,
+    console_port: int | None = None,
     ui: Path | None = None,
     data: Path | None = None,
     worker_log: Path | None = None,
@@ -64,6 +68,7 @@ def running_stack(
         say: Told what is being done.
         engine_port: Where the engine listens; 0 takes a free port.
         double_port: Where the double listens; 0 takes a free port.
+        console_port: Where the console listens; 0 takes a free port, and `None` leaves it out.
         ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
         data: Where the engine keeps its database; a temporary folder, removed at the end, if left out.
         worker_log: Where the worker logs; to standard error if left out.
@@ -84,8 +89,9 @@ def running_stack(
             "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
             KEY_NAME: DEFAULT_KEY,
         }
-        health_port = free_port()
-        running = Stack(engine.url, double_url, f"http://127.0.0.1:{health_port}", environ)
+        health_port, console_port = free_port(), free_port() if console_port == 0 else console_port
+        console_url = None if console_port is None else f"http://127.0.0.1:{console_port}"
+        running = Stack(engine.url, double_url, f"http://127.0.0.1:{health_port}", console_url, environ)
         say("Registering the task definition and the workflows ...")
         for definition in shipped():
             comparison = compare(running.engine, definition)
@@ -99,7 +105,14 @@ def running_stack(
             grace_seconds=30,
         )
         stack.callback(worker.stop)
-        _wait_until_ready(running, worker, worker_log)
+        _wait_until_ready("worker", f"{running.health_url}/readyz", worker, worker_log)
+        if console_url:
+            say("Starting the console ...")
+            log = stack.enter_context(temporary_log("console"))  # it would only tell its address, as we do
+            command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(console_port)]
+            console = Child(command, environ, log)
+            stack.callback(console.stop)
+            _wait_until_ready("console", console_url, console, log)
         yield running
 
 
@@ -109,18 +122,18 @@ def preferred_port(port: int) -> int:
 
 
 @contextlib.contextmanager
-def temporary_log() -> Iterator[Path]:
+def temporary_log(name: str = "worker") -> Iterator[Path]:
     """A log file that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="dialpad-ivr-") as folder:
-        yield Path(folder) / "worker.log"
+        yield Path(folder) / f"{name}.log"
 
 
-def _wait_until_ready(stack: Stack, worker: Child, log: Path | None) -> None:
+def _wait_until_ready(what: str, url: str, child: Child, log: Path | None) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < deadline and worker.exit_code is None:
+    while time.monotonic() < deadline and child.exit_code is None:
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{stack.health_url}/readyz", trust_env=False).status_code == 200:
+            if httpx.get(url, trust_env=False, follow_redirects=True).status_code == 200:
                 return
         time.sleep(0.1)
     told = log.read_text("utf-8", "replace")[-1000:] if log else ""
-    raise EngineStartError(f"The worker did not become ready. {told}")
+    raise EngineStartError(f"The {what} did not become ready. {told}")

@@ -1,0 +1,278 @@
+"""The console's pages. A page is whole without JavaScript; with it, parts of it are asked for again as you type.
+
+A request with the header `X-Part` is answered with that part of a page alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote
+
+import anyio.to_thread
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dialpad_ivr import __version__
+from dialpad_ivr.console.forms import ENDPOINTS, fields, filled_in, initially, task_input
+from dialpad_ivr.console.output import output_fields
+from dialpad_ivr.console.prepared import prepare
+from dialpad_ivr.console.search import search
+from dialpad_ivr.console.trials import Trial, connected, direct, look, through_engine
+from dialpad_ivr.contract import (
+    BODY_LIMIT,
+    COMPANY_LIMIT,
+    COMPANY_WINDOW_SECONDS,
+    EXPECTED_LIMIT,
+    INPUTS,
+    INT64_MAX,
+    LISTED_LIMIT,
+    NAME_LIMIT,
+    OK_OUTCOMES,
+    OUTCOME_MEANINGS,
+    PATCH_LIMIT,
+    PATCH_WINDOW_SECONDS,
+    TASK_TYPE,
+    input_schema,
+)
+from dialpad_ivr.credentials import KEY_NAME, variable
+from dialpad_ivr.engine_api import EngineApi, EngineError
+from dialpad_ivr.outcome import engine_status
+from dialpad_ivr.provisioning.pipeline import WORKFLOW, Run
+from dialpad_ivr.settings import SettingsError
+from dialpad_ivr.task import Tools
+
+_FOLDER = Path(__file__).parent
+_LARGEST_FORM = 64 * 1024  # bytes
+_MOST_FIELDS = 100
+_RUNS_KEPT = 8  # provisioning runs that are read on, not from their beginning again
+_RUNS_LISTED = 10
+_ROWS_SHOWN = 100
+
+_HEADERS: Final = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+}
+
+
+def console_app(tools: Tools, engine: EngineApi) -> ASGIApp:
+    """The console.
+
+    Args:
+        tools: What a test request works with that goes straight to Dialpad.
+        engine: The engine that it goes through otherwise.
+
+    Raises:
+        SettingsError: The templates' library is not installed.
+    """
+    console = _Console(tools, engine)
+    return _with_headers(
+        Starlette(
+            routes=[
+                Route("/", lambda _: RedirectResponse(f"/tasks/{TASK_TYPE}")),
+                Route("/search", console.find),
+                Route("/engine", console.engine),
+                Route("/tasks/{task_type}", console.task, methods=["GET", "POST"]),
+                Route("/trials/{workflow_id}", console.trial),
+                Route("/provisioning", console.runs),
+                Route("/provisioning/{workflow_id}", console.run),
+                Mount("/static", StaticFiles(directory=_FOLDER / "static")),
+            ],
+            exception_handlers={HTTPException: console.refused},  # type: ignore[dict-item]
+        )
+    )
+
+
+def _with_headers(app: ASGIApp) -> ASGIApp:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await app(scope, receive, with_headers)
+
+    return guarded
+
+
+class _Console:
+    def __init__(self, tools: Tools, engine: EngineApi) -> None:
+        self._tools = tools
+        self._engine = engine
+        self._runs: dict[str, Run] = {}
+        self._reading = anyio.CapacityLimiter(1)  # of the engine's runs: each is read by one thread at a time
+        try:
+            jinja2 = import_module("jinja2")
+        except ModuleNotFoundError:
+            raise SettingsError("The console needs an extra: pip install 'dialpad-ivr[console]'") from None
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_FOLDER / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters["pretty"] = _pretty
+        self._templates.globals |= {
+            "version": __version__,
+            "endpoints": ENDPOINTS,
+            "ok_outcomes": OK_OUTCOMES,
+            "meanings": OUTCOME_MEANINGS,
+        }
+
+    def _page(self, request: Request, name: str, status: int = 200, **told: Any) -> Response:
+        """A page; or, of a request that asks for a part, the part's template."""
+        part = request.headers.get("x-part")
+        template = f"{name}.html" if part is None else f"_{part}.html"
+        if part not in (None, "prepared", "response", "results", "run"):
+            raise HTTPException(400, "No such part.")
+        text = self._templates.get_template(template).render(path=request.url.path, query="", **told)
+        return HTMLResponse(text, status)
+
+    async def refused(self, request: Request, exc: HTTPException) -> Response:
+        """A page that is not there, or a request that is not taken."""
+        text = self._templates.get_template("refused.html").render(
+            path=request.url.path, query="", status=exc.status_code, told=exc.detail
+        )
+        return HTMLResponse(text, exc.status_code)
+
+    async def find(self, request: Request) -> Response:
+        """What was searched for."""
+        query = request.query_params.get("q", "")[:200]
+        template = "_results.html" if "x-part" in request.headers else "search.html"
+        text = self._templates.get_template(template).render(path=request.url.path, query=query, results=search(query))
+        return HTMLResponse(text)
+
+    async def engine(self, _: Request) -> Response:
+        """How a test request would go, in a line."""
+        version = await connected(self._engine)
+        text = self._templates.get_template("_engine.html").render(
+            version=version, url=self._engine.url, dialpad=self._tools.settings.api_url
+        )
+        return HTMLResponse(text)
+
+    async def task(self, request: Request) -> Response:
+        """A task: its reference, its form, the prepared request, and a test request."""
+        task_type = request.path_params["task_type"]
+        if task_type not in INPUTS:
+            raise HTTPException(404, "There is no such task.")
+        form = dict(await _form(request) if request.method == "POST" else request.query_params)
+        given = task_input(task_type, form)
+        shown = filled_in(task_type, form) if form else initially(task_type)
+        if not form:
+            given = task_input(task_type, shown)
+        prepared = prepare(task_type, given, self._tools.client)
+        told: dict[str, Any] = {
+            "task_type": task_type,
+            "fields": fields(task_type),
+            "shown": shown,
+            "prepared": prepared,
+            "key_variable": variable(KEY_NAME, "default"),
+            "trial": None,
+            "question": None,
+            "dialpad": self._tools.settings.api_url,
+            "schema": input_schema(task_type),
+            "output": output_fields(task_type),
+            "engine_status": engine_status,
+            "limits": _limits(task_type),
+        }
+        if form.get("do") == "test":
+            if prepared.errors:
+                told["trial"] = Trial(problem="Nothing was sent: the form has mistakes, which are told at its fields.")
+            elif prepared.writes and form.get("confirmed") != _digest(task_type, given):
+                told["question"] = _digest(task_type, given)
+                told["target"] = given
+            elif await connected(self._engine):
+                told["trial"] = await through_engine(self._engine, task_type, given)
+            else:
+                told["trial"] = await direct(self._tools, task_type, given)
+        return self._page(request, "task", **told)
+
+    async def trial(self, request: Request) -> Response:
+        """A test request that the engine was given, as it is now."""
+        trial = await look(self._engine, request.path_params["workflow_id"])
+        return self._page(request, "trial", trial=trial, question=None)
+
+    async def runs(self, request: Request) -> Response:
+        """Provisioning runs: those of late, and a field for any other's id."""
+        wanted = request.query_params.get("id", "").strip()
+        if wanted:
+            return RedirectResponse(f"/provisioning/{quote(wanted, safe='')}", 303)
+        problem, newest = None, []
+        try:
+            newest = await anyio.to_thread.run_sync(self._engine.newest, WORKFLOW, _RUNS_LISTED)
+        except EngineError as exc:
+            problem = str(exc)
+        return self._page(request, "runs", runs=newest, problem=problem)
+
+    async def run(self, request: Request) -> Response:
+        """A provisioning run, by outcome."""
+        workflow_id = request.path_params["workflow_id"]
+        run = self._runs.pop(workflow_id, None) or Run(self._engine, workflow_id)
+        problem, status = None, 200
+        try:
+            await anyio.to_thread.run_sync(run.refresh, limiter=self._reading)
+        except EngineError as exc:
+            problem, status = str(exc), 200 if exc.passing else 404
+        else:
+            self._runs[workflow_id] = run
+            while len(self._runs) > _RUNS_KEPT:
+                del self._runs[next(iter(self._runs))]
+        failed = [row for row in run.rows if row.outcome and not row.ok]
+        told = {"run": run, "failed": failed[:_ROWS_SHOWN], "more": max(0, len(failed) - _ROWS_SHOWN)}
+        return self._page(request, "run", status, **told, problem=problem, gone=status == 404)
+
+
+async def _form(request: Request) -> Mapping[str, str]:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _LARGEST_FORM:
+            raise HTTPException(413, f"A form of more than {_LARGEST_FORM} bytes is not read.")
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise HTTPException(400, f"A form of more than {_MOST_FIELDS} fields is not read.") from None
+
+
+def _limits(task_type: str) -> list[tuple[str, str]]:
+    """A task's limits, and what each is of."""
+    window = {60.0: "a minute", 1.0: "a second"}
+    shared = [(f"{COMPANY_LIMIT} {window[COMPANY_WINDOW_SECONDS]}", "calls of a company, all kinds together")]
+    if task_type == TASK_TYPE:
+        own = [
+            (f"{PATCH_LIMIT} {window[PATCH_WINDOW_SECONDS]}", "of these PATCHes"),
+            (f"{EXPECTED_LIMIT} ids", "in if_selected"),
+        ]
+    else:
+        own = [(f"{LISTED_LIMIT} IVRs", "in the output"), (f"{NAME_LIMIT} characters", "of a name")]
+    return [
+        *own,
+        *shared,
+        (f"1 to {INT64_MAX}", "an id (int64), as a string of digits"),
+        (f"{BODY_LIMIT // 1024} KiB", "of a response's body, kept in the output"),
+    ]
+
+
+def _digest(task_type: str, given: Mapping[str, Any]) -> str:
+    """What names a change that somebody was asked about: a form that was changed since names another one."""
+    return hashlib.sha256(json.dumps([task_type, given], sort_keys=True).encode()).hexdigest()
+
+
+def _pretty(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

@@ -1,0 +1,71 @@
+"""What can be searched for: tasks, fields, values, outcomes, and the fields of the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from dialpad_ivr.console.forms import ENDPOINTS, fields
+from dialpad_ivr.contract import INPUTS, OUTCOME_MEANINGS, input_schema, output_schema
+
+_MOST = 30  # results shown
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Something that can be found.
+
+    Attributes:
+        kind: What it is, e.g. `field`.
+        title: Its name.
+        told: More about it.
+        href: Where it is.
+    """
+
+    kind: str
+    title: str
+    told: str
+    href: str
+
+
+@cache
+def _entries() -> tuple[Entry, ...]:
+    return tuple(_all())
+
+
+def _all() -> Iterator[Entry]:
+    for task_type in INPUTS:
+        method, path = ENDPOINTS[task_type]
+        yield Entry(
+            "task", task_type, f"{method} {path}. {input_schema(task_type)['description']}", f"/tasks/{task_type}"
+        )
+    seen: set[str] = set()
+    for task_type in INPUTS:
+        page = f"/tasks/{task_type}"
+        for field in fields(task_type):
+            yield Entry("field", field.name, f"of {task_type}: {field.meaning}", f"{page}#field-{field.name}")
+            for choice in field.choices:
+                if f"{field.name} {choice}" not in seen:
+                    seen.add(f"{field.name} {choice}")
+                    yield Entry("value", choice, f"of {field.name}", f"{page}#values-{field.name}")
+        for name, rule in output_schema(task_type)["properties"].items():
+            if f"output {name}" not in seen:
+                seen.add(f"output {name}")
+                yield Entry("output", name, rule.get("description", ""), f"{page}#output")
+    for outcome, meaning in OUTCOME_MEANINGS.items():
+        yield Entry("outcome", outcome, meaning, f"/tasks/{next(iter(INPUTS))}#outcomes")
+
+
+def search(text: str) -> list[Entry]:
+    """What holds every word of a text, in its name or in what is told of it; where the name does comes first."""
+    words = text.lower().replace("-", "_").split()
+
+    def rank(entry: Entry) -> int:
+        title = entry.title.lower()
+        if all(word in title for word in words):
+            return 0 if title.startswith(words[0]) else 1
+        return 2 if all(word in f"{title} {entry.told.lower()}" for word in words) else 3
+
+    ranked = sorted(((rank(entry), entry) for entry in _entries()), key=lambda pair: pair[0]) if words else []
+    return [entry for number, entry in ranked if number < 3][:_MOST]

@@ -1,0 +1,100 @@
+"""A test request: through the engine where one is connected, else straight to Dialpad, by the worker's own code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import anyio.to_thread
+
+from dialpad_ivr.contract import INPUTS, OUTPUTS, TaskOutput
+from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.following import follow
+from dialpad_ivr.task import Call, Tools
+from dialpad_ivr.worker import TASKS
+
+_AT_ONCE_SECONDS = 2.0  # for which an answer is waited for; then the page asks for it again and again
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A test request, as far as it has come.
+
+    Attributes:
+        output: The task's output, once there is one.
+        workflow_id: The engine's id of it; `None` if it went straight to Dialpad.
+        task_status: What the engine says of the task while it is under way.
+        problem: Why there is no output, and what to do.
+    """
+
+    output: TaskOutput | None = None
+    workflow_id: str | None = None
+    task_status: str | None = None
+    problem: str | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether there is more to come."""
+        return self.task_status is not None
+
+
+async def connected(engine: EngineApi) -> str | None:
+    """The engine's version; `None` if none answers."""
+    try:
+        return await anyio.to_thread.run_sync(engine.version)
+    except EngineError:
+        return None
+
+
+async def through_engine(engine: EngineApi, task_type: str, given: JsonObject) -> Trial:
+    """Start a test request on the engine, and wait a moment for its end."""
+    name = f"{task_type}_test_request"
+
+    def start() -> Trial:
+        try:
+            workflow_id = engine.start_workflow(name, given)
+        except EngineError as exc:
+            hint = " Put the definitions there with: dialpad-ivr register" if exc.status == 404 else ""
+            return Trial(problem=f"{exc}{hint}")
+        try:
+            return _seen(follow(engine, workflow_id, lambda _: None, _AT_ONCE_SECONDS))
+        except EngineError as exc:
+            return Trial(workflow_id=workflow_id, task_status="UNKNOWN", problem=str(exc))
+
+    return await anyio.to_thread.run_sync(start)
+
+
+async def look(engine: EngineApi, workflow_id: str) -> Trial:
+    """A test request that was started on the engine, as it is now."""
+    try:
+        return _seen(await anyio.to_thread.run_sync(engine.workflow, workflow_id))
+    except EngineError as exc:
+        return Trial(workflow_id=workflow_id, task_status="UNKNOWN" if exc.passing else None, problem=str(exc))
+
+
+async def direct(tools: Tools, task_type: str, given: JsonObject) -> Trial:
+    """Run the task here."""
+    result = await TASKS[task_type](Call(given), tools)
+    return Trial(output=result.output)
+
+
+def _seen(workflow: JsonObject) -> Trial:
+    workflow_id = workflow["workflowId"]
+    ours = [task for task in workflow.get("tasks") or [] if task["taskDefName"] in INPUTS]
+    ended = workflow["status"] in TERMINAL_STATUSES
+    if not ours:
+        problem = workflow.get("reasonForIncompletion") or "This workflow holds no task of this plugin."
+        return Trial(None, workflow_id, None if ended else "SCHEDULED", problem if ended else None)
+    task = ours[-1]
+    output = _output(task["taskDefName"], task.get("outputData"))
+    if not ended:
+        return Trial(output, workflow_id, task["status"])
+    problem = task.get("reasonForIncompletion") or workflow.get("reasonForIncompletion") if output is None else None
+    return Trial(output, workflow_id, None, problem)
+
+
+def _output(task_type: str, data: Any) -> TaskOutput | None:
+    try:
+        return OUTPUTS[task_type].model_validate(data)
+    except ValueError:  # none yet, or that of another version
+        return None
