@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import time
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -43,9 +45,9 @@ from dialpad_ivr.contract import (
     PATCH_LIMIT,
     PATCH_WINDOW_SECONDS,
     TASK_TYPE,
-    input_schema,
 )
 from dialpad_ivr.credentials import KEY_NAME, variable
+from dialpad_ivr.definitions import task_definition
 from dialpad_ivr.engine_api import EngineApi, EngineError
 from dialpad_ivr.outcome import engine_status
 from dialpad_ivr.provisioning.pipeline import WORKFLOW, Run
@@ -58,13 +60,14 @@ _MOST_FIELDS = 100
 _RUNS_KEPT = 8  # provisioning runs that are read on, not from their beginning again
 _RUNS_LISTED = 10
 _ROWS_SHOWN = 100
+_CONNECTED_SECONDS = 5.0
 
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with "no-referrer" a browser hides where our own forms come from
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
@@ -114,6 +117,8 @@ class _Console:
     def __init__(self, tools: Tools, engine: EngineApi) -> None:
         self._tools = tools
         self._engine = engine
+        self._version: str | None = None
+        self._asked_at = -math.inf
         self._runs: dict[str, Run] = {}
         self._reading = anyio.CapacityLimiter(1)  # of the engine's runs: each is read by one thread at a time
         try:
@@ -134,6 +139,13 @@ class _Console:
             "ok_outcomes": OK_OUTCOMES,
             "meanings": OUTCOME_MEANINGS,
         }
+
+    async def _connected(self) -> str | None:
+        """The engine's version, `None` if none answers. Kept for a moment: the SDK takes seconds to give up."""
+        if time.monotonic() > self._asked_at + _CONNECTED_SECONDS:
+            self._version = await connected(self._engine)
+            self._asked_at = time.monotonic()
+        return self._version
 
     def _page(self, request: Request, name: str, status: int = 200, **told: Any) -> Response:
         """A page; or, of a request that asks for a part, the part's template."""
@@ -160,7 +172,7 @@ class _Console:
 
     async def engine(self, _: Request) -> Response:
         """How a test request would go, in a line."""
-        version = await connected(self._engine)
+        version = await self._connected()
         text = self._templates.get_template("_engine.html").render(
             version=version, url=self._engine.url, dialpad=self._tools.settings.api_url
         )
@@ -177,6 +189,8 @@ class _Console:
         if not form:
             given = task_input(task_type, shown)
         prepared = prepare(task_type, given, self._tools.client)
+        if "credential" in prepared.errors:
+            shown["credential"] = ""  # whatever stands there may be a key: it is not repeated
         told: dict[str, Any] = {
             "task_type": task_type,
             "fields": fields(task_type),
@@ -186,18 +200,18 @@ class _Console:
             "trial": None,
             "question": None,
             "dialpad": self._tools.settings.api_url,
-            "schema": input_schema(task_type),
+            "about": task_definition(task_type)["description"].splitlines()[0].rpartition(": ")[0],
             "output": output_fields(task_type),
             "engine_status": engine_status,
             "limits": _limits(task_type),
         }
-        if form.get("do") == "test":
+        if request.method == "POST" and form.get("do") == "test":  # a link, which anybody can send, does nothing
             if prepared.errors:
                 told["trial"] = Trial(problem="Nothing was sent: the form has mistakes, which are told at its fields.")
             elif prepared.writes and form.get("confirmed") != _digest(task_type, given):
                 told["question"] = _digest(task_type, given)
                 told["target"] = given
-            elif await connected(self._engine):
+            elif await self._connected():
                 told["trial"] = await through_engine(self._engine, task_type, given)
             else:
                 told["trial"] = await direct(self._tools, task_type, given)

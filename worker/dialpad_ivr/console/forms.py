@@ -98,5 +98,5 @@ def _place(task_type: str, name: str, description: str) -> Literal["path", "quer
 
 
 def _without_place(description: str) -> str:
-    text = re.sub(r"^(Path|Body): ", "", description)
-    return text[0].upper() + text[1:]
+    place, told, text = description.partition(": ")
+    return text[0].upper() + text[1:] if told and place in ("Path", "Body") else description

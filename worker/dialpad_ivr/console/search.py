@@ -48,7 +48,8 @@ def _all() -> Iterator[Entry]:
             for choice in field.choices:
                 if f"{field.name} {choice}" not in seen:
                     seen.add(f"{field.name} {choice}")
-                    yield Entry("value", choice, f"of {field.name}", f"{page}#values-{field.name}")
+                    place = "field" if field.drop_down else "values"
+                    yield Entry("value", choice, f"of {field.name}", f"{page}#{place}-{field.name}")
         for name, rule in output_schema(task_type)["properties"].items():
             if f"output {name}" not in seen:
                 seen.add(f"output {name}")

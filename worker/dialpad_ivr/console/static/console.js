@@ -68,7 +68,7 @@
   const tell = (within) => {
     const focus = $("[data-focus]", within);
     if (focus) focus.focus();
-    else say($("[data-told]", within)?.textContent.trim().replace(/\s+/g, " ") ?? "");
+    else $("#came")?.replaceChildren($("[data-told]", within)?.textContent.trim().replace(/\s+/g, " ") ?? "");
   };
 
   if (form) {
