@@ -281,7 +281,11 @@ async def test_without_an_engine_the_other_pages_say_so(client: httpx.AsyncClien
         assert answer.status_code == 200
         assert "No Conductor server answers" in told(answer.text), path
     away = await client.get("/provisioning", params={"id": "//evil.example"})
-    assert (away.url.host, away.url.raw_path, away.status_code) == ("127.0.0.1", b"/provisioning/%2F%2Fevil.example", 404)
+    assert (away.url.host, away.url.raw_path, away.status_code) == (
+        "127.0.0.1",
+        b"/provisioning/%2F%2Fevil.example",
+        404,
+    )
 
 
 # ---- what is refused
