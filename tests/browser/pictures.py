@@ -10,19 +10,26 @@ import base64
 import shutil
 import struct
 import sys
-import tarfile
-import tempfile
 import zlib
 from pathlib import Path
 
 from playwright.sync_api import FloatRect, Page, sync_playwright
 
 from dialpad_ivr.following import follow
-from dialpad_ivr.local.stack import Stack, running_stack
+from dialpad_ivr.local.stack import Stack, running_stack, temporary_log
 
 FOLDER = Path(__file__).parents[2] / "docs" / "img"
 LARGEST = 100_000  # bytes: they are in the repository, and on the README's first screen
 MENU = 240  # pixels at the left of the engine's UI, which show nothing of ours
+
+
+def console(page: Page, stack: Stack) -> None:
+    """The console: the form with its example, and what a test request came to."""
+    page.goto(f"{stack.console_url}/")
+    page.get_by_text("Test requests go through").wait_for()
+    page.get_by_role("button", name="Test request").click()
+    page.locator("#response .badge").wait_for()
+    take(page, "console", {"x": 0, "y": 0, "width": 1385, "height": 880})
 
 
 def execution(page: Page, stack: Stack) -> None:
@@ -91,18 +98,15 @@ def main(built_ui: Path) -> None:
     if not built_ui.exists():
         raise SystemExit(f"{built_ui} is not there. Name a built Conductor UI: make pictures UI=FOLDER_OR_TAR_GZ")
     FOLDER.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="dialpad-ivr-") as folder:
-        if built_ui.is_file():
-            with tarfile.open(built_ui) as archive:
-                archive.extractall(f"{folder}/ui", filter="data")
-            built_ui = Path(folder) / "ui"
-        with (
-            running_stack(print, ui=built_ui, worker_log=Path(folder) / "worker.log") as stack,
-            sync_playwright() as playwright,
-        ):
-            browser = playwright.chromium.launch(executable_path=chromium)
-            execution(browser.new_page(viewport={"width": 1400, "height": 900}, locale="en-US"), stack)
-            browser.close()
+    with (
+        temporary_log() as log,
+        running_stack(print, console_port=0, ui=built_ui, worker_log=log) as stack,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium)
+        for show in (console, execution):
+            show(browser.new_page(viewport={"width": 1400, "height": 900}, locale="en-US"), stack)
+        browser.close()
 
 
 if __name__ == "__main__":

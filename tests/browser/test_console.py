@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.provisioning.pipeline import WORKFLOW
 from dialpad_ivr.validation import example_input
 from support.browser import VIEWPORT, TakeScreenshot
+from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.provisioning import UNPACED, change, unknown
@@ -89,6 +91,29 @@ def panel(page: Page, tab: str) -> str:
     """What a tab of the request shows."""
     page.get_by_role("tab", name=tab).click()
     return page.get_by_role("tabpanel").inner_text()
+
+
+def test_the_readmes_first_command_leads_to_a_response(page: Page, tmp_path: Path) -> None:
+    first = next(block.text for block in blocks(ROOT / "README.md") if block.kind == "console").strip()
+    assert first == "$ make dev"
+    log = tmp_path / "dev.log"
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            first.split()[1:], cwd=ROOT, env=clean_environ(), stderr=sink, stdout=sink, start_new_session=True
+        )
+    try:
+        url = re.compile(r"^Console +(http://127\.0\.0\.1:\d+)  <- open this$", re.MULTILINE)
+        until(lambda: "Ctrl-C stops it all" in log.read_text() or process.poll() is not None, 120, "the stack")
+        found = url.search(log.read_text())
+        assert found, log.read_text()
+        page.goto(found[1])
+        press(page)
+        outcome(page, "planned")
+        expect(page.locator("#response")).to_contain_text("through the engine")
+    finally:
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        process.wait(60)
+    assert "Traceback" not in log.read_text()
 
 
 def test_a_newcomer_presses_the_button_and_sees_the_response(

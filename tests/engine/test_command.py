@@ -272,7 +272,9 @@ def test_wrong_settings_are_told_together_without_their_values(command: Command)
     assert "a key is sent to no other host" in shown
 
 
-@pytest.mark.parametrize("name", ["worker", "register", "run", "test-request", "doctor", "schema", "dev", "demo"])
+@pytest.mark.parametrize(
+    "name", ["worker", "register", "run", "test-request", "doctor", "schema", "dev", "demo", "console"]
+)
 def test_every_command_has_help_with_an_example(command: Command, name: str) -> None:
     shown = command(name, "--help")
     assert "Example" in shown

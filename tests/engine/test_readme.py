@@ -30,7 +30,7 @@ def test_make_demo_ends_with_what_the_readme_shows() -> None:
 
 def test_dev_prints_what_to_paste_and_stops_on_ctrl_c() -> None:
     process = subprocess.Popen(
-        [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0"],
+        [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
         env=clean_environ(),
         cwd=ROOT,
         stderr=subprocess.PIPE,
