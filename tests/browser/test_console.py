@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,44 +25,11 @@ from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.provisioning import UNPACED, change, unknown
-from support.worker import CREDENTIALS, KEYS, clean_environ, running_worker
+from support.worker import CREDENTIALS, clean_environ, running_console, running_worker
 
 EXAMPLE = example_input()
 PAGE = "/tasks/set_custom_ivr"
 BUDGET = 150_000  # bytes of a page, with all that belongs to it
-
-
-@contextlib.contextmanager
-def running_console(engine_url: str, double_url: str, log: Path) -> Iterator[str]:
-    """A console as people run it; yields its URL."""
-    port = free_port()
-    environ = clean_environ(
-        CONDUCTOR_SERVER_URL=engine_url,
-        DIALPAD_IVR_API_URL=double_url,
-        DIALPAD_IVR_ALLOW_LOOPBACK="true",
-        **CREDENTIALS,
-    )
-    with log.open("wb") as sink:
-        command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(port)]
-        process = subprocess.Popen(command, env=environ, stdout=sink, stderr=sink)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        assert process.poll() is None, log.read_text()
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{url}{PAGE}", trust_env=False).status_code == 200
-        return False
-
-    try:
-        until(answers, 30, "the console")
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0, log.read_text()
-        told = log.read_text()
-        assert url in told
-        assert "Traceback" not in told
-        assert not any(key in told for key in KEYS)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from dialpad_ivr.definitions import shipped
@@ -15,7 +16,7 @@ from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
-from support.worker import CREDENTIALS, clean_environ, running_worker
+from support.worker import CREDENTIALS, clean_environ, running_console, running_worker
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,22 @@ def test_register_and_worker_work_from_an_installed_wheel(
         (ended,) = engine.ended([engine.start("set_custom_ivr", change)])
         assert worker.stop() == 0
     assert ended["output"]["outcome"] == "updated"
+
+
+def test_the_console_works_from_an_installed_wheel_with_its_extra(
+    installed: Path, wheel: Path, engine: EngineRest, double: DoubleControl, tmp_path: Path
+) -> None:
+    command = [str(installed), "console"]
+    environ = clean_environ(CONDUCTOR_SERVER_URL=engine.url)
+    without = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert without.returncode == 2
+    assert "pip install 'dialpad-ivr[console]'" in without.stderr
+    uv, python = Path(sys.executable).with_name("uv"), installed.with_name("python")
+    wanted = f"dialpad-ivr[console] @ {wheel.as_uri()}"
+    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, wanted], check=True)
+    with running_console(engine.url, double.url, tmp_path / "console.log", (*command, "--port")) as url:
+        for path in ("/tasks/set_custom_ivr", "/static/console.css", "/static/console.js", "/static/icon.svg"):
+            assert httpx.get(f"{url}{path}", trust_env=False).status_code == 200
 
 
 def test_what_users_import_is_typed_throughout(installed: Path, tmp_path: Path) -> None:

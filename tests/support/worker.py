@@ -107,3 +107,40 @@ def running_worker(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def running_console(
+    engine_url: str,
+    double_url: str,
+    log: Path,
+    command: tuple[str, ...] = (sys.executable, "-m", "dialpad_ivr", "console", "--port"),
+) -> Iterator[str]:
+    """A console as people run it; yields its URL. Its command ends with where the port is named."""
+    port = free_port()
+    environ = clean_environ(
+        CONDUCTOR_SERVER_URL=engine_url,
+        DIALPAD_IVR_API_URL=double_url,
+        DIALPAD_IVR_ALLOW_LOOPBACK="true",
+        **CREDENTIALS,
+    )
+    with log.open("wb") as sink:
+        process = subprocess.Popen([*command, str(port)], env=environ, stdout=sink, stderr=sink)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{url}/tasks/set_custom_ivr", trust_env=False).status_code == 200
+        return False
+
+    try:
+        until(answers, 30, "the console")
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0, log.read_text()
+        told = log.read_text()
+        assert url in told
+        assert "Traceback" not in told
+        assert not any(key in told for key in KEYS)

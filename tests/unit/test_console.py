@@ -5,18 +5,22 @@ from __future__ import annotations
 import html
 import json
 import re
+import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from starlette.types import ASGIApp
+from typer.testing import CliRunner
 
-from dialpad_ivr import health
+from dialpad_ivr import cli, cli_local, health
 from dialpad_ivr.console.app import console_app
-from dialpad_ivr.console.forms import fields, initially, task_input
+from dialpad_ivr.console.forms import fields, filled_in, task_input
 from dialpad_ivr.console.output import output_fields
 from dialpad_ivr.console.search import search
+from dialpad_ivr.console.trials import Trial, _seen
 from dialpad_ivr.contract import (
     INPUTS,
     IVR_TYPES,
@@ -67,12 +71,17 @@ def told(text: str) -> str:
 # ---- forms
 
 
+def given_by(task_type: str, **form: str) -> dict[str, Any]:
+    return task_input(task_type, filled_in(task_type, form))
+
+
 @pytest.mark.parametrize("task_type", INPUTS)
 def test_a_form_has_every_field_of_the_schema_and_holds_its_example_at_first(task_type: str) -> None:
     names = [name for name in input_schema(task_type)["properties"] if not name.startswith("__")]
     assert [field.name for field in fields(task_type)] == names
-    assert task_input(task_type, initially(task_type)) == example_input(task_type)
-    assert not isinstance(check_input(task_input(task_type, initially(task_type)), INPUTS[task_type]), list)
+    given = task_input(task_type, filled_in(task_type, {}))
+    assert given == example_input(task_type)
+    assert not isinstance(check_input(given, INPUTS[task_type]), list)
 
 
 def test_each_field_says_where_its_value_goes() -> None:
@@ -94,13 +103,13 @@ def test_each_field_says_where_its_value_goes() -> None:
     [("", None), (" ", None), ("[]", []), ("7", ["7"]), ("7, 8", ["7", "8"]), ('["7","8"]', ["7", "8"]), ("x", ["x"])],
 )
 def test_ids_are_written_as_people_write_lists(text: str, ids: list[str] | None) -> None:
-    assert task_input(TASK_TYPE, {"if_selected": text}).get("if_selected") == ids
+    assert given_by(TASK_TYPE, if_selected=text).get("if_selected") == ids
 
 
 def test_a_form_without_a_mode_plans() -> None:
-    assert task_input(TASK_TYPE, {})["mode"] == "plan"
-    assert task_input(TASK_TYPE, {"mode": " "})["mode"] == "plan"
-    assert "mode" not in task_input(LIST_TASK_TYPE, {})
+    assert given_by(TASK_TYPE, target_id="7") == {"target_id": "7", "mode": "plan"}
+    assert given_by(TASK_TYPE, mode="") == {"mode": "plan"}
+    assert given_by(LIST_TASK_TYPE, target_id="7") == {"target_id": "7"}
 
 
 # ---- the reference and the search
@@ -193,6 +202,9 @@ async def test_what_is_allowed_and_probably_not_meant_is_warned_of(client: httpx
 async def test_a_link_fills_the_form_in_and_sends_nothing(client: httpx.AsyncClient, double: DoubleControl) -> None:
     page = (await client.get(PAGE, params={**APPLY, "target_id": "77", "confirmed": "x"})).text
     assert 'value="77"' in page
+    only = (await client.get(PAGE, params={"target_id": "77"})).text
+    assert "<option selected>plan</option>" in only
+    assert "3 mistakes" in told(only)
     assert "Make this change?" not in page
     assert double.ledger() == []
 
@@ -356,3 +368,53 @@ async def test_its_own_pages_can(app: ASGIApp, double: DoubleControl) -> None:
             foreign = {**headers, "origin": f"http://127.0.0.1:{port + 1}"}
             assert (await client.post(PAGE, data=EXAMPLE, headers=foreign)).status_code == 403
     assert len(double.ledger()) == 2
+
+
+# ---- test requests through an engine, as far as it has come
+
+
+def seen(workflow_status: str, **task: Any) -> Trial:
+    given = {"taskDefName": TASK_TYPE, "status": "IN_PROGRESS", "outputData": {}, **task}
+    tasks = [{"taskDefName": "prepare", "status": "COMPLETED"}, given]
+    return _seen({"workflowId": "w", "status": workflow_status, "tasks": tasks if task else tasks[:1]})
+
+
+def test_a_task_that_nobody_takes_is_told_of() -> None:
+    for trial in (seen("RUNNING"), seen("RUNNING", status="SCHEDULED")):
+        assert (trial.under_way, trial.task_status, trial.workflow_id) == (True, "SCHEDULED", "w")
+
+
+def test_a_task_that_waits_tells_for_what() -> None:
+    error = {"code": "paced", "message": "Waiting for a permit."}
+    trial = seen("RUNNING", outputData={"outcome": None, "ok": False, "error": error})
+    assert trial.under_way
+    assert trial.output is not None
+    assert trial.output.error is not None
+    assert trial.output.error.message == "Waiting for a permit."
+
+
+def test_an_end_without_an_output_tells_why() -> None:
+    trial = seen("FAILED", status="TIMED_OUT", reasonForIncompletion="responseTimeout: 150 s")
+    assert (trial.under_way, trial.output, trial.problem) == (False, None, "responseTimeout: 150 s")
+    other = seen("COMPLETED", outputData={"outcome": "of another version"}, reasonForIncompletion="odd")
+    assert (other.under_way, other.output, other.problem) == (False, None, "odd")
+    assert "no task of this plugin" in str(_seen({"workflowId": "w", "status": "COMPLETED"}).problem)
+
+
+# ---- what it needs
+
+
+def test_without_its_extra_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    told = CliRunner().invoke(cli.app, ["console", "--port", "0"])
+    assert told.exit_code == 2
+    assert "pip install 'dialpad-ivr[console]'" in told.stderr.replace("\n", " ")
+    monkeypatch.setattr(cli_local, "find_spec", lambda _: None)
+    assert cli_local._console_port(0) is None
+
+
+def test_a_taken_port_is_told_of_with_what_to_do() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        told = CliRunner().invoke(cli.app, ["console", "--port", str(taken.getsockname()[1])])
+    assert told.exit_code == 2
+    assert "--port 0" in told.stderr.replace("\n", " ")

@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dialpad_ivr import __version__
-from dialpad_ivr.console.forms import ENDPOINTS, fields, filled_in, initially, task_input
+from dialpad_ivr.console.forms import ENDPOINTS, fields, filled_in, task_input
 from dialpad_ivr.console.output import output_fields
 from dialpad_ivr.console.prepared import prepare
 from dialpad_ivr.console.search import search
@@ -46,7 +46,6 @@ from dialpad_ivr.contract import (
     PATCH_WINDOW_SECONDS,
     TASK_TYPE,
 )
-from dialpad_ivr.credentials import KEY_NAME, variable
 from dialpad_ivr.definitions import task_definition
 from dialpad_ivr.engine_api import EngineApi, EngineError
 from dialpad_ivr.outcome import engine_status
@@ -61,6 +60,16 @@ _RUNS_KEPT = 8  # provisioning runs that are read on, not from their beginning a
 _RUNS_LISTED = 10
 _ROWS_SHOWN = 100
 _CONNECTED_SECONDS = 5.0
+
+_LONGEST_QUERY = 200
+# Of each page: what can be asked for by itself.
+_PARTS: Final = {
+    "task": ("prepared", "response"),
+    "trial": ("response",),
+    "run": ("run",),
+    "search": ("results",),
+    "engine": ("engine",),
+}
 
 _HEADERS: Final = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -148,35 +157,28 @@ class _Console:
         return self._version
 
     def _page(self, request: Request, name: str, status: int = 200, **told: Any) -> Response:
-        """A page; or, of a request that asks for a part, the part's template."""
+        """A page; or the part of it that the request asks for."""
         part = request.headers.get("x-part")
-        template = f"{name}.html" if part is None else f"_{part}.html"
-        if part not in (None, "prepared", "response", "results", "run"):
-            raise HTTPException(400, "No such part.")
-        text = self._templates.get_template(template).render(path=request.url.path, query="", **told)
-        return HTMLResponse(text, status)
+        if part is not None and part not in _PARTS.get(name, ()):
+            raise HTTPException(400, "There is no such part.")
+        template = self._templates.get_template(f"{name}.html" if part is None else f"_{part}.html")
+        return HTMLResponse(template.render(**{"path": request.url.path, "query": "", **told}), status)
 
     async def refused(self, request: Request, exc: HTTPException) -> Response:
         """A page that is not there, or a request that is not taken."""
-        text = self._templates.get_template("refused.html").render(
-            path=request.url.path, query="", status=exc.status_code, told=exc.detail
-        )
-        return HTMLResponse(text, exc.status_code)
+        template = self._templates.get_template("refused.html")
+        told = {"status": exc.status_code, "told": exc.detail}
+        return HTMLResponse(template.render(path=request.url.path, query="", **told), exc.status_code)
 
     async def find(self, request: Request) -> Response:
         """What was searched for."""
-        query = request.query_params.get("q", "")[:200]
-        template = "_results.html" if "x-part" in request.headers else "search.html"
-        text = self._templates.get_template(template).render(path=request.url.path, query=query, results=search(query))
-        return HTMLResponse(text)
+        query = request.query_params.get("q", "")[:_LONGEST_QUERY]
+        return self._page(request, "search", query=query, results=search(query))
 
-    async def engine(self, _: Request) -> Response:
+    async def engine(self, request: Request) -> Response:
         """How a test request would go, in a line."""
-        version = await self._connected()
-        text = self._templates.get_template("_engine.html").render(
-            version=version, url=self._engine.url, dialpad=self._tools.settings.api_url
-        )
-        return HTMLResponse(text)
+        version, dialpad = await self._connected(), self._tools.settings.api_url
+        return self._page(request, "engine", version=version, url=self._engine.url, dialpad=dialpad)
 
     async def task(self, request: Request) -> Response:
         """A task: its reference, its form, the prepared request, and a test request."""
@@ -184,10 +186,8 @@ class _Console:
         if task_type not in INPUTS:
             raise HTTPException(404, "There is no such task.")
         form = dict(await _form(request) if request.method == "POST" else request.query_params)
-        given = task_input(task_type, form)
-        shown = filled_in(task_type, form) if form else initially(task_type)
-        if not form:
-            given = task_input(task_type, shown)
+        shown = filled_in(task_type, form)
+        given = task_input(task_type, shown)
         prepared = prepare(task_type, given, self._tools.client)
         if "credential" in prepared.errors:
             shown["credential"] = ""  # whatever stands there may be a key: it is not repeated
@@ -196,7 +196,6 @@ class _Console:
             "fields": fields(task_type),
             "shown": shown,
             "prepared": prepared,
-            "key_variable": variable(KEY_NAME, "default"),
             "trial": None,
             "question": None,
             "dialpad": self._tools.settings.api_url,
@@ -267,7 +266,6 @@ async def _form(request: Request) -> Mapping[str, str]:
 def _limits(task_type: str) -> list[tuple[str, str]]:
     """A task's limits, and what each is of."""
     window = {60.0: "a minute", 1.0: "a second"}
-    shared = [(f"{COMPANY_LIMIT} {window[COMPANY_WINDOW_SECONDS]}", "calls of a company, all kinds together")]
     if task_type == TASK_TYPE:
         own = [
             (f"{PATCH_LIMIT} {window[PATCH_WINDOW_SECONDS]}", "of these PATCHes"),
@@ -277,7 +275,7 @@ def _limits(task_type: str) -> list[tuple[str, str]]:
         own = [(f"{LISTED_LIMIT} IVRs", "in the output"), (f"{NAME_LIMIT} characters", "of a name")]
     return [
         *own,
-        *shared,
+        (f"{COMPANY_LIMIT} {window[COMPANY_WINDOW_SECONDS]}", "calls of a company, all kinds together"),
         (f"1 to {INT64_MAX}", "an id (int64), as a string of digits"),
         (f"{BODY_LIMIT // 1024} KiB", "of a response's body, kept in the output"),
     ]

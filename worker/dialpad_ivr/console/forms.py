@@ -60,33 +60,27 @@ def fields(task_type: str) -> tuple[Field, ...]:
     )
 
 
-def task_input(task_type: str, form: Mapping[str, str]) -> dict[str, Any]:
-    """What is filled in, as a task's input. A field that is empty is left out; without a mode it plans.
+def filled_in(task_type: str, form: Mapping[str, str]) -> dict[str, str]:
+    """What the form's fields hold: at first an example. Without a mode it plans.
 
     Args:
         task_type: The task.
-        form: Names and values, as a browser sends them.
+        form: Names and values as a browser sends them; of none at all the form is as at first.
     """
-    given: dict[str, Any] = {}
-    for field in fields(task_type):
-        text = form.get(field.name, "").strip()
-        if text and field.holds_ids:
-            given[field.name] = re.findall(r"[^\s,\[\]\"']+", text)
-        elif text:
-            given[field.name] = text
-        elif field.name == "mode":
-            given[field.name] = field.initial
-    return given
+    return {
+        field.name: form.get(field.name, "") or (field.initial if not form or field.name == "mode" else "")
+        for field in fields(task_type)
+    }
 
 
-def filled_in(task_type: str, form: Mapping[str, str]) -> dict[str, str]:
-    """What the form's fields show."""
-    return {field.name: form.get(field.name, "") for field in fields(task_type)}
-
-
-def initially(task_type: str) -> dict[str, str]:
-    """What they show at first."""
-    return {field.name: field.initial for field in fields(task_type)}
+def task_input(task_type: str, filled: Mapping[str, str]) -> dict[str, Any]:
+    """What the fields hold, as a task's input. One that is empty is left out."""
+    texts = {field: filled[field.name].strip() for field in fields(task_type)}
+    return {
+        field.name: re.findall(r"[^\s,\[\]\"']+", text) if field.holds_ids else text
+        for field, text in texts.items()
+        if text
+    }
 
 
 def _place(task_type: str, name: str, description: str) -> Literal["path", "query", "body", "plugin"]:
