@@ -222,6 +222,8 @@ def test_values_are_filtered_and_put_into_the_form(page: Page, console: str) -> 
     expect(page.get_by_label("ivr_type required")).to_have_value("HOLD_ESCAPE_VM_TEN")
     expect(page.get_by_label("ivr_type required")).to_be_focused()
     expect(page.get_by_role("tabpanel")).to_contain_text("/HOLD_ESCAPE_VM_TEN HTTP/1.1")
+    page.locator("#values-target_type").get_by_role("searchbox").fill("Call")
+    expect(page.locator("#values-target_type").get_by_role("status")).to_have_text("2 of 11")
 
 
 def test_all_of_it_can_be_done_by_keyboard(page: Page, console: str, double: DoubleControl) -> None:
@@ -314,6 +316,7 @@ def test_a_provisioning_run_is_seen_by_outcome_as_it_goes(
     screenshot("console-provisioning")
     expect(page.locator("#run .badge").first).to_have_text("failed", timeout=60_000)
     expect(bar).to_have_attribute("value", "120")
+    expect(page.locator("#came")).to_have_text("failed 120 of 120 changes are done.")  # for a screen reader
     counts = page.get_by_role("table", name="By outcome")
     assert re.findall(r"^(\w+)\t(\d+)\t", counts.inner_text(), re.MULTILINE) == [("updated", "119"), ("not_found", "1")]
     failed = page.get_by_role("table", name="Not as asked")

@@ -12,6 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
@@ -283,6 +286,24 @@ async def test_a_form_with_mistakes_is_not_sent(client: httpx.AsyncClient, doubl
     form = {**APPLY, "ivr_id": "x"}
     text = told((await client.post(PAGE, data=form, headers=PART)).text)
     assert "Nothing was sent: the form has mistakes" in text
+    assert double.ledger() == []
+
+
+async def test_an_engine_that_refuses_is_not_gone_past(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_NAME, double.key)
+    engine = Starlette(routes=[Route("/api/{_:path}", lambda _: PlainTextResponse("no", 401), methods=["GET", "POST"])])
+    async with health.serving(engine, "127.0.0.1", 0) as port:
+        settings = Settings(api_url=double.url, allow_loopback=True, server_url=f"http://127.0.0.1:{port}")
+        async with tools(settings) as its_tools:
+            transport = httpx.ASGITransport(console_app(its_tools, EngineApi(settings)))
+            async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+                for text in (
+                    (await client.get("/engine")).text,
+                    (await client.post(PAGE, data={**EXAMPLE, "do": "test"}, headers=PART)).text,
+                    (await client.get("/provisioning/x")).text,
+                    (await client.get("/trials/x")).text,
+                ):
+                    assert "check CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET" in text
     assert double.ledger() == []
 
 

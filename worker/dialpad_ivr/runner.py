@@ -33,7 +33,7 @@ _GIVE_UP_SECONDS: Final = 900.0
 # Statuses of a refusal that may pass: not signed in, or too busy. Any other 4xx is for good.
 _PASSING: Final = (401, 403, 408, 409, 423, 425, 429)
 _EARLIER_TRIES: Final = 3
-_REMEMBERED_RUNS: Final = 8  # for each slot: some seconds' worth
+_REMEMBERED_RUNS: Final = 2  # for each slot: the second one comes within milliseconds, and results are not small
 
 
 class Report(TaskResult):  # type: ignore[misc]  # the SDK is not typed

@@ -30,7 +30,7 @@ from dialpad_ivr.console.forms import ENDPOINTS, fields, filled_in, task_input
 from dialpad_ivr.console.output import output_fields
 from dialpad_ivr.console.prepared import prepare
 from dialpad_ivr.console.search import search
-from dialpad_ivr.console.trials import Trial, connected, direct, look, through_engine
+from dialpad_ivr.console.trials import Connection, Trial, connect, direct, look, through_engine
 from dialpad_ivr.contract import (
     BODY_LIMIT,
     COMPANY_LIMIT,
@@ -126,7 +126,7 @@ class _Console:
     def __init__(self, tools: Tools, engine: EngineApi) -> None:
         self._tools = tools
         self._engine = engine
-        self._version: str | None = None
+        self._connection = Connection()
         self._asked_at = -math.inf
         self._runs: dict[str, Run] = {}
         self._reading = anyio.CapacityLimiter(1)  # of the engine's runs: each is read by one thread at a time
@@ -149,12 +149,12 @@ class _Console:
             "meanings": OUTCOME_MEANINGS,
         }
 
-    async def _connected(self) -> str | None:
-        """The engine's version, `None` if none answers. Kept for a moment: the SDK takes seconds to give up."""
+    async def _connected(self) -> Connection:
+        """Whether an engine answers. Kept for a moment: the SDK takes seconds to give up."""
         if time.monotonic() > self._asked_at + _CONNECTED_SECONDS:
-            self._version = await connected(self._engine)
+            self._connection = await connect(self._engine)
             self._asked_at = time.monotonic()
-        return self._version
+        return self._connection
 
     def _page(self, request: Request, name: str, status: int = 200, **told: Any) -> Response:
         """A page; or the part of it that the request asks for."""
@@ -177,8 +177,8 @@ class _Console:
 
     async def engine(self, request: Request) -> Response:
         """How a test request would go, in a line."""
-        version, dialpad = await self._connected(), self._tools.settings.api_url
-        return self._page(request, "engine", version=version, url=self._engine.url, dialpad=dialpad)
+        connection, dialpad = await self._connected(), self._tools.settings.api_url
+        return self._page(request, "engine", connection=connection, url=self._engine.url, dialpad=dialpad)
 
     async def task(self, request: Request) -> Response:
         """A task: its reference, its form, the prepared request, and a test request."""
@@ -210,11 +210,17 @@ class _Console:
             elif prepared.writes and form.get("confirmed") != _digest(task_type, given):
                 told["question"] = _digest(task_type, given)
                 told["target"] = given
-            elif await self._connected():
-                told["trial"] = await through_engine(self._engine, task_type, given)
             else:
-                told["trial"] = await direct(self._tools, task_type, given)
+                told["trial"] = await self._try(task_type, given)
         return self._page(request, "task", **told)
+
+    async def _try(self, task_type: str, given: dict[str, Any]) -> Trial:
+        connection = await self._connected()
+        if connection.problem:
+            return Trial(problem=f"Nothing was sent. {connection.problem}")
+        if connection.version:
+            return await through_engine(self._engine, task_type, given)
+        return await direct(self._tools, task_type, given)
 
     async def trial(self, request: Request) -> Response:
         """A test request that the engine was given, as it is now."""

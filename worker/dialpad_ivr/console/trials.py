@@ -38,12 +38,25 @@ class Trial:
         return self.task_status is not None
 
 
-async def connected(engine: EngineApi) -> str | None:
-    """The engine's version; `None` if none answers."""
+@dataclass(frozen=True)
+class Connection:
+    """Whether an engine answers.
+
+    Attributes:
+        version: Its version; `None` if none answers, or it refuses.
+        problem: Why it refuses. Nothing goes past an engine that is there.
+    """
+
+    version: str | None = None
+    problem: str | None = None
+
+
+async def connect(engine: EngineApi) -> Connection:
+    """Ask the engine whether it is there."""
     try:
-        return await anyio.to_thread.run_sync(engine.version)
-    except EngineError:
-        return None
+        return Connection(await anyio.to_thread.run_sync(engine.version))
+    except EngineError as exc:
+        return Connection(problem=str(exc) if exc.status else None)
 
 
 async def through_engine(engine: EngineApi, task_type: str, given: JsonObject) -> Trial:

@@ -68,7 +68,7 @@
   const tell = (within) => {
     const focus = $("[data-focus]", within);
     if (focus) focus.focus();
-    else $("#came")?.replaceChildren($("[data-told]", within)?.textContent.trim().replace(/\s+/g, " ") ?? "");
+    else $("#came").replaceChildren($("[data-told]", within)?.textContent.trim().replace(/\s+/g, " ") ?? "");
   };
 
   if (form) {
@@ -112,8 +112,8 @@
   for (const filter of $$("[data-filter]")) {
     const items = $$(`#${filter.dataset.filter} li`), told = $("[role=status]", filter.parentElement);
     filter.addEventListener("input", () => {
-      const words = filter.value.toUpperCase().split(/[\s_-]+/);
-      for (const item of items) item.hidden = !words.every((word) => item.textContent.includes(word));
+      const words = filter.value.toLowerCase().split(/[\s_-]+/);
+      for (const item of items) item.hidden = !words.every((word) => item.textContent.toLowerCase().includes(word));
       told.textContent = `${items.filter((item) => !item.hidden).length} of ${items.length}`;
     });
   }
