@@ -30,7 +30,7 @@ def _fields(properties: Mapping[str, Any], parts: Mapping[str, Any], before: str
         listed = option.get("type") == "array"
         part = parts.get((option["items"] if listed else option).get("$ref", "").rpartition("/")[2])
         path = f"{before}{name}{'[0]' if listed else ''}"
-        kind = _WORDS.get((option["items"] if listed else part or option).get("type"), "any JSON")
+        kind = _WORDS.get((part or (option["items"] if listed else option)).get("type"), "any JSON")
         yield path, kind, rule.get("description") or (part or {}).get("description", "")
         if part:
             yield from _fields(part["properties"], parts, f"{path}.")
