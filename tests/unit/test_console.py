@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 from dialpad_ivr import cli, cli_local, health
+from dialpad_ivr.console import trials
 from dialpad_ivr.console.app import console_app
 from dialpad_ivr.console.forms import fields, filled_in, task_input
 from dialpad_ivr.console.output import output_fields
@@ -305,6 +306,17 @@ async def test_an_engine_that_refuses_is_not_gone_past(double: DoubleControl, mo
                 ):
                     assert "check CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET" in text
     assert double.ledger() == []
+
+
+async def test_an_engine_that_hangs_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "_CONNECT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(5)
+        engine = EngineApi(Settings(server_url=f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        connection = await trials.connect(engine)
+        silent.accept()[0].close()  # so that the thread that asked ends
+    assert connection.version is None
+    assert "does not answer within 0.2 s" in str(connection.problem)
 
 
 async def test_without_an_engine_the_other_pages_say_so(client: httpx.AsyncClient) -> None:

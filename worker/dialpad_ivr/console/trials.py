@@ -13,6 +13,7 @@ from dialpad_ivr.following import follow
 from dialpad_ivr.task import Call, Tools
 from dialpad_ivr.worker import TASKS
 
+_CONNECT_SECONDS = 5.0
 _AT_ONCE_SECONDS = 2.0  # for which an answer is waited for; then the page asks for it again and again
 
 
@@ -54,9 +55,12 @@ class Connection:
 async def connect(engine: EngineApi) -> Connection:
     """Ask the engine whether it is there."""
     try:
-        return Connection(await anyio.to_thread.run_sync(engine.version))
+        with anyio.fail_after(_CONNECT_SECONDS):  # the SDK would wait for two minutes
+            return Connection(await anyio.to_thread.run_sync(engine.version, abandon_on_cancel=True))
     except EngineError as exc:
         return Connection(problem=str(exc) if exc.status else None)
+    except TimeoutError:
+        return Connection(problem=f"{engine.url} does not answer within {_CONNECT_SECONDS:g} s.")
 
 
 async def through_engine(engine: EngineApi, task_type: str, given: JsonObject) -> Trial:
