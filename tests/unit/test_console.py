@@ -6,6 +6,7 @@ import html
 import json
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -16,9 +17,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
-from typer.testing import CliRunner
 
-from dialpad_ivr import cli, cli_local, health
+from dialpad_ivr import cli_local, health
 from dialpad_ivr.console import trials
 from dialpad_ivr.console.app import console_app
 from dialpad_ivr.console.forms import fields, filled_in, task_input
@@ -38,10 +38,11 @@ from dialpad_ivr.contract import (
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine_api import EngineApi
 from dialpad_ivr.local.engine import free_port
-from dialpad_ivr.settings import Settings
+from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.trial import tools
 from dialpad_ivr.validation import check_input, example_input
 from support.double import DoubleControl
+from support.worker import clean_environ
 from unit.test_security import WEB_PAGES
 
 PAGE = f"/tasks/{TASK_TYPE}"
@@ -437,17 +438,18 @@ def test_an_end_without_an_output_tells_why() -> None:
 # ---- what it needs
 
 
-def test_without_its_extra_the_command_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_its_extra_it_says_how_to_install_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    told = CliRunner().invoke(cli.app, ["console", "--port", "0"])
-    assert told.exit_code == 2
-    assert "pip install 'dialpad-ivr[console]'" in told.stderr.replace("\n", " ")
+    async with tools(settings) as its_tools:
+        with pytest.raises(SettingsError, match=re.escape("pip install 'dialpad-ivr[console]'")):
+            console_app(its_tools, EngineApi(settings))
     monkeypatch.setattr(cli_local, "find_spec", lambda _: None)
     assert cli_local._console_port(0) is None
 
 
 def test_a_taken_port_is_told_of_with_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        told = CliRunner().invoke(cli.app, ["console", "--port", str(taken.getsockname()[1])])
-    assert told.exit_code == 2
+        command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(taken.getsockname()[1])]
+        told = subprocess.run(command, env=clean_environ(), capture_output=True, text=True, timeout=60, check=False)
+    assert told.returncode == 2
     assert "--port 0" in told.stderr.replace("\n", " ")
