@@ -24,6 +24,7 @@ from support.browser import VIEWPORT, TakeScreenshot
 from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest, until
+from support.fixtures import put_quick_definitions
 from support.provisioning import UNPACED, change, unknown
 from support.worker import CREDENTIALS, clean_environ, running_console, running_worker
 
@@ -187,6 +188,20 @@ def test_a_refusal_is_told_with_what_to_do(page: Page, console: str, screenshot:
     outcome(page, "not_found")
     expect(page.locator("#response")).to_contain_text("no such music")
     screenshot("console-refused")
+
+
+def test_an_engine_without_the_definitions_is_told_of_with_the_command_that_puts_them_there(
+    page: Page, console: str, engine: EngineRest, double: DoubleControl
+) -> None:
+    engine.delete_workflow_definition("list_custom_ivrs_test_request", 1)
+    try:
+        page.goto(f"{console}/tasks/list_custom_ivrs")
+        press(page)
+        outcome(page, "no result")
+        expect(page.locator("#response")).to_contain_text("dialpad-ivr register")
+    finally:
+        put_quick_definitions(engine)
+    assert double.ledger() == []
 
 
 def test_one_that_takes_long_is_waited_for(page: Page, console: str, double: DoubleControl) -> None:
