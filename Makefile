@@ -30,7 +30,7 @@ $(STAMP): $(UV) pyproject.toml uv.lock
 demo: $(STAMP)  ## Run real workflows end to end on an embedded engine, and show what happened
 	@$(BIN)/dialpad-ivr demo
 
-dev: $(STAMP)  ## Keep that engine, a Dialpad double and a worker running until Ctrl-C
+dev: $(STAMP)  ## Keep that engine, a Dialpad double, a worker and the console running until Ctrl-C
 	@$(BIN)/dialpad-ivr dev
 
 test: $(STAMP)  ## Run all tests, those on the real engine included
