@@ -205,7 +205,7 @@ def test_an_engine_without_the_definitions_is_told_of_with_the_command_that_puts
 
 
 def test_one_that_takes_long_is_waited_for(page: Page, console: str, double: DoubleControl) -> None:
-    double.configure(latency=3.0)
+    double.configure(latency=6.0)
     page.goto(console)
     press(page)
     expect(page.locator("#response")).to_contain_text("A worker is at it.")
@@ -318,7 +318,7 @@ def test_a_provisioning_run_is_seen_by_outcome_as_it_goes(
     page: Page, console: str, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     double.set_state(synthetic=200)
-    double.configure(latency=0.3)
+    double.configure(latency=1.0)
     rows = [change(number, note={"line": number + 2, "previous": []}) for number in range(120)]
     rows[7] = unknown(7)
     workflow_id = engine.start(WORKFLOW, {"changes": rows})
