@@ -33,6 +33,7 @@ def tolerated_errors() -> tuple[str, ...]:
         r"/api/schema\b",  # asks for registered schemas, which this engine has no API for
         r"^Response \(",  # its own word for the answer to that
         r"Error parsing JSON",  # of every stage of what is typed
+        r"^Canceled$",  # its editor's word for work that it drops when it is closed
     )
 
 
