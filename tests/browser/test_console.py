@@ -290,9 +290,7 @@ def test_without_javascript_it_does_the_same(browser: Browser, console: str, dou
     assert double.summary()["applied"] == 1
 
 
-def test_without_an_engine_it_goes_straight_to_dialpad(
-    page: Page, double: DoubleControl, tmp_path: Path, tolerated_errors: tuple[str, ...]
-) -> None:
+def test_without_an_engine_it_goes_straight_to_dialpad(page: Page, double: DoubleControl, tmp_path: Path) -> None:
     with running_console(f"http://127.0.0.1:{free_port()}", double.url, tmp_path / "console.log") as url:
         page.goto(url)
         expect(page.get_by_text("No engine answers")).to_be_visible()

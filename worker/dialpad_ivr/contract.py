@@ -447,11 +447,25 @@ TaskInput = SetCustomIvrInput | ListCustomIvrsInput
 INPUTS: Final[dict[str, type[TaskInput]]] = {TASK_TYPE: SetCustomIvrInput, LIST_TASK_TYPE: ListCustomIvrsInput}
 OUTPUTS: Final[dict[str, type[TaskOutput]]] = {TASK_TYPE: SetCustomIvrOutput, LIST_TASK_TYPE: ListCustomIvrsOutput}
 
+ENDPOINTS: Final[dict[str, tuple[str, str]]] = {TASK_TYPE: ("PATCH", PATCH_PATH), LIST_TASK_TYPE: ("GET", LIST_PATH)}
+"""Each task's documented call: method and path."""
+
 
 @cache
 def input_schema(task_type: str = TASK_TYPE) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a task's input. Made once: do not change it."""
     return _compact(INPUTS[task_type].model_json_schema(by_alias=True))
+
+
+@cache
+def input_fields(task_type: str = TASK_TYPE) -> dict[str, dict[str, Any]]:
+    """The fields of a task's input that a person fills in, each with its JSON schema. Made once: do not change it."""
+    return {name: rule for name, rule in input_schema(task_type)["properties"].items() if not name.startswith("__")}
+
+
+def choices(rule: dict[str, Any]) -> list[str]:
+    """The documented values of a field, without those that stand for none; empty where any are possible."""
+    return [choice for choice in rule.get("enum", ()) if choice]
 
 
 @cache

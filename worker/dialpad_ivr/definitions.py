@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TASK_TYPE, input_schema, output_schema
+from dialpad_ivr.contract import ENDPOINTS, LIST_TASK_TYPE, TASK_TYPE, input_fields, input_schema, output_schema
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine_api import EngineApi, JsonObject
 from dialpad_ivr.validation import example_input
@@ -29,23 +29,25 @@ _STAMP: Final = "ownerApp"
 _VOLATILE: Final = (_STAMP, "createTime", "updateTime", "createdBy", "updatedBy")
 
 
-_WHAT: Final = {
+PURPOSES: Final = {
     TASK_TYPE: "Points a Dialpad target (call center, office, department, user, ...) at one of its existing custom "
-    f"IVRs: PATCH {PATCH_PATH}.",
+    "IVRs",
     LIST_TASK_TYPE: "Lists the custom IVRs of a Dialpad target, and finds one by its name, so that a later task can "
-    f"select it by its id: GET {LIST_PATH}.",
+    "select it by its id",
 }
+"""What each task is for."""
 
 
 def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
     """The definition of a task, from which its file in `task_defs/` is written."""
     inputs, outputs = input_schema(task_type), output_schema(task_type)
+    what = f"{PURPOSES[task_type]}: {' '.join(ENDPOINTS[task_type])}."
     return {
         "name": task_type,
         # On a line of its own the example is selected with three clicks in the UI, whose test box starts as {}.
-        "description": f"{_WHAT[task_type]}\nExample input:\n{json.dumps(example_input(task_type))}",
+        "description": f"{what}\nExample input:\n{json.dumps(example_input(task_type))}",
         "ownerEmail": "dialpad-ivr@example.com",
-        "inputKeys": [name for name in inputs["properties"] if not name.startswith("__")],
+        "inputKeys": list(input_fields(task_type)),
         "outputKeys": list(outputs["properties"]),
         "inputSchema": {"name": f"{task_type}_input", "version": 1, "type": "JSON", "data": inputs},
         "outputSchema": {"name": f"{task_type}_output", "version": 1, "type": "JSON", "data": outputs},

@@ -20,7 +20,7 @@ from dialpad_ivr.contract import (
 from dialpad_ivr.credentials import Credential
 from dialpad_ivr.outcome import Verdict
 from dialpad_ivr.task import Call, Result, Run, Tools, invalid, named
-from dialpad_ivr.validation import check_input, id_warnings
+from dialpad_ivr.validation import check_input, input_warnings
 
 _NAMED = 5  # IVRs that a message names
 
@@ -46,7 +46,7 @@ class _ListRun(Run):
         self._asked = asked
         self._ivrs: list[FoundIvr] = []
         self._found: FoundIvr | None = None
-        self.warnings = id_warnings([("target_id", call.raw_input["target_id"], asked.target_id)])
+        self.warnings = input_warnings(call.raw_input, asked)
 
     async def read(self, credential: Credential) -> Result:
         """Read all pages, and look for the name."""

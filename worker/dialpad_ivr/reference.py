@@ -15,7 +15,17 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 from dialpad_ivr import outcome as outcome_module
-from dialpad_ivr.contract import ID_SCHEMA, INPUTS, INT64_MAX, OUTCOME_MEANINGS, OUTPUTS, input_schema, output_schema
+from dialpad_ivr.contract import (
+    ID_SCHEMA,
+    INPUTS,
+    INT64_MAX,
+    OUTCOME_MEANINGS,
+    OUTPUTS,
+    choices,
+    input_fields,
+    input_schema,
+    output_schema,
+)
 from dialpad_ivr.definitions import shipped
 from dialpad_ivr.metrics import Metrics
 from dialpad_ivr.outcome import engine_status
@@ -66,33 +76,31 @@ def _input() -> Iterator[str]:
         'errors. Where a field is not required, null and `""` count as absent. The same as a JSON schema: '
         "`dialpad-ivr schema`."
     )
-    choices: dict[str, list[str]] = {}
+    listed: dict[str, list[str]] = {}
     for task_type in INPUTS:
         schema = input_schema(task_type)
         rows = []
-        for name, rule in schema["properties"].items():
-            if name.startswith("__"):
-                continue
+        for name, rule in input_fields(task_type).items():
             required = "yes" if name in schema["required"] else "no"
             default = f"`{rule['default']}`" if rule.get("default") else ""
             rows.append([f"`{name}`", _input_type(name, rule), required, default, rule["description"]])
-            given = [choice for choice in rule.get("enum", ()) if choice]
+            given = choices(rule)
             if len(given) > _FEW:
-                choices[name] = given
+                listed[name] = given
         yield f"## `{task_type}`"
         yield _table("field, type, required, default, meaning", rows)
         yield _json(example_input(task_type))
-    for name, given in choices.items():
+    for name, given in listed.items():
         yield f"## Values of `{name}`"
         yield ", ".join(f"`{choice}`" for choice in given)
 
 
 def _input_type(name: str, rule: dict[str, Any]) -> str:
-    choices = [choice for choice in rule.get("enum", ()) if choice]
-    if len(choices) > _FEW:
-        return f"[one of {len(choices)}](#values-of-{name})"
-    if choices:
-        return ", ".join(f"`{choice}`" for choice in choices)
+    given = choices(rule)
+    if len(given) > _FEW:
+        return f"[one of {len(given)}](#values-of-{name})"
+    if given:
+        return ", ".join(f"`{choice}`" for choice in given)
     if rule.get("anyOf") == ID_SCHEMA["anyOf"]:
         return "id"
     parts = rule.get("anyOf", [rule])
@@ -130,9 +138,7 @@ def _fields(properties: dict[str, Any], parts: dict[str, Any]) -> str:
 
 def _output_type(rule: dict[str, Any]) -> tuple[str, bool, str]:
     """The type for people, whether it may be null, and the part of the output that it is."""
-    options = [option for option in rule.get("anyOf", [rule]) if option.get("type") != "null"]
-    nullable = len(options) < len(rule.get("anyOf", [rule]))
-    (option,) = options
+    option, nullable = unwrapped(rule)
     if "$ref" in option:
         part = option["$ref"].rsplit("/", 1)[-1]
         return f"[{part}](#{part.lower()})", nullable, part
@@ -141,8 +147,20 @@ def _output_type(rule: dict[str, Any]) -> tuple[str, bool, str]:
     if option.get("type") == "array":
         kind, _, part = _output_type(option["items"])
         return f"list of {kind}", nullable, part
+    return type_words(option), nullable, ""
+
+
+def unwrapped(rule: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What a field of the output holds where it is not null, and whether it may be null."""
+    options = rule.get("anyOf", [rule])
+    (option,) = (option for option in options if option.get("type") != "null")
+    return option, len(options) > 1
+
+
+def type_words(rule: dict[str, Any]) -> str:
+    """A JSON schema's type for people."""
     words = {"string": "text", "integer": "whole number", "boolean": "true or false", None: "any JSON"}
-    return words.get(option.get("type"), str(option.get("type"))), nullable, ""
+    return words.get(rule.get("type"), str(rule.get("type")))
 
 
 def _outcomes() -> Iterator[str]:

@@ -24,7 +24,10 @@ from dialpad_ivr.contract import (
     TASK_TYPE,
     USUAL_TARGET_OF,
     FieldError,
-    SetCustomIvrInput,
+    ListCustomIvrsInput,
+    TaskInput,
+    choices,
+    input_fields,
     input_schema,
 )
 
@@ -98,7 +101,7 @@ def _violations(raw: Any, task_type: str) -> list[FieldError]:
     return errors
 
 
-def id_warnings(ids: Iterable[tuple[str, Any, str]]) -> list[str]:
+def _id_warnings(ids: Iterable[tuple[str, Any, str]]) -> list[str]:
     """Of ids that may have lost digits on the way.
 
     Args:
@@ -112,15 +115,17 @@ def id_warnings(ids: Iterable[tuple[str, Any, str]]) -> list[str]:
     ]
 
 
-def input_warnings(raw: dict[str, Any], parsed: SetCustomIvrInput) -> list[str]:
+def input_warnings(raw: dict[str, Any], parsed: TaskInput) -> list[str]:
     """What is allowed by the documentation, but probably not meant.
 
     Args:
         raw: The input as it came, to see which ids were numbers.
         parsed: The same input, parsed.
     """
+    if isinstance(parsed, ListCustomIvrsInput):
+        return _id_warnings([("target_id", raw["target_id"], parsed.target_id)])
     expected = zip(raw.get("if_selected") or (), parsed.if_selected or (), strict=True)
-    warnings = id_warnings(
+    warnings = _id_warnings(
         [
             *((name, raw[name], getattr(parsed, name)) for name in ("target_id", "ivr_id")),
             *(("if_selected", given, its_id) for given, its_id in expected),
@@ -168,7 +173,7 @@ def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[Field
         hint = _hint(missing, None, task_type)
         yield FieldError(path=missing, rule="required", message=f"{missing} is missing.", hint=hint)
     elif error.validator == "additionalProperties":
-        known = [name for name in _properties(task_type) if not name.startswith("__")]
+        known = list(input_fields(task_type))
         for key in raw:
             if key not in _properties(task_type):
                 guess = difflib.get_close_matches(short(str(key)), known, n=1)
@@ -250,9 +255,7 @@ def _hint(name: str, value: Any, task_type: str) -> str:
         }.get(name, _ID_HINT)
         return f"{what}, e.g. {json.dumps(rule['examples'][0])}."
     meant = _meant(name, _plain(value.strip()[:_SHOWN]), task_type) if isinstance(value, str) else ""
-    return (
-        f'{meant}One of: {", ".join(choice for choice in rule["enum"] if choice)}. For example "{rule["examples"][0]}".'
-    )
+    return f'{meant}One of: {", ".join(choices(rule))}. For example "{rule["examples"][0]}".'
 
 
 def _plain(text: str) -> str:
@@ -262,7 +265,7 @@ def _plain(text: str) -> str:
 
 @lru_cache(maxsize=1024)  # a file of changes may repeat one slip in thousands of rows
 def _meant(name: str, plain: str, task_type: str) -> str:
-    allowed = {_plain(choice): choice for choice in _properties(task_type)[name]["enum"] if choice}
+    allowed = {_plain(choice): choice for choice in choices(_properties(task_type)[name])}
     near = [plain] if plain in allowed else difflib.get_close_matches(plain, allowed, n=1)
     return f'Did you mean "{allowed[near[0]]}"? ' if near else ""
 

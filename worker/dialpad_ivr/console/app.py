@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dialpad_ivr import __version__
-from dialpad_ivr.console.forms import ENDPOINTS, fields, filled_in, task_input
+from dialpad_ivr.console.forms import fields, filled_in, task_input
 from dialpad_ivr.console.output import output_fields
 from dialpad_ivr.console.prepared import prepare
 from dialpad_ivr.console.search import search
@@ -35,6 +35,7 @@ from dialpad_ivr.contract import (
     BODY_LIMIT,
     COMPANY_LIMIT,
     COMPANY_WINDOW_SECONDS,
+    ENDPOINTS,
     EXPECTED_LIMIT,
     INPUTS,
     INT64_MAX,
@@ -46,7 +47,7 @@ from dialpad_ivr.contract import (
     PATCH_WINDOW_SECONDS,
     TASK_TYPE,
 )
-from dialpad_ivr.definitions import task_definition
+from dialpad_ivr.definitions import PURPOSES
 from dialpad_ivr.engine_api import EngineApi, EngineError
 from dialpad_ivr.outcome import engine_status
 from dialpad_ivr.provisioning.pipeline import WORKFLOW, Run
@@ -60,8 +61,8 @@ _RUNS_KEPT = 8  # provisioning runs that are read on, not from their beginning a
 _RUNS_LISTED = 10
 _ROWS_SHOWN = 100
 _CONNECTED_SECONDS = 5.0
+_LONGEST_QUERY = 200  # characters
 
-_LONGEST_QUERY = 200
 # Of each page: what can be asked for by itself.
 _PARTS: Final = {
     "task": ("prepared", "response"),
@@ -145,6 +146,11 @@ class _Console:
         self._templates.globals |= {
             "version": __version__,
             "endpoints": ENDPOINTS,
+            "purposes": PURPOSES,
+            "fields": fields,
+            "output_fields": output_fields,
+            "limits": _limits,
+            "engine_status": engine_status,
             "ok_outcomes": OK_OUTCOMES,
             "meanings": OUTCOME_MEANINGS,
         }
@@ -161,14 +167,15 @@ class _Console:
         part = request.headers.get("x-part")
         if part is not None and part not in _PARTS.get(name, ()):
             raise HTTPException(400, "There is no such part.")
-        template = self._templates.get_template(f"{name}.html" if part is None else f"_{part}.html")
-        return HTMLResponse(template.render(**{"path": request.url.path, "query": "", **told}), status)
+        return self._render(request, name if part is None else f"_{part}", status, told)
+
+    def _render(self, request: Request, template: str, status: int, told: Mapping[str, Any]) -> Response:
+        text = self._templates.get_template(f"{template}.html").render({"path": request.url.path, "query": "", **told})
+        return HTMLResponse(text, status)
 
     async def refused(self, request: Request, exc: HTTPException) -> Response:
         """A page that is not there, or a request that is not taken."""
-        template = self._templates.get_template("refused.html")
-        told = {"status": exc.status_code, "told": exc.detail}
-        return HTMLResponse(template.render(path=request.url.path, query="", **told), exc.status_code)
+        return self._render(request, "refused", exc.status_code, {"status": exc.status_code, "told": exc.detail})
 
     async def find(self, request: Request) -> Response:
         """What was searched for."""
@@ -191,25 +198,19 @@ class _Console:
         prepared = prepare(task_type, given, self._tools.client)
         if "credential" in prepared.errors:
             shown["credential"] = ""  # whatever stands there may be a key: it is not repeated
-        told: dict[str, Any] = {
+        told: dict[str, Any] = {  # the rest of the page is the same for every form: it asks for that itself
             "task_type": task_type,
-            "fields": fields(task_type),
             "shown": shown,
             "prepared": prepared,
             "trial": None,
             "question": None,
             "dialpad": self._tools.settings.api_url,
-            "about": task_definition(task_type)["description"].splitlines()[0].rpartition(": ")[0],
-            "output": output_fields(task_type),
-            "engine_status": engine_status,
-            "limits": _limits(task_type),
         }
         if request.method == "POST" and form.get("do") == "test":  # a link, which anybody can send, does nothing
             if prepared.errors:
                 told["trial"] = Trial(problem="Nothing was sent: the form has mistakes, which are told at its fields.")
-            elif prepared.writes and form.get("confirmed") != _digest(task_type, given):
-                told["question"] = _digest(task_type, given)
-                told["target"] = given
+            elif prepared.writes and form.get("confirmed") != (digest := _digest(task_type, given)):
+                told |= {"question": digest, "target": given}
             else:
                 told["trial"] = await self._try(task_type, given)
         return self._page(request, "task", **told)
@@ -243,18 +244,18 @@ class _Console:
         """A provisioning run, by outcome."""
         workflow_id = request.path_params["workflow_id"]
         run = self._runs.pop(workflow_id, None) or Run(self._engine, workflow_id)
-        problem, status = None, 200
+        problem, gone = None, False
         try:
             await anyio.to_thread.run_sync(run.refresh, limiter=self._reading)
         except EngineError as exc:
-            problem, status = str(exc), 200 if exc.passing else 404
+            problem, gone = str(exc), not exc.passing
         else:
             self._runs[workflow_id] = run
-            while len(self._runs) > _RUNS_KEPT:
+            if len(self._runs) > _RUNS_KEPT:
                 del self._runs[next(iter(self._runs))]
         failed = [row for row in run.rows if row.outcome and not row.ok]
         told = {"run": run, "failed": failed[:_ROWS_SHOWN], "more": max(0, len(failed) - _ROWS_SHOWN)}
-        return self._page(request, "run", status, **told, problem=problem, gone=status == 404)
+        return self._page(request, "run", 404 if gone else 200, **told, problem=problem, gone=gone)
 
 
 async def _form(request: Request) -> Mapping[str, str]:

@@ -6,15 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from dialpad_ivr.contract import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TASK_TYPE, input_schema
+from dialpad_ivr.contract import ENDPOINTS, choices, input_fields, input_schema
 from dialpad_ivr.validation import example_input
 
 _FEW = 4  # choices of a drop-down list; more are typed, and suggested
-
-ENDPOINTS: Final[dict[str, tuple[str, str]]] = {TASK_TYPE: ("PATCH", PATCH_PATH), LIST_TASK_TYPE: ("GET", LIST_PATH)}
-"""Each task's documented call: method and path."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +37,27 @@ class Field:
         """Whether its choices fit into a drop-down list."""
         return 0 < len(self.choices) <= _FEW
 
+    @property
+    def suggested(self) -> bool:
+        """Whether they are too many for one: then one is typed, and the reference lists them."""
+        return len(self.choices) > _FEW
+
 
 @cache
 def fields(task_type: str) -> tuple[Field, ...]:
     """The fields of a task's form. At first it holds the schema's example, which plans."""
-    schema, example = input_schema(task_type), example_input(task_type)
+    required, example = input_schema(task_type)["required"], example_input(task_type)
     return tuple(
         Field(
             name=name,
             place=_place(task_type, name, rule["description"]),
-            required=name in schema["required"],
+            required=name in required,
             meaning=_without_place(rule["description"]),
-            choices=tuple(choice for choice in rule.get("enum", ()) if choice),
+            choices=tuple(choices(rule)),
             initial=example.get(name, ""),
             holds_ids="array" in [option.get("type") for option in rule.get("anyOf", ())],
         )
-        for name, rule in schema["properties"].items()
-        if not name.startswith("__")
+        for name, rule in input_fields(task_type).items()
     )
 
 
@@ -75,11 +76,10 @@ def filled_in(task_type: str, form: Mapping[str, str]) -> dict[str, str]:
 
 def task_input(task_type: str, filled: Mapping[str, str]) -> dict[str, Any]:
     """What the fields hold, as a task's input. One that is empty is left out."""
-    texts = {field: filled[field.name].strip() for field in fields(task_type)}
     return {
         field.name: re.findall(r"[^\s,\[\]\"']+", text) if field.holds_ids else text
-        for field, text in texts.items()
-        if text
+        for field in fields(task_type)
+        if (text := filled[field.name].strip())
     }
 
 

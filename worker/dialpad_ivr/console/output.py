@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 from dialpad_ivr.contract import output_schema
-
-_WORDS: Final = {
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "true or false",
-    "object": "object",
-}
+from dialpad_ivr.reference import type_words, unwrapped
 
 
 @cache
@@ -26,11 +19,11 @@ def output_fields(task_type: str) -> tuple[tuple[str, str, str], ...]:
 
 def _fields(properties: Mapping[str, Any], parts: Mapping[str, Any], before: str) -> Iterator[tuple[str, str, str]]:
     for name, rule in properties.items():
-        (option,) = (option for option in rule.get("anyOf", [rule]) if option.get("type") != "null")
+        option, _ = unwrapped(rule)
         listed = option.get("type") == "array"
-        part = parts.get((option["items"] if listed else option).get("$ref", "").rpartition("/")[2])
+        item = option["items"] if listed else option
+        part = parts.get(item.get("$ref", "").rpartition("/")[2])
         path = f"{before}{name}{'[0]' if listed else ''}"
-        kind = _WORDS.get((part or (option["items"] if listed else option)).get("type"), "any JSON")
-        yield path, kind, rule.get("description") or (part or {}).get("description", "")
+        yield path, type_words(part or item), rule.get("description") or (part or {}).get("description", "")
         if part:
             yield from _fields(part["properties"], parts, f"{path}.")

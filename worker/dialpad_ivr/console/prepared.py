@@ -11,13 +11,13 @@ from dialpad_ivr.contract import (
     INPUTS,
     LIST_TASK_TYPE,
     FieldError,
-    ListCustomIvrsInput,
     PreparedRequest,
     SetCustomIvrInput,
+    TaskInput,
 )
 from dialpad_ivr.dialpad import DialpadClient
 from dialpad_ivr.trial import as_curl
-from dialpad_ivr.validation import check_input, id_warnings, input_warnings
+from dialpad_ivr.validation import check_input, input_warnings
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,18 @@ def prepare(task_type: str, given: dict[str, Any], client: DialpadClient) -> Pre
         request = client.prepare_set_custom_ivr(
             asked.target_type, asked.target_id, asked.ivr_type, asked.ivr_id, asked.select_option
         )
-        warnings, writes = input_warnings(given, asked), asked.mode == "apply"
+        writes = asked.mode == "apply"
     else:
         request = client.prepare_list_custom_ivrs(asked.target_type, asked.target_id)
-        warnings, writes = id_warnings([("target_id", given["target_id"], asked.target_id)]), False
+        writes = False
     prepared = PreparedRequest(method=request.method, url=request.url, body=request.body)
     return Prepared(
-        {}, warnings, _http(prepared), as_curl(prepared, asked.credential), _task(task_type, given, asked), writes
+        errors={},
+        warnings=input_warnings(given, asked),
+        http=_http(prepared),
+        curl=as_curl(prepared, asked.credential),
+        task=_task(task_type, given, asked),
+        writes=writes,
     )
 
 
@@ -70,7 +75,7 @@ def _http(request: PreparedRequest) -> str:
     return "\n".join(lines)
 
 
-def _task(task_type: str, given: dict[str, Any], asked: SetCustomIvrInput | ListCustomIvrsInput) -> str:
+def _task(task_type: str, given: dict[str, Any], asked: TaskInput) -> str:
     reference = "list_ivrs" if task_type == LIST_TASK_TYPE else f"set_{asked.ivr_type}".lower()
     task = {"name": task_type, "taskReferenceName": reference, "type": "SIMPLE", "inputParameters": given}
     return json.dumps(task, indent=2)

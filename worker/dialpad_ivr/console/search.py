@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from dialpad_ivr.console.forms import ENDPOINTS, fields
-from dialpad_ivr.contract import INPUTS, OUTCOME_MEANINGS, input_schema, output_schema
+from dialpad_ivr.console.forms import fields
+from dialpad_ivr.contract import ENDPOINTS, INPUTS, OUTCOME_MEANINGS, input_schema, output_schema
 
 _MOST = 30  # results shown
 
@@ -31,7 +31,10 @@ class Entry:
 
 @cache
 def _entries() -> tuple[Entry, ...]:
-    return tuple(_all())
+    found: dict[tuple[str, str, str], Entry] = {}
+    for entry in _all():  # what both tasks have alike leads to the first one's page
+        found.setdefault((entry.kind, entry.title, entry.told), entry)
+    return tuple(found.values())
 
 
 def _all() -> Iterator[Entry]:
@@ -40,20 +43,15 @@ def _all() -> Iterator[Entry]:
         yield Entry(
             "task", task_type, f"{method} {path}. {input_schema(task_type)['description']}", f"/tasks/{task_type}"
         )
-    seen: set[str] = set()
     for task_type in INPUTS:
         page = f"/tasks/{task_type}"
         for field in fields(task_type):
             yield Entry("field", field.name, f"of {task_type}: {field.meaning}", f"{page}#field-{field.name}")
             for choice in field.choices:
-                if f"{field.name} {choice}" not in seen:
-                    seen.add(f"{field.name} {choice}")
-                    place = "field" if field.drop_down else "values"
-                    yield Entry("value", choice, f"of {field.name}", f"{page}#{place}-{field.name}")
+                place = "values" if field.suggested else "field"
+                yield Entry("value", choice, f"of {field.name}", f"{page}#{place}-{field.name}")
         for name, rule in output_schema(task_type)["properties"].items():
-            if f"output {name}" not in seen:
-                seen.add(f"output {name}")
-                yield Entry("output", name, rule.get("description", ""), f"{page}#output")
+            yield Entry("output", name, rule.get("description", ""), f"{page}#output")
     for outcome, meaning in OUTCOME_MEANINGS.items():
         yield Entry("outcome", outcome, meaning, f"/tasks/{next(iter(INPUTS))}#outcomes")
 

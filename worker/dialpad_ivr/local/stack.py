@@ -108,7 +108,7 @@ def running_stack(
         _wait_until_ready("worker", f"{running.health_url}/readyz", worker, worker_log)
         if console_url:
             say("Starting the console ...")
-            log = stack.enter_context(temporary_log("console"))  # it would only tell its address, as we do
+            log = stack.enter_context(temporary_log())  # it would only tell its address, as we do
             command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(console_port)]
             console = Child(command, environ, log)
             stack.callback(console.stop)
@@ -122,10 +122,10 @@ def preferred_port(port: int) -> int:
 
 
 @contextlib.contextmanager
-def temporary_log(name: str = "worker") -> Iterator[Path]:
+def temporary_log() -> Iterator[Path]:
     """A log file that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="dialpad-ivr-") as folder:
-        yield Path(folder) / f"{name}.log"
+        yield Path(folder) / "log"
 
 
 def _wait_until_ready(what: str, url: str, child: Child, log: Path | None) -> None:

@@ -22,7 +22,7 @@
   // ---- the form: checked as you type, by the same code as the worker's
 
   const form = $("form[data-check]"), request = $(".request");
-  const tabs = $$("[role=tab]"), panels = () => $$("[role=tabpanel]");
+  const tabs = $$("[role=tab]");
   const select = (tab, focus = false) => {
     request.dataset.tab = tab.getAttribute("aria-controls");
     for (const other of tabs) {
@@ -93,8 +93,7 @@
         $("#response").innerHTML = '<p class="empty">Nothing was sent.</p>';
         $("button.primary", request).focus();
       } else if (event.target.closest("[data-copy]")) {
-        const panel = panels().find((one) => one.id === (request.dataset.tab ?? "http"));
-        await navigator.clipboard.writeText(panel.textContent);
+        await navigator.clipboard.writeText(document.getElementById(request.dataset.tab).textContent);
         say("Copied");
       }
     });
