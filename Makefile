@@ -40,16 +40,16 @@ lint: $(STAMP) audit  ## Check style, types, dependencies, that generated files 
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/dialpad-ivr schema --check
+	@$(BIN)/python -m tools.generate --check
 	@$(MKDOCS) build --strict --quiet
 
 audit: $(STAMP)  ## Check the locked dependencies for known vulnerabilities, where OSV can be asked
 	@$(BIN)/python tools/audit.py
 
-format: $(STAMP)  ## Format the code and write the generated files anew
+format: $(STAMP)  ## Format the code and regenerate task_defs/ and docs/reference/
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
-	@$(BIN)/dialpad-ivr schema --write
+	@$(BIN)/python -m tools.generate
 
 docs: $(STAMP)  ## Serve the docs on this machine, and build them again whenever a page changes
 	@$(MKDOCS) serve --livereload

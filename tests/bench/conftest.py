@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from dialpad_ivr.contract import TASK_TYPE
+from dialpad_ivr.contract.values import TASK_TYPE
 from support.engine import EngineRest
 from support.provisioning import change
 

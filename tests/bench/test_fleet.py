@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.conftest import PACED, PERMITTED, STRICT, Record, measured, start_many
-from dialpad_ivr.contract import TASK_TYPE
+from dialpad_ivr.contract.values import TASK_TYPE
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.conftest import Record
-from dialpad_ivr.contract import TASK_TYPE
+from dialpad_ivr.contract.values import TASK_TYPE
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker

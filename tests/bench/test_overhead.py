@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from bench.conftest import Record, start_many
-from dialpad_ivr.contract import TASK_TYPE
+from dialpad_ivr.contract.values import TASK_TYPE
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker

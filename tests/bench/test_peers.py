@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.conftest import PERMITTED, STRICT, Record, large, measured, start_many
-from dialpad_ivr.contract import TASK_TYPE
+from dialpad_ivr.contract.values import TASK_TYPE
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import FloatRect, Page, sync_playwright
 
-from dialpad_ivr.following import follow
+from dialpad_ivr.engine.follow import follow
 from dialpad_ivr.local.stack import Stack, running_stack, temporary_log
 
 FOLDER = Path(__file__).parents[2] / "docs" / "img"

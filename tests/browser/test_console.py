@@ -17,9 +17,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Response, expect
 
+from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.local.engine import free_port
-from dialpad_ivr.provisioning.pipeline import WORKFLOW
-from dialpad_ivr.validation import example_input
+from dialpad_ivr.provisioning.workflow import WORKFLOW
 from support.browser import VIEWPORT, TakeScreenshot
 from support.docs import ROOT, blocks
 from support.double import DoubleControl
@@ -380,7 +380,7 @@ STATES: dict[str, tuple[str, Any]] = {
     "found": ("/search?q=hold", None),
     "runs": ("/provisioning", None),
     "run": ("/provisioning/{run}", None),
-    "trial": ("/trials/{run}", None),
+    "test_request": ("/test-requests/{run}", None),
 }
 SHIFTS = """() => { window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())
   if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map((source) => source.node?.outerHTML)]);

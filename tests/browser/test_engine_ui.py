@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from dialpad_ivr.contract import IVR_TYPES, TARGET_TYPES, input_schema
-from dialpad_ivr.validation import example_input
+from dialpad_ivr.contract.schema import input_schema
+from dialpad_ivr.contract.validation import example_input
+from dialpad_ivr.contract.values import IVR_TYPES, TARGET_TYPES
 from support.browser import TakeScreenshot, not_at_hand
 from support.double import DoubleControl
 from support.engine import EngineRest

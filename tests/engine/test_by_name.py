@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.definitions import shipped
+from dialpad_ivr.engine.definitions import shipped
 from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.definitions import shipped, task_definition
+from dialpad_ivr.engine.definitions import shipped, task_definition
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
@@ -72,8 +72,8 @@ def test_what_somebody_edited_on_the_server_is_shown_and_left_alone(registry: Co
 def test_what_an_older_version_registered_is_upgraded_and_what_a_newer_one_did_is_not(
     registry: Command, engine: EngineRest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dialpad_ivr import definitions
-    from dialpad_ivr.engine_api import EngineApi
+    from dialpad_ivr.engine import definitions
+    from dialpad_ivr.engine.api import EngineApi
     from dialpad_ivr.settings import Settings
 
     api = EngineApi(Settings(server_url=f"{engine.url}/api"))

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dialpad_ivr.definitions import shipped
+from dialpad_ivr.engine.definitions import shipped
 from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from dialpad_ivr.contract import OK_OUTCOMES, OUTCOMES, output_schema
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
+from dialpad_ivr.contract.schema import output_schema
 from support.double import started_double
 from support.engine import EngineRest
-from support.outcomes import QUICK, ROWS, Row, prepared
+from support.outcomes import QUICK, ROWS, Case, prepared
 from support.worker import CREDENTIALS, KEYS, running_worker
 
 COMPLETED = "COMPLETED"
@@ -38,7 +39,7 @@ def endings(engine: EngineRest, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_row(row: Row, endings: dict[str, dict[str, Any]]) -> None:
+def test_row(row: Case, endings: dict[str, dict[str, Any]]) -> None:
     workflow = endings[row.name]
     tries = [task for task in workflow["tasks"] if task["referenceTaskName"] == "set_ivr"]
     task, output = tries[-1], tries[-1]["outputData"]

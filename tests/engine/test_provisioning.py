@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.definitions import shipped
-from dialpad_ivr.provisioning.pipeline import MOST_CHANGES
+from dialpad_ivr.engine.definitions import shipped
+from dialpad_ivr.provisioning.workflow import MOST_CHANGES
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until

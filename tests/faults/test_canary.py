@@ -43,7 +43,7 @@ ALL_KEYS = {**KEYS, "the engine's": VAULT_KEY}
 # A worker with a bug that shows where keys are at hand: its traceback is logged.
 BUGGY = """
 import runpy, sys
-from dialpad_ivr import set_task
+from dialpad_ivr.tasks import set_custom_ivr as set_task
 judge = set_task.judge_patch
 def buggy(answer, asked):
     if asked.credential == "file":
@@ -56,7 +56,7 @@ runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
 
 LEAKY = """
 import runpy, sys
-from dialpad_ivr import task
+from dialpad_ivr.tasks import run as task
 find = task.Credentials.find
 def leaky(self, *given):
     found = find(self, *given)
@@ -104,7 +104,7 @@ def test_no_key_is_left_anywhere(
             "DIALPAD_IVR_LOG_FORMAT": log_format,
             "DIALPAD_IVR_REDIS_URL": redis.url,
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
-            "DIALPAD_IVR_KEPT_FOLDER": str(folder / "kept"),
+            "DIALPAD_IVR_STATE_DIR": str(folder / "kept"),
             "PYTHONDEVMODE": "1",
         }
         with running_worker(

@@ -206,6 +206,6 @@ def test_a_drain_with_the_engine_away_says_what_is_left(
 
 def test_a_folder_that_cannot_be_written_to_is_told_at_the_start(start_worker: StartWorker, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with start_worker(ready=False, DIALPAD_IVR_KEPT_FOLDER=str(tmp_path / "file" / "kept")) as worker:
+    with start_worker(ready=False, DIALPAD_IVR_STATE_DIR=str(tmp_path / "file" / "kept")) as worker:
         assert worker.process.wait(20) == 2
-        assert "kept_folder" in worker.log
+        assert "state_dir" in worker.log

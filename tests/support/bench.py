@@ -8,12 +8,12 @@ from typing import Any
 import httpx
 
 from dialpad_ivr.credentials import Credentials
-from dialpad_ivr.dialpad import DialpadClient
-from dialpad_ivr.metrics import Metrics
-from dialpad_ivr.pacing import Pacer
-from dialpad_ivr.set_task import set_custom_ivr
+from dialpad_ivr.dialpad.client import DialpadClient
+from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.task import Call, Result, Tools
+from dialpad_ivr.tasks.run import Delivery, Result, Tools
+from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
+from dialpad_ivr.telemetry.metrics import Metrics
 
 KEY = "MARKED-KEY-7f3a9c"
 VALID = {
@@ -24,7 +24,7 @@ VALID = {
 }
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
-Task = Callable[[Call, Tools], Awaitable[Result]]
+Task = Callable[[Delivery, Tools], Awaitable[Result]]
 
 
 def streamed(response: httpx.Response) -> httpx.Response:
@@ -42,7 +42,7 @@ class Bench:
         self.sent: list[httpx.Request] = []
         self.handler: Handler = lambda _: httpx.Response(500)
         self.environ = {"DIALPAD_API_KEY": KEY}
-        self._pacer = Pacer(settings)
+        self._pacer = Limiter(settings)
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         self.sent.append(request)
@@ -52,4 +52,4 @@ class Bench:
     async def run(self, raw: Any = None, task: Task = set_custom_ivr, **call: Any) -> Result:
         async with DialpadClient(self.settings, httpx.MockTransport(self._handle)) as client:
             tools = Tools(self.settings, client, Credentials(environ=self.environ), self._pacer, Metrics())
-            return await task(Call(VALID if raw is None else raw, **call), tools)
+            return await task(Delivery(VALID if raw is None else raw, **call), tools)

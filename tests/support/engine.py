@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from dialpad_ivr.definitions import shipped
+from dialpad_ivr.engine.definitions import shipped
 
 TERMINAL = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
 

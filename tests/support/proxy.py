@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dialpad_ivr.health import serving
+from dialpad_ivr.http_server import serving
 from dialpad_ivr.local.double.server import _Protocol
 
 _HOP_BY_HOP = ("connection", "content-length", "host", "keep-alive", "transfer-encoding")

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dialpad_ivr.contract import TASK_TYPE
+from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.local.engine import free_port, running_engine
 from support.double import DoubleControl, started_double
 from support.engine import TERMINAL, EngineRest, until
@@ -78,7 +78,7 @@ runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
 
 
 @dataclass
-class Run:
+class StormRun:
     """What was done, and what is to be judged.
 
     Attributes:
@@ -174,7 +174,7 @@ class Storm:
                 **CREDENTIALS,
                 **SETTINGS,
                 DIALPAD_IVR_REDIS_URL=self.redis.url,
-                DIALPAD_IVR_KEPT_FOLDER=str(self.folder / "kept"),
+                DIALPAD_IVR_STATE_DIR=str(self.folder / "kept"),
             )
         )
         self.workers.append(worker)
@@ -186,7 +186,7 @@ class Storm:
         part.replace(self._jump)
 
 
-def _worker_killed(storm: Storm, run: Run) -> None:
+def _worker_killed(storm: Storm, run: StormRun) -> None:
     worker = storm.dice.choice(storm.workers)
     storm.workers.remove(worker)
     worker.stop(signal.SIGKILL)
@@ -194,7 +194,7 @@ def _worker_killed(storm: Storm, run: Run) -> None:
     storm.start_worker()
 
 
-def _worker_stopped_for_a_while(storm: Storm, run: Run) -> None:
+def _worker_stopped_for_a_while(storm: Storm, run: StormRun) -> None:
     worker = storm.dice.choice(storm.workers)
     worker.process.send_signal(signal.SIGSTOP)
     run.kills += 1
@@ -202,45 +202,45 @@ def _worker_stopped_for_a_while(storm: Storm, run: Run) -> None:
     worker.process.send_signal(signal.SIGCONT)
 
 
-def _worker_drained(storm: Storm, run: Run) -> None:
+def _worker_drained(storm: Storm, run: StormRun) -> None:
     worker = storm.dice.choice(storm.workers)
     storm.workers.remove(worker)
     run.exit_codes.append(worker.stop(signal.SIGTERM))
     storm.start_worker()
 
 
-def _engine_restarted(storm: Storm, run: Run) -> None:
+def _engine_restarted(storm: Storm, run: StormRun) -> None:
     storm.stop_engine()
     time.sleep(storm.dice.uniform(0, 3))
     storm.start_engine()
 
 
-def _network_faulty(storm: Storm, run: Run) -> None:
+def _network_faulty(storm: Storm, run: StormRun) -> None:
     kinds = storm.dice.sample(["refuse", "reset", "lose", "hang"], 2)
     storm.proxy.add(*(Fault(kind, "/tasks", probability=0.3, seconds=2) for kind in kinds))
     time.sleep(storm.dice.uniform(2, 4))
     storm.proxy.clear()
 
 
-def _results_refused_for_long(storm: Storm, run: Run) -> None:
+def _results_refused_for_long(storm: Storm, run: StormRun) -> None:
     storm.proxy.add(Fault("reset", "/tasks(/update-v2)?$"))
     time.sleep(RESPONSE_SECONDS + 3)
     storm.proxy.clear()
 
 
-def _redis_lost(storm: Storm, run: Run) -> None:
+def _redis_lost(storm: Storm, run: StormRun) -> None:
     storm.redis.kill()
     time.sleep(storm.dice.uniform(0, 2))
     storm.redis.start()
 
 
-def _clock_jumps(storm: Storm, run: Run) -> None:
+def _clock_jumps(storm: Storm, run: StormRun) -> None:
     storm.jump(storm.dice.choice([-3600, 3600]))
     time.sleep(1)
     storm.jump(0)
 
 
-EVENTS: dict[str, Callable[[Storm, Run], None]] = {
+EVENTS: dict[str, Callable[[Storm, StormRun], None]] = {
     "worker killed": _worker_killed,
     "worker stopped for a while": _worker_stopped_for_a_while,
     "worker drained": _worker_drained,
@@ -258,7 +258,7 @@ def script(dice: random.Random) -> Iterator[str]:
         yield from dice.sample(list(EVENTS), len(EVENTS))
 
 
-def blow(folder: Path, *, chains: int, workers: int, seed: int, longest_seconds: float) -> Run:
+def blow(folder: Path, *, chains: int, workers: int, seed: int, longest_seconds: float) -> StormRun:
     """Let a storm blow until all is done, and each event has happened.
 
     Args:
@@ -268,7 +268,7 @@ def blow(folder: Path, *, chains: int, workers: int, seed: int, longest_seconds:
         seed: Of the faults, and of what happens when.
         longest_seconds: After so long no more is begun.
     """
-    run = Run(range(chains))
+    run = StormRun(range(chains))
     with contextlib.ExitStack() as stack:
         storm = Storm(folder, seed, stack)
         storm.rest.put_shipped(
@@ -334,7 +334,7 @@ def _read_database(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
         return tasks, {found["workflowId"]: found["status"] for found in workflows}
 
 
-def violations(run: Run) -> list[str]:
+def violations(run: StormRun) -> list[str]:
     """Every promise that was not kept. An empty list is a good end."""
     told = [f"workflow {i} is {status}" for i, status in run.workflows.items() if status not in TERMINAL]
     told += [
@@ -396,7 +396,7 @@ def _violations_of_chain(
     return told
 
 
-def repeated(run: Run) -> dict[str, int]:
+def repeated(run: StormRun) -> dict[str, int]:
     """How many changes were made more than once in a row, and for how many of them the double gave no cause."""
     explained = unexplained = 0
     before: dict[str, dict[str, Any]] = {}
@@ -413,7 +413,7 @@ def repeated(run: Run) -> dict[str, int]:
     return {"explained": explained, "unexplained": unexplained}
 
 
-def summary(run: Run) -> dict[str, Any]:
+def summary(run: StormRun) -> dict[str, Any]:
     """The run in figures."""
     steps = Counter(task["status"] for task in run.tasks)
     faults = Counter(arrival["fault"] for arrival in run.ledger if arrival["fault"])

@@ -21,9 +21,10 @@ from compose_spec import PyCompose
 from prometheus_client import CollectorRegistry
 
 from dialpad_ivr import __version__
-from dialpad_ivr.cli import app
-from dialpad_ivr.health import health_app, serving
+from dialpad_ivr.cli.app import app
+from dialpad_ivr.http_server import serving
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.worker.health import health_app
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -20,7 +20,7 @@ def test_both_json_folders_and_the_marker_of_types_are_in_the_wheel(wheel: Path)
     pages = {str(path.relative_to(ROOT / "worker")) for path in (ROOT / "worker/dialpad_ivr/console").glob("*/*.*")}
     assert {"dialpad_ivr/console/templates/task.html", "dialpad_ivr/console/static/console.js"} <= pages
     assert {page for page in pages if "__pycache__" not in page} <= names
-    assert "dialpad_ivr/shared_log.lua" in names
+    assert "dialpad_ivr/pacing/redis.lua" in names
     assert ours <= names
     assert "dialpad_ivr/py.typed" in names
     assert not any(name.startswith(("tests", "worker")) for name in names)

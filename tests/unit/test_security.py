@@ -23,24 +23,26 @@ from redis.asyncio import Redis
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr import health
-from dialpad_ivr.call_log import Wait
-from dialpad_ivr.cli_common import _PlainConsole
-from dialpad_ivr.contract import API_URLS, SetCustomIvrInput
+from dialpad_ivr import http_server
+from dialpad_ivr.cli.common import _PlainConsole
+from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.validation import check_input
+from dialpad_ivr.contract.values import API_URLS
 from dialpad_ivr.credentials import Credentials
-from dialpad_ivr.dialpad import DialpadClient
-from dialpad_ivr.fleet import Fleet
-from dialpad_ivr.local.double import Double, serving
+from dialpad_ivr.dialpad.client import DialpadClient
+from dialpad_ivr.local.double import FakeDialpad, serving
 from dialpad_ivr.local.download import Artifact, DownloadError, fetch
-from dialpad_ivr.metrics import Metrics
-from dialpad_ivr.pacing import Pacer
+from dialpad_ivr.pacing.limiter import Limiter
+from dialpad_ivr.pacing.redis import RedisLimiter
+from dialpad_ivr.pacing.window import Wait
 from dialpad_ivr.provisioning.changes import read_changes
 from dialpad_ivr.provisioning.plan import write_whole
 from dialpad_ivr.provisioning.report import report_csv
-from dialpad_ivr.set_task import set_custom_ivr
 from dialpad_ivr.settings import Settings, check_api_url, is_loopback
-from dialpad_ivr.task import Call, Tools
-from dialpad_ivr.validation import check_input
+from dialpad_ivr.tasks.run import Delivery, Tools
+from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
+from dialpad_ivr.telemetry.metrics import Metrics
+from dialpad_ivr.worker import health
 from support.bench import KEY, VALID, streamed
 from support.redis import RedisServer
 
@@ -124,7 +126,7 @@ def test_what_is_allowed_is_the_same_host_to_the_client_that_sends(url: str) -> 
 @contextlib.asynccontextmanager
 async def _health_port() -> Any:
     app = health.health_app(CollectorRegistry(), lambda: None)
-    async with health.serving(app, "127.0.0.1", 0) as port:
+    async with http_server.serving(app, "127.0.0.1", 0) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -144,7 +146,7 @@ WEB_PAGES = [
 
 @pytest.mark.parametrize("headers", WEB_PAGES, ids=str)
 async def test_a_web_page_reaches_neither_the_double_nor_the_health_port(headers: dict[str, str]) -> None:
-    double = Double()
+    double = FakeDialpad()
     async with serving(double) as url, _health_port() as worker, httpx.AsyncClient(trust_env=False) as client:
         rule = '{"fault": "status", "status": 503}'
         # What a page may send without asking first: these methods, and a body of text.
@@ -168,7 +170,7 @@ async def test_a_web_page_reaches_neither_the_double_nor_the_health_port(headers
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9464", "[::1]:9464", "127.8.8.8"])
 async def test_programs_on_this_machine_reach_both(host: str) -> None:
-    async with serving(Double()) as url, _health_port() as worker, httpx.AsyncClient(trust_env=False) as client:
+    async with serving(FakeDialpad()) as url, _health_port() as worker, httpx.AsyncClient(trust_env=False) as client:
         for address in (f"{url}/_double/health", f"{worker}/healthz"):
             assert (await client.get(address, headers={"host": host})).status_code == 200
 
@@ -182,8 +184,8 @@ async def test_the_health_port_is_only_read(method: str) -> None:
 
 
 async def test_connections_that_say_nothing_are_few_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_CONNECTIONS", 3)
-    monkeypatch.setattr(health, "_CONNECTION_SECONDS", 0.5)
+    monkeypatch.setattr(http_server, "_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "_CONNECTION_SECONDS", 0.5)
     async with _health_port() as url, httpx.AsyncClient(trust_env=False) as client:
         port = int(url.rpartition(":")[2])
         pairs = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -208,7 +210,7 @@ def _own_addresses() -> Iterator[str]:
 
 
 async def test_the_local_ports_cannot_be_reached_from_another_machine() -> None:
-    async with serving(Double()) as url, _health_port() as worker:
+    async with serving(FakeDialpad()) as url, _health_port() as worker:
         for address in _own_addresses():
             for port in (int(local.rpartition(":")[2]) for local in (url, worker)):
                 with pytest.raises(OSError, match=r"refused|denied|timed out|unreachable"):
@@ -354,7 +356,7 @@ HOSTILE_NAMES = ["'} redis.call('flushall') --", "bystander", "{x}:calls", "*\r\
 
 async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis: Redis) -> None:
     await redis.set("bystander", "1")
-    fleet = Fleet(redis, Settings(), Metrics())
+    fleet = RedisLimiter(redis, Settings(), Metrics())
     for company in HOSTILE_NAMES:
         taken = await fleet.log(company).take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
         assert isinstance(taken, Wait)  # a new log's first seconds
@@ -370,15 +372,15 @@ async def test_whoever_writes_to_redis_can_hold_tasks_back_but_not_for_long_nor_
     redis: Redis, field: str, value: str
 ) -> None:
     settings = Settings(longest_pause_seconds=60)
-    fleet = Fleet(redis, settings, Metrics())
+    fleet = RedisLimiter(redis, settings, Metrics())
     await fleet.log("acme").take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
     (state,) = await redis.keys("*:state")
     await redis.hset(state, field, value)
     environ = {"DIALPAD_API_KEY": KEY, "DIALPAD_COMPANY": "acme"}
     transport = httpx.MockTransport(lambda _: streamed(httpx.Response(500)))
     async with DialpadClient(settings, transport) as client:
-        tools = Tools(settings, client, Credentials(environ=environ), Pacer(settings, fleet.log), Metrics())
-        result = await set_custom_ivr(Call(VALID), tools)
+        tools = Tools(settings, client, Credentials(environ=environ), Limiter(settings, fleet.log), Metrics())
+        result = await set_custom_ivr(Delivery(VALID), tools)
     if result.callback_seconds is None:
         assert result.output.outcome in ("rate_limited", "unavailable")
     else:

@@ -12,9 +12,9 @@ def main() -> None:
     # worker sets its own, which drains; before that nothing is in flight.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if sys.argv[1:] == ["worker"]:
-        from dialpad_ivr.cli_worker import app  # noqa: PLC0415
+        from dialpad_ivr.cli.worker import app  # noqa: PLC0415
     else:
-        from dialpad_ivr.cli import app  # noqa: PLC0415
+        from dialpad_ivr.cli.app import app  # noqa: PLC0415
 
     app(prog_name="dialpad-ivr")
 

@@ -10,7 +10,13 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dialpad_ivr.contract import API_URLS, COMPANY_LIMIT, COMPANY_WINDOW_SECONDS, PATCH_LIMIT, PATCH_WINDOW_SECONDS
+from dialpad_ivr.contract.values import (
+    API_URLS,
+    COMPANY_LIMIT,
+    COMPANY_WINDOW_SECONDS,
+    PATCH_LIMIT,
+    PATCH_WINDOW_SECONDS,
+)
 
 
 class SettingsError(Exception):
@@ -95,7 +101,7 @@ class Settings(BaseSettings):
         "Without one, run one worker for a company.",
     )
 
-    kept_folder: Path | None = Field(
+    state_dir: Path | None = Field(
         default=None,
         description="A folder in which changes whose result the engine has not taken yet outlive a restart of the "
         "worker. Without one they are kept in memory, and in the Redis if there is one.",

@@ -18,7 +18,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from dialpad_ivr.contract import (
+from dialpad_ivr.contract.values import (
     COMPANY_LIMIT,
     COMPANY_WINDOW_SECONDS,
     IVR_TYPES,
@@ -32,14 +32,14 @@ from dialpad_ivr.contract import (
 from dialpad_ivr.local.double import (
     DEFAULT_KEY,
     Config,
-    Double,
+    FakeDialpad,
+    FakeLimit,
     FaultRule,
-    Limit,
     create_app,
     serving,
     synthetic_target,
 )
-from dialpad_ivr.local.double.limits import Limits
+from dialpad_ivr.local.double.limits import FakeLimits
 
 OPENAPI = json.loads((Path(__file__).parents[2] / "data" / "dialpad-customivrs.openapi.json").read_text())
 CENTER = "5502522061422592"
@@ -66,20 +66,20 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def double(clock: Clock) -> Double:
+def double(clock: Clock) -> FakeDialpad:
     keys = {DEFAULT_KEY: "demo", "second-key": "demo", "other-key": "other"}
-    return Double(keys=keys, clock=clock, wall=clock)
+    return FakeDialpad(keys=keys, clock=clock, wall=clock)
 
 
 @pytest.fixture
-async def api(double: Double) -> AsyncIterator[httpx.AsyncClient]:
+async def api(double: FakeDialpad) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(create_app(double))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test", headers=BEARER) as client:
         yield client
 
 
 @contextlib.asynccontextmanager
-async def over_http(double: Double) -> AsyncIterator[httpx.AsyncClient]:
+async def over_http(double: FakeDialpad) -> AsyncIterator[httpx.AsyncClient]:
     """Over a real connection."""
     async with (
         serving(double) as url,
@@ -96,7 +96,7 @@ def shown(body: Any) -> list[str]:
 # --- the calls ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_patch_selects_the_ivr_and_shows_the_whole_slot(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_patch_selects_the_ivr_and_shows_the_whole_slot(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await api.patch(MUSIC, json=TO_SUMMER)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -127,7 +127,7 @@ async def test_a_selection_shows_in_the_list_and_leaves_other_slots_alone(api: h
     assert after["items"][:3] == before["items"][:3]
 
 
-async def test_the_list_comes_in_pages(api: httpx.AsyncClient, double: Double) -> None:
+async def test_the_list_comes_in_pages(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.configure({"page_size": 3})
     query = {"target_type": "callcenter", "target_id": CENTER}
     first = (await api.get(LIST_PATH, params=query)).json()
@@ -137,7 +137,9 @@ async def test_the_list_comes_in_pages(api: httpx.AsyncClient, double: Double) -
     assert second["cursor"] == ""
 
 
-async def test_inbound_and_outbound_are_kept_apart_for_auto_recording(api: httpx.AsyncClient, double: Double) -> None:
+async def test_inbound_and_outbound_are_kept_apart_for_auto_recording(
+    api: httpx.AsyncClient, double: FakeDialpad
+) -> None:
     first, second = "5127493019721740", "5127493019721741"
     response = await api.patch(RECORDING, json={"ivr_id": int(first), "select_option": "inbound"})
     assert double.ledger.arrivals[-1].after == {"inbound": first, "outbound": second}
@@ -147,7 +149,7 @@ async def test_inbound_and_outbound_are_kept_apart_for_auto_recording(api: httpx
     assert shown(response.json()) == [first]
 
 
-async def test_a_select_option_without_a_meaning_is_both(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_select_option_without_a_meaning_is_both(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     await api.patch(MUSIC, json={**TO_SUMMER, "select_option": "inbound"})
     assert double.ledger.arrivals[-1].after == {"inbound": SUMMER, "outbound": SUMMER}
 
@@ -176,7 +178,7 @@ async def test_ids_above_2_to_the_53_keep_every_digit(api: httpx.AsyncClient) ->
         (f"{MUSIC}?limit=1", 400),
     ],
 )
-async def test_a_path_is_refused(api: httpx.AsyncClient, double: Double, path: str, status: int) -> None:
+async def test_a_path_is_refused(api: httpx.AsyncClient, double: FakeDialpad, path: str, status: int) -> None:
     response = await api.patch(path, json=TO_SUMMER)
     assert response.status_code == status
     assert response.json()["error"]["code"] == status
@@ -205,7 +207,7 @@ async def test_a_path_is_refused(api: httpx.AsyncClient, double: Double, path: s
         b'{"ivr_id": 5127493019721728, "target_id": 1}',
     ],
 )
-async def test_a_body_is_refused(api: httpx.AsyncClient, double: Double, body: bytes) -> None:
+async def test_a_body_is_refused(api: httpx.AsyncClient, double: FakeDialpad, body: bytes) -> None:
     response = await api.patch(MUSIC, content=body, headers={"content-type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["message"]
@@ -229,7 +231,7 @@ async def test_other_refusals(api: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer wrong", f"Basic {DEFAULT_KEY}", DEFAULT_KEY])
 async def test_a_missing_or_wrong_key_is_refused_and_counts_for_no_company(
-    api: httpx.AsyncClient, double: Double, value: str
+    api: httpx.AsyncClient, double: FakeDialpad, value: str
 ) -> None:
     response = await api.patch(MUSIC, json=TO_SUMMER, headers={"authorization": value})
     assert response.status_code == 401
@@ -237,7 +239,7 @@ async def test_a_missing_or_wrong_key_is_refused_and_counts_for_no_company(
     assert double.summary()["worst"]["company"]["all"] == 0
 
 
-async def test_no_key_is_ever_kept_or_answered(api: httpx.AsyncClient, double: Double) -> None:
+async def test_no_key_is_ever_kept_or_answered(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     answers = [
         await api.patch(f"{MUSIC}?apikey={DEFAULT_KEY}", json=TO_SUMMER),
         await api.patch(f"{LIST_PATH}/callcenter/{DEFAULT_KEY}/HOLD_MUSIC", json=TO_SUMMER),
@@ -279,9 +281,9 @@ def test_paths_methods_and_enums_are_those_of_the_published_document() -> None:
 
 def test_limits_are_the_documented_ones() -> None:
     assert "Rate limit: 1200 per minute." in OPENAPI["paths"][PATCH_PATH]["patch"]["description"]
-    assert Config().patch == Limit(calls=PATCH_LIMIT, window_seconds=PATCH_WINDOW_SECONDS)
-    assert Config().company == Limit(calls=COMPANY_LIMIT, window_seconds=COMPANY_WINDOW_SECONDS)
-    assert Config().patch == Limit(calls=1200, window_seconds=60)
+    assert Config().patch == FakeLimit(calls=PATCH_LIMIT, window_seconds=PATCH_WINDOW_SECONDS)
+    assert Config().company == FakeLimit(calls=COMPANY_LIMIT, window_seconds=COMPANY_WINDOW_SECONDS)
+    assert Config().patch == FakeLimit(calls=1200, window_seconds=60)
 
 
 @pytest.mark.parametrize("option", [{}, *({"select_option": value} for value in (*SELECT_OPTIONS, None))])
@@ -303,57 +305,57 @@ async def test_accepted_bodies_and_answers_agree_with_the_published_schemas(
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 
-def admitted(limits: Limits, *times: float, patch: bool = True, company: str = "demo") -> list[bool]:
+def admitted(limits: FakeLimits, *times: float, patch: bool = True, company: str = "demo") -> list[bool]:
     return [limits.arrive(company, now, patch=patch) == 0 for now in times]
 
 
-WIDE = Limit(calls=1000, window_seconds=1)
+WIDE = FakeLimit(calls=1000, window_seconds=1)
 
 
 def test_a_sliding_window_holds_no_more_than_its_calls() -> None:
-    limits = Limits(Limit(calls=2, window_seconds=10, fixed=False), WIDE)
+    limits = FakeLimits(FakeLimit(calls=2, window_seconds=10, fixed=False), WIDE)
     assert admitted(limits, 8, 9, 10, 17.9, 18, 18.9, 19) == [True, True, False, False, True, False, True]
 
 
 def test_a_fixed_window_begins_at_a_whole_multiple_of_its_length() -> None:
-    limits = Limits(Limit(calls=2, window_seconds=10, sliding=False), WIDE)
+    limits = FakeLimits(FakeLimit(calls=2, window_seconds=10, sliding=False), WIDE)
     assert admitted(limits, 8, 9, 9.9, 10, 11, 12, 19.9, 20) == [True, True, False, True, True, False, False, True]
 
 
 def test_both_kinds_of_window_hold_at_once_unless_switched_off() -> None:
-    both = Limits(Limit(calls=1, window_seconds=10), WIDE)
-    neither = Limits(Limit(calls=1, window_seconds=10, sliding=False, fixed=False), WIDE)
+    both = FakeLimits(FakeLimit(calls=1, window_seconds=10), WIDE)
+    neither = FakeLimits(FakeLimit(calls=1, window_seconds=10, sliding=False, fixed=False), WIDE)
     assert admitted(both, 9, 10, 19, 21, 29, 30) == [True, False, True, False, True, False]
     assert all(admitted(neither, 9, 10, 19, 21))
 
 
 def test_a_refused_arrival_uses_up_nothing() -> None:
-    limits = Limits(Limit(calls=1, window_seconds=10), WIDE)
+    limits = FakeLimits(FakeLimit(calls=1, window_seconds=10), WIDE)
     assert admitted(limits, 0, 1, 9, 9.9, 10) == [True, False, False, False, True]
     assert limits.worst()["patch"] == {"calls": 1, "window_seconds": 10, "accepted": 1, "all": 4}
 
 
 def test_a_patch_refused_by_one_limit_uses_up_nothing_of_the_other() -> None:
-    limits = Limits(Limit(calls=1, window_seconds=100), Limit(calls=2, window_seconds=10))
+    limits = FakeLimits(FakeLimit(calls=1, window_seconds=100), FakeLimit(calls=2, window_seconds=10))
     assert admitted(limits, 0, 1, 2) == [True, False, False]
     assert admitted(limits, 3, 4, patch=False) == [True, False]
 
 
 def test_limits_count_by_company() -> None:
-    limits = Limits(Limit(calls=1, window_seconds=10), WIDE)
+    limits = FakeLimits(FakeLimit(calls=1, window_seconds=10), WIDE)
     assert admitted(limits, 0, 1) == [True, False]
     assert admitted(limits, 1, 2, company="other") == [True, False]
 
 
 @pytest.mark.parametrize(("sliding", "fixed", "wait"), [(True, False, 7), (False, True, 5), (True, True, 7)])
 def test_a_refusal_knows_when_there_is_room(sliding: bool, fixed: bool, wait: float) -> None:
-    limits = Limits(Limit(calls=1, window_seconds=10, sliding=sliding, fixed=fixed), WIDE)
+    limits = FakeLimits(FakeLimit(calls=1, window_seconds=10, sliding=sliding, fixed=fixed), WIDE)
     limits.arrive("demo", 12, patch=True)
     assert limits.arrive("demo", 15, patch=True) == wait
 
 
 async def test_the_21st_call_in_a_second_is_refused_and_the_next_second_has_room(
-    api: httpx.AsyncClient, double: Double, clock: Clock
+    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
 ) -> None:
     query = {"target_type": "callcenter", "target_id": CENTER}
     first = [(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(10)]
@@ -373,7 +375,7 @@ async def test_the_21st_call_in_a_second_is_refused_and_the_next_second_has_room
 
 
 async def test_the_1201st_patch_in_a_minute_is_refused_though_a_get_is_not(
-    api: httpx.AsyncClient, double: Double, clock: Clock
+    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
 ) -> None:
     double.configure({"patch": {"calls": 3}})
     clock.now = 1_000_020.0  # where a minute begins
@@ -386,7 +388,9 @@ async def test_the_1201st_patch_in_a_minute_is_refused_though_a_get_is_not(
     assert listed.status_code == 200
 
 
-async def test_a_limit_names_the_wait_as_it_is_set_to(api: httpx.AsyncClient, double: Double, clock: Clock) -> None:
+async def test_a_limit_names_the_wait_as_it_is_set_to(
+    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
+) -> None:
     double.configure({"company": {"calls": 1, "window_seconds": 30, "fixed": False}, "retry_after": "seconds"})
     await api.patch(MUSIC, json=TO_SUMMER)
     clock.now += 9.5
@@ -397,14 +401,14 @@ async def test_a_limit_names_the_wait_as_it_is_set_to(api: httpx.AsyncClient, do
     assert email.utils.parsedate_to_datetime(as_date.headers["retry-after"]).timestamp() == clock.now + 20.5
 
 
-async def test_unenforced_limits_are_still_counted(api: httpx.AsyncClient, double: Double) -> None:
+async def test_unenforced_limits_are_still_counted(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.configure({"enforce": False})
     statuses = {(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(30)}
     assert statuses == {200}
     assert double.summary()["worst"]["company"]["accepted"] == 30
 
 
-async def test_arrival_is_counted_before_the_body_is_read(double: Double, clock: Clock) -> None:
+async def test_arrival_is_counted_before_the_body_is_read(double: FakeDialpad, clock: Clock) -> None:
     async def body() -> AsyncIterator[bytes]:
         clock.now += 5
         yield json.dumps(TO_SUMMER).encode()
@@ -417,7 +421,7 @@ async def test_arrival_is_counted_before_the_body_is_read(double: Double, clock:
 
 async def test_arrivals_and_answers_are_delayed_as_set() -> None:
     delays = {"arrival_jitter": 0.2, "latency": 0.05, "answer_jitter": 0.2, "random_seed": 3}
-    double = Double(config=Config.model_validate(delays))
+    double = FakeDialpad(config=Config.model_validate(delays))
     transport = httpx.ASGITransport(create_app(double))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test", headers=BEARER) as client:
         started = time.monotonic()
@@ -432,7 +436,7 @@ async def test_arrivals_and_answers_are_delayed_as_set() -> None:
 # --- the ledger -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_summary_counts_changes_made_twice(api: httpx.AsyncClient, double: Double) -> None:
+async def test_the_summary_counts_changes_made_twice(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(FaultRule(fault="status", status=503))
     for body in (TO_SUMMER, TO_SUMMER, {"ivr_id": int(WINTER)}, TO_SUMMER):
         await api.patch(MUSIC, json=body)
@@ -442,7 +446,7 @@ async def test_the_summary_counts_changes_made_twice(api: httpx.AsyncClient, dou
 
 
 async def test_the_ledger_is_bounded_and_its_sums_are_not() -> None:
-    double = Double(config=Config(enforce=False), ledger_size=3)
+    double = FakeDialpad(config=Config(enforce=False), ledger_size=3)
     transport = httpx.ASGITransport(create_app(double))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test", headers=BEARER) as client:
         for _ in range(5):
@@ -454,13 +458,13 @@ async def test_the_ledger_is_bounded_and_its_sums_are_not() -> None:
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 
-async def patched(api: httpx.AsyncClient, double: Double, **rule: Any) -> httpx.Response:
+async def patched(api: httpx.AsyncClient, double: FakeDialpad, **rule: Any) -> httpx.Response:
     """The answer to a PATCH for Summer under a fault."""
     double.faults.add(FaultRule.model_validate(rule))
     return await api.patch(MUSIC, json=TO_SUMMER)
 
 
-def made(double: Double) -> tuple[str | None, bool, str | None]:
+def made(double: FakeDialpad) -> tuple[str | None, bool, str | None]:
     """Which fault the last request met, whether the change was made, and what is selected now."""
     last = double.ledger.arrivals[-1]
     slot = double.state.slot("callcenter", CENTER, "HOLD_MUSIC", SUMMER)
@@ -469,7 +473,7 @@ def made(double: Double) -> tuple[str | None, bool, str | None]:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504, 599])
 async def test_any_status_can_be_answered_in_place_of_the_call(
-    api: httpx.AsyncClient, double: Double, status: int
+    api: httpx.AsyncClient, double: FakeDialpad, status: int
 ) -> None:
     response = await patched(api, double, fault="status", status=status)
     assert response.status_code == status
@@ -477,7 +481,7 @@ async def test_any_status_can_be_answered_in_place_of_the_call(
     assert made(double) == ("status", False, WINTER)
 
 
-async def test_a_status_carries_the_body_that_it_is_given(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_status_carries_the_body_that_it_is_given(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     text = await patched(api, double, fault="status", status=502, body="<h1>Bad gateway</h1>", content_type="text/html")
     as_json = await patched(api, double, fault="status", status=409, body={"errors": [{"message": "busy"}]})
     assert (text.text, text.headers["content-type"]) == ("<h1>Bad gateway</h1>", "text/html")
@@ -486,7 +490,7 @@ async def test_a_status_carries_the_body_that_it_is_given(api: httpx.AsyncClient
 
 
 async def test_a_429_carries_retry_after_in_either_form_or_not(
-    api: httpx.AsyncClient, double: Double, clock: Clock
+    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
 ) -> None:
     without = await patched(api, double, fault="rate_limited")
     seconds = await patched(api, double, fault="rate_limited", retry_after=7)
@@ -498,7 +502,7 @@ async def test_a_429_carries_retry_after_in_either_form_or_not(
     assert made(double) == ("rate_limited", False, WINTER)
 
 
-async def test_a_200_whose_body_shows_another_ivr_selected(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_200_whose_body_shows_another_ivr_selected(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="not_applied")
     assert (response.status_code, shown(response.json())) == (200, [WINTER])
     assert made(double) == ("not_applied", False, WINTER)
@@ -507,7 +511,7 @@ async def test_a_200_whose_body_shows_another_ivr_selected(api: httpx.AsyncClien
     assert made(double) == ("not_applied", False, SUMMER)
 
 
-async def test_broken_json_comes_after_the_change(api: httpx.AsyncClient, double: Double) -> None:
+async def test_broken_json_comes_after_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="broken_json")
     assert response.status_code == 200
     with pytest.raises(ValueError, match=r"."):
@@ -515,21 +519,21 @@ async def test_broken_json_comes_after_the_change(api: httpx.AsyncClient, double
     assert made(double) == ("broken_json", True, SUMMER)
 
 
-async def test_a_page_of_html_comes_after_the_change(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_page_of_html_comes_after_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="wrong_content_type")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html")
     assert response.text.startswith("<!doctype html>")
     assert made(double) == ("wrong_content_type", True, SUMMER)
 
 
-async def test_deep_json_comes_after_the_change(api: httpx.AsyncClient, double: Double) -> None:
+async def test_deep_json_comes_after_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="deep_json")
     assert response.status_code == 200
     assert response.content.count(b"[") == response.content.count(b"]") == 100_000
     assert made(double) == ("deep_json", True, SUMMER)
 
 
-async def test_a_gzip_bomb_is_small_on_the_wire(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_gzip_bomb_is_small_on_the_wire(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(FaultRule(fault="gzip_bomb", megabytes=5))
     async with api.stream("PATCH", MUSIC, json=TO_SUMMER) as response:
         packed = b"".join([part async for part in response.aiter_raw()])
@@ -541,7 +545,7 @@ async def test_a_gzip_bomb_is_small_on_the_wire(api: httpx.AsyncClient, double: 
     assert made(double) == ("gzip_bomb", True, SUMMER)
 
 
-async def test_a_400_can_repeat_the_authorization_header(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_400_can_repeat_the_authorization_header(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="echo_authorization")
     assert response.status_code == 400
     assert f"Bearer {DEFAULT_KEY}" in response.json()["error"]["message"]
@@ -549,7 +553,7 @@ async def test_a_400_can_repeat_the_authorization_header(api: httpx.AsyncClient,
     assert made(double) == ("echo_authorization", False, WINTER)
 
 
-async def test_a_redirect_over_a_real_connection(double: Double) -> None:
+async def test_a_redirect_over_a_real_connection(double: FakeDialpad) -> None:
     async with over_http(double) as wire:
         plain = await patched(wire, double, fault="redirect")
         permanent = await patched(wire, double, fault="redirect", status=308, location="http://127.0.0.1:9/elsewhere")
@@ -563,7 +567,7 @@ async def test_a_redirect_over_a_real_connection(double: Double) -> None:
     ("fault", "after"), [("reset_before", (False, WINTER)), ("reset_after", (True, SUMMER))], ids=["before", "after"]
 )
 async def test_a_reset_is_a_reset_on_the_wire_and_the_server_goes_on(
-    double: Double,
+    double: FakeDialpad,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
     fault: str,
@@ -589,13 +593,13 @@ def is_reset(error: BaseException | None) -> bool:
     return error is not None
 
 
-async def test_a_reset_in_process_is_an_exception(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_reset_in_process_is_an_exception(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     with pytest.raises(ConnectionResetError):
         await patched(api, double, fault="reset_after")
     assert made(double) == ("reset_after", True, SUMMER)
 
 
-async def test_a_huge_body_is_streamed_after_the_change(double: Double) -> None:
+async def test_a_huge_body_is_streamed_after_the_change(double: FakeDialpad) -> None:
     async with over_http(double) as wire:
         double.faults.add(FaultRule(fault="huge_body"))
         size = 0
@@ -608,7 +612,7 @@ async def test_a_huge_body_is_streamed_after_the_change(double: Double) -> None:
 
 
 async def test_a_client_may_hang_up_in_the_middle_of_a_huge_body(
-    double: Double, caplog: pytest.LogCaptureFixture
+    double: FakeDialpad, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with over_http(double) as wire:
         double.faults.add(FaultRule(fault="huge_body"))
@@ -618,7 +622,7 @@ async def test_a_client_may_hang_up_in_the_middle_of_a_huge_body(
         assert caplog.text == ""
 
 
-async def test_a_slow_answer_outlasts_an_impatient_client_and_the_change_is_made(double: Double) -> None:
+async def test_a_slow_answer_outlasts_an_impatient_client_and_the_change_is_made(double: FakeDialpad) -> None:
     async with over_http(double) as wire:
         double.faults.add(FaultRule(fault="slow", seconds=0.4))
         with pytest.raises(httpx.ReadTimeout):
@@ -629,14 +633,14 @@ async def test_a_slow_answer_outlasts_an_impatient_client_and_the_change_is_made
         assert time.monotonic() - started >= 0.1
 
 
-async def test_any_fault_can_be_held_back(api: httpx.AsyncClient, double: Double) -> None:
+async def test_any_fault_can_be_held_back(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     started = time.monotonic()
     assert (await patched(api, double, fault="status", status=504, seconds=0.1)).status_code == 504
     assert time.monotonic() - started >= 0.1
 
 
 async def test_a_server_that_stops_cuts_what_it_holds_back_and_says_nothing(
-    double: Double, capfd: pytest.CaptureFixture[str]
+    double: FakeDialpad, capfd: pytest.CaptureFixture[str]
 ) -> None:
     double.faults.add(FaultRule(fault="slow", seconds=60))
     async with httpx.AsyncClient(headers=BEARER, trust_env=False, timeout=30) as client:
@@ -649,7 +653,7 @@ async def test_a_server_that_stops_cuts_what_it_holds_back_and_says_nothing(
     assert "Traceback" not in capfd.readouterr().err
 
 
-async def test_a_rule_is_for_the_requests_that_it_matches(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_rule_is_for_the_requests_that_it_matches(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     match = {"method": "PATCH", "target_type": "callcenter", "target_id": int(CENTER), "ivr_type": "HOLD_MUSIC"}
     double.faults.add(FaultRule.model_validate({"match": match, "fault": "status", "status": 503, "times": None}))
     listed = await api.get(LIST_PATH, params={"target_type": "callcenter", "target_id": CENTER})
@@ -658,7 +662,7 @@ async def test_a_rule_is_for_the_requests_that_it_matches(api: httpx.AsyncClient
     assert (await api.patch(MUSIC, json=TO_SUMMER)).status_code == 503
 
 
-async def test_a_rule_can_match_the_list(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_rule_can_match_the_list(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     match = {"method": "GET", "target_id": CENTER}
     double.faults.add(FaultRule.model_validate({"match": match, "fault": "broken_json"}))
     listed = await api.get(LIST_PATH, params={"target_type": "callcenter", "target_id": CENTER})
@@ -667,7 +671,7 @@ async def test_a_rule_can_match_the_list(api: httpx.AsyncClient, double: Double)
         listed.json()
 
 
-async def test_rules_are_tried_in_order_and_used_up(api: httpx.AsyncClient, double: Double) -> None:
+async def test_rules_are_tried_in_order_and_used_up(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(
         FaultRule(fault="status", status=500, skip=1),
         FaultRule(fault="status", status=503, times=2),
@@ -676,7 +680,7 @@ async def test_rules_are_tried_in_order_and_used_up(api: httpx.AsyncClient, doub
     assert statuses == [503, 500, 503, 200, 200]
 
 
-async def test_a_rule_with_a_probability_takes_some(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_rule_with_a_probability_takes_some(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.configure({"enforce": False})
     double.faults.add(FaultRule(fault="status", status=500, times=None, probability=0.5))
     statuses = [(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(100)]
@@ -685,7 +689,7 @@ async def test_a_rule_with_a_probability_takes_some(api: httpx.AsyncClient, doub
     assert [(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(100)] == statuses
 
 
-async def test_a_request_that_is_refused_anyway_is_not_spoilt(api: httpx.AsyncClient, double: Double) -> None:
+async def test_a_request_that_is_refused_anyway_is_not_spoilt(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(FaultRule(fault="reset_after"))
     assert (await api.patch(MUSIC, json={"ivr_id": 1})).status_code == 404
     assert made(double) == (None, False, WINTER)
@@ -715,19 +719,19 @@ def test_a_rule_that_makes_no_sense_is_refused(rule: dict[str, Any], told: str) 
 
 
 @pytest.fixture
-async def control(double: Double) -> AsyncIterator[httpx.AsyncClient]:
+async def control(double: FakeDialpad) -> AsyncIterator[httpx.AsyncClient]:
     """Without a key."""
     transport = httpx.ASGITransport(create_app(double))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test/_double/") as client:
         yield client
 
 
-async def test_control_calls_need_no_key_and_are_not_counted(control: httpx.AsyncClient, double: Double) -> None:
+async def test_control_calls_need_no_key_and_are_not_counted(control: httpx.AsyncClient, double: FakeDialpad) -> None:
     assert (await control.get("health")).json() == {"ok": True}
     assert double.summary()["arrivals"] == 0
 
 
-async def test_control_is_for_loopback_only(double: Double) -> None:
+async def test_control_is_for_loopback_only(double: FakeDialpad) -> None:
     transport = httpx.ASGITransport(create_app(double), client=("192.0.2.1", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test") as client:
         assert (await client.get("/_double/health")).status_code == 403
@@ -788,7 +792,7 @@ async def test_the_ledger_is_shown_whole_or_in_sums(control: httpx.AsyncClient, 
 
 
 async def test_reset_goes_back_to_the_seed_and_keeps_the_settings(
-    control: httpx.AsyncClient, api: httpx.AsyncClient, double: Double
+    control: httpx.AsyncClient, api: httpx.AsyncClient, double: FakeDialpad
 ) -> None:
     double.configure({"company": {"calls": 1}})
     seed = (await control.get("state")).json()
@@ -834,16 +838,16 @@ async def test_control_lists_what_is_wrong(
 @pytest.mark.parametrize("keys", [{}, {"": "demo"}, {"with space": "demo"}, {'quo"te': "demo"}])
 def test_a_key_that_no_header_could_hold_is_refused(keys: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="keys must be"):
-        Double(keys=keys)
+        FakeDialpad(keys=keys)
 
 
-async def test_it_is_never_served_beyond_loopback(double: Double) -> None:
+async def test_it_is_never_served_beyond_loopback(double: FakeDialpad) -> None:
     with pytest.raises(ValueError, match="loopback"):
         async with serving(double, "0.0.0.0"):
             pass
 
 
-async def test_it_serves_hundreds_of_requests_a_second(double: Double) -> None:
+async def test_it_serves_hundreds_of_requests_a_second(double: FakeDialpad) -> None:
     double.configure({"enforce": False})
     async with over_http(double) as wire:
 
@@ -856,7 +860,7 @@ async def test_it_serves_hundreds_of_requests_a_second(double: Double) -> None:
         assert (time.process_time() - started) / 200 < 0.01
 
 
-async def test_an_answer_in_two_parts_is_not_held_up_by_nagles_algorithm(double: Double) -> None:
+async def test_an_answer_in_two_parts_is_not_held_up_by_nagles_algorithm(double: FakeDialpad) -> None:
     round_trips = []
     async with over_http(double) as wire:
         for _ in range(15):

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dialpad_ivr.contract import LIST_PATH
+from dialpad_ivr.contract.values import LIST_PATH
 from dialpad_ivr.local.double import DoubleError, running_double
 from support.double import DoubleControl, started_double
 

@@ -15,9 +15,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dialpad_ivr.contract import INT64_MAX, IVR_TYPES, SELECT_OPTIONS, TARGET_TYPES
+from dialpad_ivr.contract.validation import short
+from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, SELECT_OPTIONS, TARGET_TYPES
 from dialpad_ivr.provisioning.changes import MAX_BYTES, MAX_ROWS, Changes, ChangesError, Violation, read_changes
-from dialpad_ivr.validation import short
 from support.bench import KEY
 
 HEADER = "target_type,target_id,ivr_type,ivr_id,select_option,credential"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.contract import SelectedIvr
-from dialpad_ivr.provisioning.pipeline import Row, Run
+from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.plan import Plan, PlanError, PlannedChange, make_plan, read_plan, write_plan
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows, rollback_plan
+from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
 API = "https://dialpad.com"
 
@@ -86,8 +86,8 @@ class NoEngine:
     """A run that was read already asks nothing."""
 
 
-def run(*rows: Row) -> Run:
-    made = Run(NoEngine(), "5f0c-id")  # type: ignore[arg-type]
+def run(*rows: ChangeResult) -> ProvisioningRun:
+    made = ProvisioningRun(NoEngine(), "5f0c-id")  # type: ignore[arg-type]
     made.rows, made.status = list(rows), "FAILED"
     made.output = {"outcome": "partial", "message": "1 of 2"}
     return made
@@ -96,9 +96,9 @@ def run(*rows: Row) -> Run:
 OLD = (SelectedIvr(id="5", name="Old"),)
 
 
-def row(outcome: str | None, previous: Any = OLD, **change: Any) -> Row:
+def row(outcome: str | None, previous: Any = OLD, **change: Any) -> ChangeResult:
     asked = {"target_type": "callcenter", "target_id": "1", "ivr_type": "HOLD_MUSIC", "ivr_id": "7", **change}
-    return Row(asked, 2, previous, outcome, "because")
+    return ChangeResult(asked, 2, previous, outcome, "because")
 
 
 @pytest.mark.parametrize("outcome", ["updated", "unchanged", "unconfirmed", "unavailable", "rate_limited", "unknown"])
@@ -160,6 +160,6 @@ def test_the_report_tells_of_every_row_of_the_plan() -> None:
 
 def test_a_spreadsheet_finds_no_formula_in_the_report() -> None:
     evil = row("not_found")
-    rows = report_rows(run(Row(evil.change, 2, evil.previous, "not_found", '=HYPERLINK("http://x")')))
+    rows = report_rows(run(ChangeResult(evil.change, 2, evil.previous, "not_found", '=HYPERLINK("http://x")')))
     (read,) = csv.DictReader(io.StringIO(report_csv(rows)))
     assert read["message"].startswith("'=")

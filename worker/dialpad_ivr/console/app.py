@@ -28,31 +28,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dialpad_ivr import __version__
 from dialpad_ivr.console.forms import fields, filled_in, task_input
 from dialpad_ivr.console.output import output_fields
-from dialpad_ivr.console.prepared import prepare
+from dialpad_ivr.console.preview import prepare
 from dialpad_ivr.console.search import search
-from dialpad_ivr.console.trials import Connection, Trial, connect, direct, look, through_engine
-from dialpad_ivr.contract import (
+from dialpad_ivr.console.test_requests import Connection, RequestRun, connect, direct, look, through_engine
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
+from dialpad_ivr.contract.schema import ENDPOINTS, INPUTS
+from dialpad_ivr.contract.values import (
     BODY_LIMIT,
     COMPANY_LIMIT,
     COMPANY_WINDOW_SECONDS,
-    ENDPOINTS,
     EXPECTED_LIMIT,
-    INPUTS,
     INT64_MAX,
     LISTED_LIMIT,
     NAME_LIMIT,
-    OK_OUTCOMES,
-    OUTCOME_MEANINGS,
     PATCH_LIMIT,
     PATCH_WINDOW_SECONDS,
     TASK_TYPE,
 )
-from dialpad_ivr.definitions import PURPOSES
-from dialpad_ivr.engine_api import EngineApi, EngineError
-from dialpad_ivr.outcome import engine_status
-from dialpad_ivr.provisioning.pipeline import WORKFLOW, Run
+from dialpad_ivr.dialpad.verdict import engine_status
+from dialpad_ivr.engine.api import EngineApi, EngineError
+from dialpad_ivr.engine.definitions import PURPOSES
+from dialpad_ivr.provisioning.workflow import WORKFLOW, ProvisioningRun
 from dialpad_ivr.settings import SettingsError
-from dialpad_ivr.task import Tools
+from dialpad_ivr.tasks.run import Tools
 
 _FOLDER = Path(__file__).parent
 _LARGEST_FORM = 64 * 1024  # bytes
@@ -66,7 +64,7 @@ _LONGEST_QUERY = 200  # characters
 # Of each page: what can be asked for by itself.
 _PARTS: Final = {
     "task": ("prepared", "response"),
-    "trial": ("response",),
+    "test_request": ("response",),
     "run": ("run",),
     "search": ("results",),
     "engine": ("engine",),
@@ -101,7 +99,7 @@ def console_app(tools: Tools, engine: EngineApi) -> ASGIApp:
                 Route("/search", console.find),
                 Route("/engine", console.engine),
                 Route("/tasks/{task_type}", console.task, methods=["GET", "POST"]),
-                Route("/trials/{workflow_id}", console.trial),
+                Route("/test-requests/{workflow_id}", console.test_request),
                 Route("/provisioning", console.runs),
                 Route("/provisioning/{workflow_id}", console.run),
                 Mount("/static", StaticFiles(directory=_FOLDER / "static")),
@@ -129,7 +127,7 @@ class _Console:
         self._engine = engine
         self._connection = Connection()
         self._asked_at = -math.inf
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, ProvisioningRun] = {}
         self._reading = anyio.CapacityLimiter(1)  # of the engine's runs: each is read by one thread at a time
         try:
             jinja2 = import_module("jinja2")
@@ -202,31 +200,33 @@ class _Console:
             "task_type": task_type,
             "shown": shown,
             "prepared": prepared,
-            "trial": None,
+            "test_request": None,
             "question": None,
             "dialpad": self._tools.settings.api_url,
         }
         if request.method == "POST" and form.get("do") == "test":  # a link, which anybody can send, does nothing
             if prepared.errors:
-                told["trial"] = Trial(problem="Nothing was sent: the form has mistakes, which are told at its fields.")
+                told["test_request"] = RequestRun(
+                    problem="Nothing was sent: the form has mistakes, which are told at its fields."
+                )
             elif prepared.writes and form.get("confirmed") != (digest := _digest(task_type, given)):
                 told |= {"question": digest, "target": given}
             else:
-                told["trial"] = await self._try(task_type, given)
+                told["test_request"] = await self._try(task_type, given)
         return self._page(request, "task", **told)
 
-    async def _try(self, task_type: str, given: dict[str, Any]) -> Trial:
+    async def _try(self, task_type: str, given: dict[str, Any]) -> RequestRun:
         connection = await self._connected()
         if connection.problem:
-            return Trial(problem=f"Nothing was sent. {connection.problem}")
+            return RequestRun(problem=f"Nothing was sent. {connection.problem}")
         if connection.version:
             return await through_engine(self._engine, task_type, given)
         return await direct(self._tools, task_type, given)
 
-    async def trial(self, request: Request) -> Response:
+    async def test_request(self, request: Request) -> Response:
         """A test request that the engine was given, as it is now."""
-        trial = await look(self._engine, request.path_params["workflow_id"])
-        return self._page(request, "trial", trial=trial, question=None)
+        test_request = await look(self._engine, request.path_params["workflow_id"])
+        return self._page(request, "test_request", test_request=test_request, question=None)
 
     async def runs(self, request: Request) -> Response:
         """Provisioning runs: those of late, and a field for any other's id."""
@@ -243,7 +243,7 @@ class _Console:
     async def run(self, request: Request) -> Response:
         """A provisioning run, by outcome."""
         workflow_id = request.path_params["workflow_id"]
-        run = self._runs.pop(workflow_id, None) or Run(self._engine, workflow_id)
+        run = self._runs.pop(workflow_id, None) or ProvisioningRun(self._engine, workflow_id)
         problem, gone = None, False
         try:
             await anyio.to_thread.run_sync(run.refresh, limiter=self._reading)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from dialpad_ivr.contract import ENDPOINTS, choices, input_fields, input_schema
-from dialpad_ivr.validation import example_input
+from dialpad_ivr.contract.schema import ENDPOINTS, choices, input_fields, input_schema
+from dialpad_ivr.contract.validation import example_input
 
 _FEW = 4  # choices of a drop-down list; more are typed, and suggested
 

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from dialpad_ivr.contract import output_schema
-from dialpad_ivr.reference import type_words, unwrapped
+from dialpad_ivr.contract.schema import output_schema, type_words, unwrapped
 
 
 @cache

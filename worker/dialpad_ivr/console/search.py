@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 
 from dialpad_ivr.console.forms import fields
-from dialpad_ivr.contract import ENDPOINTS, INPUTS, OUTCOME_MEANINGS, input_schema, output_schema
+from dialpad_ivr.contract.outcomes import OUTCOME_MEANINGS
+from dialpad_ivr.contract.schema import ENDPOINTS, INPUTS, input_schema, output_schema
 
 _MOST = 30  # results shown
 
 
 @dataclass(frozen=True)
-class Entry:
+class SearchResult:
     """Something that can be found.
 
     Attributes:
@@ -30,37 +31,37 @@ class Entry:
 
 
 @cache
-def _entries() -> tuple[Entry, ...]:
-    found: dict[tuple[str, str, str], Entry] = {}
+def _entries() -> tuple[SearchResult, ...]:
+    found: dict[tuple[str, str, str], SearchResult] = {}
     for entry in _all():  # what both tasks have alike leads to the first one's page
         found.setdefault((entry.kind, entry.title, entry.told), entry)
     return tuple(found.values())
 
 
-def _all() -> Iterator[Entry]:
+def _all() -> Iterator[SearchResult]:
     for task_type in INPUTS:
         method, path = ENDPOINTS[task_type]
-        yield Entry(
+        yield SearchResult(
             "task", task_type, f"{method} {path}. {input_schema(task_type)['description']}", f"/tasks/{task_type}"
         )
     for task_type in INPUTS:
         page = f"/tasks/{task_type}"
         for field in fields(task_type):
-            yield Entry("field", field.name, f"of {task_type}: {field.meaning}", f"{page}#field-{field.name}")
+            yield SearchResult("field", field.name, f"of {task_type}: {field.meaning}", f"{page}#field-{field.name}")
             for choice in field.choices:
                 place = "values" if field.suggested else "field"
-                yield Entry("value", choice, f"of {field.name}", f"{page}#{place}-{field.name}")
+                yield SearchResult("value", choice, f"of {field.name}", f"{page}#{place}-{field.name}")
         for name, rule in output_schema(task_type)["properties"].items():
-            yield Entry("output", name, rule.get("description", ""), f"{page}#output")
+            yield SearchResult("output", name, rule.get("description", ""), f"{page}#output")
     for outcome, meaning in OUTCOME_MEANINGS.items():
-        yield Entry("outcome", outcome, meaning, f"/tasks/{next(iter(INPUTS))}#outcomes")
+        yield SearchResult("outcome", outcome, meaning, f"/tasks/{next(iter(INPUTS))}#outcomes")
 
 
-def search(text: str) -> list[Entry]:
+def search(text: str) -> list[SearchResult]:
     """What holds every word of a text, in its name or in what is told of it; where the name does comes first."""
     words = text.lower().replace("-", "_").split()
 
-    def rank(entry: Entry) -> int:
+    def rank(entry: SearchResult) -> int:
         title = entry.title.lower()
         if all(word in title for word in words):
             return 0 if title.startswith(words[0]) else 1

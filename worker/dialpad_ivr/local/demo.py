@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from dialpad_ivr.engine_api import TERMINAL_STATUSES, EngineApi, JsonObject
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, JsonObject
 from dialpad_ivr.local.stack import Stack
 
 WORKFLOW = "set_custom_ivr_branching"

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import httpx
 
+from dialpad_ivr.local.child import Child
 from dialpad_ivr.local.download import Artifact, fetch
-from dialpad_ivr.local.leash import Child
 
 VERSION = "3.32.3"
 _MAVEN_URL = "https://repo1.maven.org/maven2"

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 
 from dialpad_ivr.credentials import KEY_NAME
-from dialpad_ivr.definitions import compare, register, shipped
-from dialpad_ivr.engine_api import EngineApi
+from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.engine.definitions import compare, register, shipped
+from dialpad_ivr.local.child import Child
 from dialpad_ivr.local.double import DEFAULT_KEY, running_double
 from dialpad_ivr.local.engine import EngineStartError, free_port, is_free, running_engine
-from dialpad_ivr.local.leash import Child
 from dialpad_ivr.settings import Settings
 
 _READY_SECONDS = 30

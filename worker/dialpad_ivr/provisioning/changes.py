@@ -10,8 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from dialpad_ivr.contract import FieldError, SetCustomIvrInput
-from dialpad_ivr.provisioning.rows import (
+from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.outputs import FieldError
+from dialpad_ivr.contract.validation import check_input, short
+from dialpad_ivr.provisioning.formats import (
     EXAMPLE,
     EXAMPLE_JSON,
     FIELDS,
@@ -23,7 +25,6 @@ from dialpad_ivr.provisioning.rows import (
     clean,
     delimited_rows,
 )
-from dialpad_ivr.validation import check_input, short
 
 __all__ = ["MAX_BYTES", "MAX_ROWS", "Change", "Changes", "ChangesError", "Violation", "read_changes"]
 
@@ -47,7 +48,7 @@ class Changes:
     violations: tuple[Violation, ...]  # in the order of lines
 
 
-class _Earlier(NamedTuple):
+class _FirstRow(NamedTuple):
     """An earlier row of the same slot."""
 
     line: int
@@ -56,7 +57,7 @@ class _Earlier(NamedTuple):
 
 
 # By target type, target id and IVR type; in each by select_option.
-_Taken = dict[tuple[str, str, str], dict[str | None, _Earlier]]
+_Taken = dict[tuple[str, str, str], dict[str | None, _FirstRow]]
 
 
 def read_changes(path: Path) -> Changes:
@@ -208,7 +209,7 @@ def _conflicts(
     rows = taken.setdefault((asked.target_type, asked.target_id, asked.ivr_type), {})
     option = asked.select_option
     same = [earlier for other, earlier in rows.items() if option in (None, other) or other is None]
-    rows.setdefault(option, _Earlier(line, asked.ivr_id, credential))
+    rows.setdefault(option, _FirstRow(line, asked.ivr_id, credential))
     if not same:
         return
     slot = f"{asked.ivr_type} of {asked.target_type} {asked.target_id}"

@@ -18,8 +18,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract import SelectedIvr, SetCustomIvrInput
-from dialpad_ivr.provisioning.rows import FIELDS
+from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.provisioning.formats import FIELDS
 
 Action = Literal["change", "unchanged", "missing_ivr", "unreadable"]
 

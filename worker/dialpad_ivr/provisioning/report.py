@@ -10,17 +10,18 @@ from collections import Counter
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from dialpad_ivr.contract import OK_OUTCOMES, SelectedIvr
-from dialpad_ivr.provisioning.pipeline import Row, Run
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES
+from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.provisioning.formats import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
-from dialpad_ivr.provisioning.rows import FIELDS
+from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
 _COLUMNS: Final = ("line", *FIELDS, "outcome", "ok", "attempts", "previous", "message")
 # Outcomes after which the change may be there: it was made, it was there already, or nobody knows.
 _MAY_BE_THERE: Final = ("updated", "unchanged", "unavailable", "unconfirmed", "rate_limited", "unknown")
 
 
-def report_rows(run: Run, plan: Plan | None = None) -> list[dict[str, Any]]:
+def report_rows(run: ProvisioningRun, plan: Plan | None = None) -> list[dict[str, Any]]:
     """What became of every row, by the columns of the report.
 
     Args:
@@ -45,7 +46,7 @@ def report_rows(run: Run, plan: Plan | None = None) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: int(row["line"]))
 
 
-def _reported(row: Row) -> dict[str, Any]:
+def _reported(row: ChangeResult) -> dict[str, Any]:
     return {
         "line": row.line,
         **{name: row.change.get(name) for name in FIELDS},
@@ -58,7 +59,7 @@ def _reported(row: Row) -> dict[str, Any]:
     }
 
 
-def report_json(run: Run, rows: list[dict[str, Any]]) -> str:
+def report_json(run: ProvisioningRun, rows: list[dict[str, Any]]) -> str:
     """The report as JSON."""
     report = {
         "workflow_id": run.workflow_id,
@@ -95,7 +96,7 @@ def _cell(value: Any) -> Any:
     return _FORMULA.sub(r"\1\2'", " ".join(str(value).split()))
 
 
-def rollback_plan(run: Run, api_url: str) -> tuple[Plan, list[tuple[Row, str]]]:
+def rollback_plan(run: ProvisioningRun, api_url: str) -> tuple[Plan, list[tuple[ChangeResult, str]]]:
     """The plan that restores what was selected before a run, and the rows that it cannot restore, each with the reason.
 
     A row whose fate is unknown is in it too: applied, it leaves a target alone that has its previous selection still.
@@ -105,7 +106,7 @@ def rollback_plan(run: Run, api_url: str) -> tuple[Plan, list[tuple[Row, str]]]:
         api_url: The Dialpad that it was applied to, if the run does not tell.
     """
     rows: list[PlannedChange] = []
-    left: list[tuple[Row, str]] = []
+    left: list[tuple[ChangeResult, str]] = []
     for row in run.rows:
         if row.outcome not in _MAY_BE_THERE:
             continue
@@ -121,7 +122,7 @@ def rollback_plan(run: Run, api_url: str) -> tuple[Plan, list[tuple[Row, str]]]:
     return make_plan(rows, str(run.plan.get("api_url") or api_url), f"rollback of {run.workflow_id}"), left
 
 
-def _restored(row: Row, before: SelectedIvr, ours: str) -> PlannedChange:
+def _restored(row: ChangeResult, before: SelectedIvr, ours: str) -> PlannedChange:
     asked = {name: str(row.change[name]) for name in ("target_type", "target_id", "ivr_type")}
     return PlannedChange(
         **asked,

@@ -10,12 +10,12 @@
     control.py    /_double/: looking at it and telling it what to do, over HTTP
     server.py     serving it on loopback; `python -m dialpad_ivr.local.double`
 
-In process: `create_app(Double())` with `httpx.ASGITransport`, or `serving(Double())` on a real port.
+In process: `create_app(FakeDialpad())` with `httpx.ASGITransport`, or `serving(FakeDialpad())` on a real port.
 """
 
-from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, Config, Double
+from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, Config, FakeDialpad
 from dialpad_ivr.local.double.faults import FaultRule
-from dialpad_ivr.local.double.limits import Limit
+from dialpad_ivr.local.double.limits import FakeLimit
 from dialpad_ivr.local.double.server import DoubleError, create_app, main, running_double, serving
 from dialpad_ivr.local.double.state import synthetic_target
 
@@ -23,10 +23,10 @@ __all__ = [
     "DEFAULT_COMPANY",
     "DEFAULT_KEY",
     "Config",
-    "Double",
     "DoubleError",
+    "FakeDialpad",
+    "FakeLimit",
     "FaultRule",
-    "Limit",
     "create_app",
     "main",
     "running_double",

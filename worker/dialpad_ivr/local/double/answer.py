@@ -14,7 +14,7 @@ _CHUNK: Final = b" " * 65_536
 
 
 @dataclass(frozen=True)
-class Answer:
+class FakeResponse:
     """What is sent back.
 
     Attributes:
@@ -51,12 +51,12 @@ class Answer:
             await asyncio.sleep(0)  # others go on meanwhile, and a client that hung up is noticed
 
 
-def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
+def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> FakeResponse:
     """An answer of JSON."""
-    return Answer(status, json.dumps(content).encode(), headers=headers or {})
+    return FakeResponse(status, json.dumps(content).encode(), headers=headers or {})
 
 
-def error_answer(status: int, message: str | None = None, headers: dict[str, str] | None = None) -> Answer:
+def error_answer(status: int, message: str | None = None, headers: dict[str, str] | None = None) -> FakeResponse:
     """An error as clients in the wild read it: `{"error": {"code": 404, "message": "..."}}`.
 
     Args:

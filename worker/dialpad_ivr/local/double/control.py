@@ -32,14 +32,14 @@ from dialpad_ivr.local.double.state import NewState
 from dialpad_ivr.settings import is_loopback
 
 if TYPE_CHECKING:
-    from dialpad_ivr.local.double.core import Double
+    from dialpad_ivr.local.double.core import FakeDialpad
 
 _RULE: Final = TypeAdapter(FaultRule)
 _RULES: Final = TypeAdapter(list[FaultRule])
 _SETTINGS: Final = TypeAdapter(dict[str, Any])
 
 
-def control_app(double: Double) -> ASGIApp:
+def control_app(double: FakeDialpad) -> ASGIApp:
     """The app behind `/_double/`."""
 
     async def health(_: Request) -> Response:

@@ -16,15 +16,15 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
-from dialpad_ivr.contract import COMPANY_LIMIT, COMPANY_WINDOW_SECONDS, PATCH_LIMIT, PATCH_WINDOW_SECONDS
-from dialpad_ivr.local.double.answer import Answer, error_answer, json_answer
+from dialpad_ivr.contract.values import COMPANY_LIMIT, COMPANY_WINDOW_SECONDS, PATCH_LIMIT, PATCH_WINDOW_SECONDS
+from dialpad_ivr.local.double.answer import FakeResponse, error_answer, json_answer
 from dialpad_ivr.local.double.faults import FaultRule, Faults, answer_instead, rate_limited, spoil
-from dialpad_ivr.local.double.ledger import Arrival, Ledger
-from dialpad_ivr.local.double.limits import Limit, Limits
+from dialpad_ivr.local.double.ledger import Arrival, FakeLedger
+from dialpad_ivr.local.double.limits import FakeLimit, FakeLimits
 from dialpad_ivr.local.double.request import (
-    Call,
-    Change,
-    Page,
+    FakeCall,
+    FakeChange,
+    FakePage,
     RefusedError,
     check,
     cursor_to,
@@ -32,7 +32,7 @@ from dialpad_ivr.local.double.request import (
     read_body,
     read_call,
 )
-from dialpad_ivr.local.double.state import NotFoundError, Slot, State, Target, seed_targets
+from dialpad_ivr.local.double.state import FakeSlot, FakeState, FakeTarget, NotFoundError, seed_targets
 
 DEFAULT_KEY: Final = "dialpad-double-key"
 DEFAULT_COMPANY: Final = "demo"
@@ -60,8 +60,8 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enforce: bool = True
-    patch: Limit = Limit(calls=PATCH_LIMIT, window_seconds=PATCH_WINDOW_SECONDS)
-    company: Limit = Limit(calls=COMPANY_LIMIT, window_seconds=COMPANY_WINDOW_SECONDS)
+    patch: FakeLimit = FakeLimit(calls=PATCH_LIMIT, window_seconds=PATCH_WINDOW_SECONDS)
+    company: FakeLimit = FakeLimit(calls=COMPANY_LIMIT, window_seconds=COMPANY_WINDOW_SECONDS)
     retry_after: Literal["none", "seconds", "http_date"] = "none"
     arrival_jitter: float = Field(default=0, ge=0, le=60)
     latency: float = Field(default=0, ge=0, le=600)
@@ -70,11 +70,11 @@ class Config(BaseModel):
     random_seed: int = 0
 
 
-class Double:
+class FakeDialpad:
     """Dialpad, as far as this project calls it. Serve it with `create_app` or `serving`.
 
     Args:
-        keys: Bearer keys, and the company that each belongs to. Limits count by company.
+        keys: Bearer keys, and the company that each belongs to. FakeLimits count by company.
         targets: The state to begin with, and to go back to on reset; the seed if absent.
         config: How it behaves.
         clock: Seconds on a clock that never goes back.
@@ -95,7 +95,7 @@ class Double:
         self,
         *,
         keys: Mapping[str, str] | None = None,
-        targets: Iterable[Target] | None = None,
+        targets: Iterable[FakeTarget] | None = None,
         config: Config | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -112,7 +112,7 @@ class Double:
         self._to_wall = wall() - clock()
         self._ledger_size = ledger_size
         self.faults = Faults()
-        self.state = State(self._seed)
+        self.state = FakeState(self._seed)
         self.reset()
 
     @property
@@ -121,7 +121,7 @@ class Double:
         return self._config
 
     def configure(self, changes: Mapping[str, Any]) -> Config:
-        """Change settings; those not named keep their value, also within `patch` and `company`.
+        """FakeChange settings; those not named keep their value, also within `patch` and `company`.
 
         Windows are counted anew when a limit has changed.
 
@@ -135,17 +135,17 @@ class Double:
                 merged[limit] = {**getattr(before, limit).model_dump(), **changes[limit]}
         self._config = Config.model_validate(merged)
         if (self._config.patch, self._config.company) != (before.patch, before.company):
-            self.limits = Limits(self._config.patch, self._config.company)
+            self.limits = FakeLimits(self._config.patch, self._config.company)
         if "random_seed" in changes:
             self._random = random.Random(self._config.random_seed)  # noqa: S311
         return self._config
 
     def reset(self) -> None:
-        """State back to the seed; no faults, an empty ledger, empty windows. Settings stay."""
+        """FakeState back to the seed; no faults, an empty ledger, empty windows. Settings stay."""
         self.state.replace(self._seed)
         self.faults.clear()
-        self.ledger = Ledger(self._ledger_size)
-        self.limits = Limits(self._config.patch, self._config.company)
+        self.ledger = FakeLedger(self._ledger_size)
+        self.limits = FakeLimits(self._config.patch, self._config.company)
         self._random = random.Random(self._config.random_seed)  # noqa: S311
 
     def summary(self) -> dict[str, Any]:
@@ -192,7 +192,7 @@ class Double:
             # The server stops while an answer is held back. Cut the connection, rather than have uvicorn print this.
             await _reset(scope, receive)
 
-    async def _answer(self, call: Call, body: bytes | None, arrival: Arrival, wait: float) -> Answer | None:
+    async def _answer(self, call: FakeCall, body: bytes | None, arrival: Arrival, wait: float) -> FakeResponse | None:
         """The answer to a request that was counted; None for a reset."""
         if arrival.company is None:
             return error_answer(401, "The bearer key is missing or unknown.", {"www-authenticate": "Bearer"})
@@ -215,10 +215,10 @@ class Double:
             await asyncio.sleep(rule.hold)
         return None if rule and rule.resets else answer
 
-    def _do(self, call: Call, body: bytes | None, arrival: Arrival, rule: FaultRule | None) -> Answer:
+    def _do(self, call: FakeCall, body: bytes | None, arrival: Arrival, rule: FaultRule | None) -> FakeResponse:
         """What a request asks for, done, and its 200."""
         asked = check(call, body)
-        if isinstance(asked, Page):
+        if isinstance(asked, FakePage):
             return self._page(asked)
         before = self.state.slot(asked.target_type, asked.target_id, asked.ivr_type, asked.ivr_id)
         if rule and rule.fault == "not_applied":
@@ -228,12 +228,12 @@ class Double:
         self.ledger.apply(arrival, asked, before.selected.model_dump(), after.selected.model_dump())
         return json_answer(after.shown())
 
-    def _assign(self, change: Change) -> Slot:
+    def _assign(self, change: FakeChange) -> FakeSlot:
         return self.state.assign(
             change.target_type, change.target_id, change.ivr_type, change.ivr_id, change.select_option
         )
 
-    def _page(self, page: Page) -> Answer:
+    def _page(self, page: FakePage) -> FakeResponse:
         slots = self.state.slots(page.target_type, page.target_id)
         end = page.first + self._config.page_size
         return json_answer(
@@ -243,7 +243,7 @@ class Double:
             }
         )
 
-    def _over_the_limit(self, wait: float) -> Answer:
+    def _over_the_limit(self, wait: float) -> FakeResponse:
         form = self._config.retry_after
         return rate_limited(
             math.ceil(self._wall() + wait) if form == "http_date" else None,

@@ -31,9 +31,9 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dialpad_ivr.contract import IvrType, TargetType
-from dialpad_ivr.local.double.answer import Answer, error_answer
-from dialpad_ivr.local.double.request import Call
+from dialpad_ivr.contract.values import IvrType, TargetType
+from dialpad_ivr.local.double.answer import FakeResponse, error_answer
+from dialpad_ivr.local.double.request import FakeCall
 
 Instead = Literal["status", "rate_limited", "redirect", "echo_authorization", "reset_before"]
 Spoiled = Literal[
@@ -75,7 +75,7 @@ class Match(BaseModel):
     target_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     ivr_type: IvrType | None = None
 
-    def fits(self, call: Call) -> bool:
+    def fits(self, call: FakeCall) -> bool:
         """Whether a request is one of them."""
         return all(wanted is None or wanted == getattr(call, name) for name, wanted in self)
 
@@ -132,12 +132,12 @@ class FaultRule(BaseModel):
 
 
 @dataclass
-class _Live:
+class _ActiveRule:
     rule: FaultRule
     passed: int = 0
     taken: int = 0
 
-    def takes(self, call: Call, dice: random.Random) -> bool:
+    def takes(self, call: FakeCall, dice: random.Random) -> bool:
         rule = self.rule
         if not rule.match.fits(call) or (rule.fault == "not_applied" and call.method != "PATCH"):
             return False
@@ -154,11 +154,11 @@ class Faults:
     """The rules in force."""
 
     def __init__(self) -> None:
-        self._rules: list[_Live] = []
+        self._rules: list[_ActiveRule] = []
 
     def add(self, *rules: FaultRule) -> None:
         """Put rules behind those in force."""
-        self._rules += map(_Live, rules)
+        self._rules += map(_ActiveRule, rules)
 
     def clear(self) -> None:
         """Behave."""
@@ -167,12 +167,12 @@ class Faults:
     def __len__(self) -> int:
         return len(self._rules)
 
-    def choose(self, call: Call, dice: random.Random) -> FaultRule | None:
+    def choose(self, call: FakeCall, dice: random.Random) -> FaultRule | None:
         """The first rule that takes a request."""
         return next((live.rule for live in self._rules if live.takes(call, dice)), None)
 
 
-def answer_instead(rule: FaultRule, authorization: str, wall: float) -> Answer:
+def answer_instead(rule: FaultRule, authorization: str, wall: float) -> FakeResponse:
     """The answer in place of the call.
 
     Args:
@@ -182,11 +182,11 @@ def answer_instead(rule: FaultRule, authorization: str, wall: float) -> Answer:
     """
     if rule.fault == "status" and rule.status is not None:
         if rule.status in _BODILESS:
-            return Answer(rule.status, b"", rule.content_type)
+            return FakeResponse(rule.status, b"", rule.content_type)
         if rule.body is None:
             return replace(error_answer(rule.status), content_type=rule.content_type)
         text = rule.body if isinstance(rule.body, str) else json.dumps(rule.body)
-        return Answer(rule.status, text.encode(), rule.content_type)
+        return FakeResponse(rule.status, text.encode(), rule.content_type)
     if rule.fault == "rate_limited":
         return rate_limited(wall + rule.seconds if rule.retry_after == "http_date" else None, rule.retry_after)
     if rule.fault == "redirect":
@@ -196,7 +196,7 @@ def answer_instead(rule: FaultRule, authorization: str, wall: float) -> Answer:
     raise ValueError(f"{rule.fault} is no answer in place of the call")
 
 
-def rate_limited(date: float | None = None, seconds: float | str | None = None) -> Answer:
+def rate_limited(date: float | None = None, seconds: float | str | None = None) -> FakeResponse:
     """A 429 with a `Retry-After` that is a date (in seconds since 1970), or seconds, or without."""
     headers = {}
     if date is not None:
@@ -206,7 +206,7 @@ def rate_limited(date: float | None = None, seconds: float | str | None = None) 
     return error_answer(429, "Rate limit exceeded.", headers)
 
 
-async def spoil(rule: FaultRule, answer: Answer) -> Answer:
+async def spoil(rule: FaultRule, answer: FakeResponse) -> FakeResponse:
     """What becomes of a 200."""
     if rule.fault == "broken_json":
         return replace(answer, body=answer.body[: len(answer.body) // 2])

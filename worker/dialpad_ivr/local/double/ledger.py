@@ -49,7 +49,7 @@ class Arrival:
     fault: str | None = None
 
 
-class Ledger:
+class FakeLedger:
     """The latest arrivals, and sums over all of them.
 
     Args:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 _SHORTEST = 1e-6  # seconds: a wait that rounding must not turn into none
 
 
-class Limit(BaseModel):
+class FakeLimit(BaseModel):
     """So many calls in a window.
 
     Which windows Dialpad counts in is not documented, so both are enforced unless one is switched off: the one that
@@ -76,7 +76,7 @@ class _Fixed:
 class _Count:
     """One company's arrivals under one limit."""
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: FakeLimit) -> None:
         self._limit = limit
         self._fixed = _Fixed(limit.window_seconds)
         self.accepted = _Sliding(limit.window_seconds)
@@ -96,7 +96,7 @@ class _Count:
             self._fixed.add(now)
 
 
-class Limits:
+class FakeLimits:
     """Both limits, for every company.
 
     A refused arrival uses up nothing of a window: whoever is refused and comes back once there is room gets in. It
@@ -107,7 +107,7 @@ class Limits:
         company: For calls of any kind, PATCHes included.
     """
 
-    def __init__(self, patch: Limit, company: Limit) -> None:
+    def __init__(self, patch: FakeLimit, company: FakeLimit) -> None:
         self._limits = {"patch": patch, "company": company}
         self._counts: dict[tuple[str, str], _Count] = {}
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, unquote
 
 from starlette.types import Receive, Scope
 
-from dialpad_ivr.contract import INT64_MAX, IVR_TYPES, LIST_PATH, PATCH_PATH, SELECT_OPTIONS, TARGET_TYPES
-from dialpad_ivr.local.double.answer import Answer, error_answer
+from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, LIST_PATH, PATCH_PATH, SELECT_OPTIONS, TARGET_TYPES
+from dialpad_ivr.local.double.answer import FakeResponse, error_answer
 
 BODY_LIMIT: Final = 1024 * 1024
 """Bytes of a request's body; a longer one is refused."""
@@ -35,11 +35,11 @@ class RefusedError(Exception):
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
-        self.answer: Answer = error_answer(status, message, headers)
+        self.answer: FakeResponse = error_answer(status, message, headers)
 
 
 @dataclass(frozen=True)
-class Change:
+class FakeChange:
     """What an accepted PATCH asks for."""
 
     target_type: str
@@ -50,7 +50,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Page:
+class FakePage:
     """What an accepted GET asks for: a page of a target's slots, from that one on."""
 
     target_type: str
@@ -59,7 +59,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Call:
+class FakeCall:
     """A request as it is written, nothing of it checked.
 
     Attributes:
@@ -83,7 +83,7 @@ class Call:
     ivr_type: str | None = None
 
 
-def read_call(scope: Scope) -> Call:
+def read_call(scope: Scope) -> FakeCall:
     """The request of an ASGI scope. Its path is split before it is decoded, so `%2F` separates nothing."""
     raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
     query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
@@ -97,7 +97,7 @@ def read_call(scope: Scope) -> Call:
         endpoint = "PATCH"
         named = dict(zip(_PARTS, map(unquote, parts), strict=True))
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    return Call(scope["method"], unquote(raw_path), endpoint, query, headers, **named)
+    return FakeCall(scope["method"], unquote(raw_path), endpoint, query, headers, **named)
 
 
 async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
@@ -114,7 +114,7 @@ async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
             return bytes(body), True
 
 
-def check(call: Call, body: bytes | None) -> Change | Page:
+def check(call: FakeCall, body: bytes | None) -> FakeChange | FakePage:
     """What a request asks for.
 
     Args:
@@ -135,7 +135,7 @@ def check(call: Call, body: bytes | None) -> Change | Page:
     return _check_list(call) if call.endpoint == "GET" else _check_patch(call, body)
 
 
-def _check_list(call: Call) -> Page:
+def _check_list(call: FakeCall) -> FakePage:
     query = dict(call.query)
     if len(query) < len(call.query):
         raise RefusedError(400, "A query parameter is given twice.")
@@ -144,7 +144,7 @@ def _check_list(call: Call) -> Page:
     cursor = query.get("cursor", "")
     if cursor and not re.fullmatch("page-[0-9]{1,6}", cursor):
         raise RefusedError(400, "The cursor is none that this API gave.")
-    return Page(*_target(call), first=int(cursor.removeprefix("page-") or 0))
+    return FakePage(*_target(call), first=int(cursor.removeprefix("page-") or 0))
 
 
 def cursor_to(first: int) -> str:
@@ -152,7 +152,7 @@ def cursor_to(first: int) -> str:
     return f"page-{first}"
 
 
-def _check_patch(call: Call, body: bytes) -> Change:
+def _check_patch(call: FakeCall, body: bytes) -> FakeChange:
     target_type, target_id = _target(call)
     if call.ivr_type not in IVR_TYPES:
         raise RefusedError(400, f"ivr_type must be one of {', '.join(IVR_TYPES)}.")
@@ -170,10 +170,10 @@ def _check_patch(call: Call, body: bytes) -> Change:
         raise RefusedError(400, "ivr_id is required and must be a JSON integer (int64).")
     if select_option is not None and select_option not in SELECT_OPTIONS:
         raise RefusedError(400, f"select_option must be one of {', '.join(SELECT_OPTIONS)}.")
-    return Change(target_type, target_id, call.ivr_type, str(ivr_id), select_option)
+    return FakeChange(target_type, target_id, call.ivr_type, str(ivr_id), select_option)
 
 
-def _target(call: Call) -> tuple[str, str]:
+def _target(call: FakeCall) -> tuple[str, str]:
     if call.target_type not in TARGET_TYPES:
         raise RefusedError(400, f"target_type must be one of {', '.join(TARGET_TYPES)}.")
     target_id = call.target_id or ""

@@ -19,10 +19,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from dialpad_ivr import health
+from dialpad_ivr import http_server
+from dialpad_ivr.local.child import Child
 from dialpad_ivr.local.double.control import control_app
-from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, Double
-from dialpad_ivr.local.leash import Child
+from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, FakeDialpad
 from dialpad_ivr.settings import is_loopback
 
 KEYS_VARIABLE: Final = "DIALPAD_DOUBLE_KEYS"
@@ -33,7 +33,7 @@ class DoubleError(Exception):
     """The double's process did not start."""
 
 
-def create_app(double: Double) -> Starlette:
+def create_app(double: FakeDialpad) -> Starlette:
     """The app: `/_double/` to control it, everything else is Dialpad."""
     return Starlette(routes=[Mount("/_double", control_app(double)), Mount("/", double)])
 
@@ -50,16 +50,16 @@ class _Protocol(H11Protocol):
 
 
 @contextlib.asynccontextmanager
-async def serving(double: Double, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
+async def serving(double: FakeDialpad, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """Serve a double while the context lasts; yields its URL, `http://127.0.0.1:PORT`, with a free port for 0.
 
     Raises:
         ValueError: The host is not a literal loopback address.
-        dialpad_ivr.health.PortError: The port is taken.
+        dialpad_ivr.http_server.PortError: The port is taken.
     """
     if not is_loopback(host):
         raise ValueError(f"the double listens on a loopback address only, not on {host}")
-    async with health.serving(create_app(double), host, port, http=_Protocol) as chosen:
+    async with http_server.serving(create_app(double), host, port, http=_Protocol) as chosen:
         yield f"http://[{host}]:{chosen}" if ":" in host else f"http://{host}:{chosen}"
 
 
@@ -105,14 +105,14 @@ def main() -> None:
     if not is_loopback(args.host):
         parser.error(f"--host must be a loopback address, not {args.host}")
     try:
-        asyncio.run(_run(Double(keys=_keys(os.environ)), args.host, args.port, args.ready_file))
+        asyncio.run(_run(FakeDialpad(keys=_keys(os.environ)), args.host, args.port, args.ready_file))
     except (ValueError, OSError, OverflowError) as exc:
         sys.exit(f"error: {exc}")
-    except health.PortError as exc:
+    except http_server.PortError as exc:
         sys.exit(f"error: cannot listen on {args.host}:{args.port}: {exc.__cause__}")
 
 
-async def _run(double: Double, host: str, port: int, ready_file: Path | None) -> None:
+async def _run(double: FakeDialpad, host: str, port: int, ready_file: Path | None) -> None:
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dialpad_ivr.contract import SELECT_OPTION_APPLIES_TO, Id, IvrType, TargetType
+from dialpad_ivr.contract.inputs import Id
+from dialpad_ivr.contract.values import SELECT_OPTION_APPLIES_TO, IvrType, TargetType
 
 _ADDED: Final = "1356998400000"  # milliseconds since 1970; the published examples have this one
 
@@ -19,7 +20,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Ivr(_Model):
+class FakeIvr(_Model):
     """A custom IVR. Ids and dates are strings of digits, as everywhere in Dialpad's answers."""
 
     id: Id
@@ -29,7 +30,7 @@ class Ivr(_Model):
     text: str | None = None
 
 
-class Selection(_Model):
+class FakeSelection(_Model):
     """The ids of the IVRs that a slot uses; both the same but for the auto recording of call centers."""
 
     inbound: Id | None = None
@@ -38,24 +39,24 @@ class Selection(_Model):
 
 def _both(value: Any) -> Any:
     """An id alone, or null, is the selection for inbound and outbound."""
-    return value if isinstance(value, dict | Selection) else {"inbound": value, "outbound": value}
+    return value if isinstance(value, dict | FakeSelection) else {"inbound": value, "outbound": value}
 
 
-class Slot(_Model):
+class FakeSlot(_Model):
     """The IVRs that a target has for one IVR type. `selected` takes an id alone, too: it is then both."""
 
     ivr_type: IvrType
-    ivrs: list[Ivr] = Field(default_factory=list)
-    selected: Annotated[Selection, BeforeValidator(_both)] = Selection()
+    ivrs: list[FakeIvr] = Field(default_factory=list)
+    selected: Annotated[FakeSelection, BeforeValidator(_both)] = FakeSelection()
 
     @model_validator(mode="after")
-    def _selected_is_among_the_ivrs(self) -> Slot:
+    def _selected_is_among_the_ivrs(self) -> FakeSlot:
         ids = _unique((ivr.id for ivr in self.ivrs), "ivrs")
         if not {self.selected.inbound, self.selected.outbound} <= {*ids, None}:
             raise ValueError("selected names an IVR that is not among ivrs")
         return self
 
-    def select(self, ivr_id: str | None, option: str | None = None) -> Slot:
+    def select(self, ivr_id: str | None, option: str | None = None) -> FakeSlot:
         """The slot with another selection; an `option` of None is both."""
         chosen = dict.fromkeys((option,) if option else ("inbound", "outbound"), ivr_id)
         return self.model_copy(update={"selected": self.selected.model_copy(update=chosen)})
@@ -69,16 +70,16 @@ class Slot(_Model):
         }
 
 
-class Target(_Model):
+class FakeTarget(_Model):
     """A target. Its name is for people: no call answers it."""
 
     target_type: TargetType
     target_id: Id
     name: str = ""
-    slots: list[Slot] = Field(default_factory=list)
+    slots: list[FakeSlot] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _a_slot_is_named_once(self) -> Target:
+    def _a_slot_is_named_once(self) -> FakeTarget:
         _unique((slot.ivr_type for slot in self.slots), "slots")
         return self
 
@@ -86,7 +87,7 @@ class Target(_Model):
 class NewState(_Model):
     """The body of `PUT /_double/state`: exactly these targets, then so many synthetic ones."""
 
-    targets: list[Target] = Field(default_factory=list)
+    targets: list[FakeTarget] = Field(default_factory=list)
     synthetic: int = Field(default=0, ge=0, le=100_000)
 
     @model_validator(mode="after")
@@ -94,7 +95,7 @@ class NewState(_Model):
         _unique(((target.target_type, target.target_id) for target in self.all()), "targets")
         return self
 
-    def all(self) -> list[Target]:
+    def all(self) -> list[FakeTarget]:
         """The targets named, then the synthetic ones."""
         return [*self.targets, *map(synthetic_target, range(self.synthetic))]
 
@@ -110,32 +111,32 @@ class NotFoundError(Exception):
     """No such target, slot or IVR."""
 
 
-class State:
+class FakeState:
     """What is selected, target by target. All companies see the same targets.
 
     Args:
         targets: The state to begin with.
     """
 
-    def __init__(self, targets: Iterable[Target]) -> None:
+    def __init__(self, targets: Iterable[FakeTarget]) -> None:
         self.replace(targets)
 
-    def replace(self, targets: Iterable[Target]) -> None:
+    def replace(self, targets: Iterable[FakeTarget]) -> None:
         """Forget all targets, and hold these."""
         self._targets = {(target.target_type, target.target_id): target for target in targets}
-        self._slots: dict[tuple[str, str], dict[str, Slot]] = {
+        self._slots: dict[tuple[str, str], dict[str, FakeSlot]] = {
             key: {slot.ivr_type: slot for slot in sorted(target.slots, key=lambda slot: slot.ivr_type)}
             for key, target in self._targets.items()
         }
 
-    def targets(self) -> list[Target]:
+    def targets(self) -> list[FakeTarget]:
         """All targets with what is selected now."""
         return [
             target.model_copy(update={"slots": list(self._slots[key].values())})
             for key, target in self._targets.items()
         ]
 
-    def slots(self, target_type: str, target_id: str) -> list[Slot]:
+    def slots(self, target_type: str, target_id: str) -> list[FakeSlot]:
         """A target's slots, by IVR type.
 
         Raises:
@@ -143,7 +144,7 @@ class State:
         """
         return list(self._find(target_type, target_id).values())
 
-    def slot(self, target_type: str, target_id: str, ivr_type: str, ivr_id: str) -> Slot:
+    def slot(self, target_type: str, target_id: str, ivr_type: str, ivr_id: str) -> FakeSlot:
         """The slot of a target that holds an IVR.
 
         Raises:
@@ -156,7 +157,7 @@ class State:
 
     def assign(
         self, target_type: str, target_id: str, ivr_type: str, ivr_id: str, select_option: str | None = None
-    ) -> Slot:
+    ) -> FakeSlot:
         """Select an IVR in place of the slot's others, for inbound, for outbound, or (None) for both.
 
         Outside the auto recording of call centers the option has no meaning (reference page), so it is both there.
@@ -169,23 +170,23 @@ class State:
         self._slots[target_type, target_id][ivr_type] = slot
         return slot
 
-    def _find(self, target_type: str, target_id: str) -> dict[str, Slot]:
+    def _find(self, target_type: str, target_id: str) -> dict[str, FakeSlot]:
         try:
             return self._slots[target_type, target_id]
         except KeyError:
             raise NotFoundError("There is no such target.") from None
 
 
-def _slot(ivr_type: IvrType, first_id: int, *names: str) -> Slot:
+def _slot(ivr_type: IvrType, first_id: int, *names: str) -> FakeSlot:
     """A slot of IVRs whose ids follow each other; the last one is selected."""
-    ivrs = [Ivr(id=str(first_id + i), name=name) for i, name in enumerate(names)]
-    return Slot(ivr_type=ivr_type, ivrs=ivrs, selected=ivrs[-1].id)
+    ivrs = [FakeIvr(id=str(first_id + i), name=name) for i, name in enumerate(names)]
+    return FakeSlot(ivr_type=ivr_type, ivrs=ivrs, selected=ivrs[-1].id)
 
 
-def seed_targets() -> list[Target]:
+def seed_targets() -> list[FakeTarget]:
     """The targets that the demo, the documentation and the example inputs speak of."""
     return [
-        Target(
+        FakeTarget(
             target_type="callcenter",
             target_id="5502522061422592",
             name="Support",
@@ -196,13 +197,13 @@ def seed_targets() -> list[Target]:
                 _slot("CLOSED", 5127493019721760, "Closed for the holidays", "We are closed"),
             ],
         ),
-        Target(
+        FakeTarget(
             target_type="department",
             target_id="5502522061422601",
             name="Sales",
             slots=[_slot("DEPARTMENT_INTRO", 5127493019721770, "Welcome to Sales", "Sales")],
         ),
-        Target(
+        FakeTarget(
             target_type="office",
             target_id="5502522061422602",
             name="Head office",
@@ -211,13 +212,13 @@ def seed_targets() -> list[Target]:
                 _slot("CLOSED", 5127493019721790, "Office closed, new", "Office closed"),
             ],
         ),
-        Target(
+        FakeTarget(
             target_type="user",
             target_id="5502522061422603",
             name="Robin",
-            slots=[_slot("VM_DROP_MESSAGE", 5127493019721800, "Sorry I missed you", "Call me back")],
+            slots=[_slot("VM_DROP_MESSAGE", 5127493019721800, "Sorry I missed you", "FakeCall me back")],
         ),
-        Target(
+        FakeTarget(
             target_type="callcenter",
             target_id="9007199254740993",  # 2^53 + 1: JavaScript makes 9007199254740992 of it
             name="An id that JavaScript cannot hold",
@@ -226,15 +227,15 @@ def seed_targets() -> list[Target]:
     ]
 
 
-def synthetic_target(number: int) -> Target:
+def synthetic_target(number: int) -> FakeTarget:
     """The call center of that number, from 0, for provisioning tests.
 
     Its id is 6000000000000000 + number. It has two HOLD_MUSIC IVRs, 7000000000000000 + 2 * number and the next one, of
     which the second is selected.
     """
-    return Target(
+    return FakeTarget(
         target_type="callcenter",
         target_id=str(6_000_000_000_000_000 + number),
-        name=f"Call center {number}",
+        name=f"FakeCall center {number}",
         slots=[_slot("HOLD_MUSIC", 7_000_000_000_000_000 + 2 * number, "New hold music", "Old hold music")],
     )

@@ -1,0 +1,178 @@
+"""Violations and warnings in a workflow author's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
+from dialpad_ivr.contract.outputs import FieldError
+from dialpad_ivr.contract.validation import check_input, example_input, input_warnings
+from dialpad_ivr.contract.values import IVR_TYPES, LIST_LIMIT, TARGET_TYPES
+from support.bench import VALID
+
+
+def violations(raw: Any) -> dict[str, FieldError]:
+    result = check_input(raw, SetCustomIvrInput)
+    assert isinstance(result, list)
+    return {error.path: error for error in result}
+
+
+def parsed(raw: Any) -> SetCustomIvrInput:
+    result = check_input(raw, SetCustomIvrInput)
+    assert isinstance(result, SetCustomIvrInput), result
+    return result
+
+
+def test_an_empty_input_is_answered_with_every_missing_field_its_values_and_an_example() -> None:
+    found = violations({})
+    assert list(found) == ["target_type", "target_id", "ivr_type", "ivr_id"]
+    assert all(value in found["target_type"].hint for value in TARGET_TYPES)
+    assert all(value in found["ivr_type"].hint for value in IVR_TYPES)
+    assert 'e.g. "5502522061422592"' in found["target_id"].hint
+    assert {error.rule for error in found.values()} == {"required"}
+
+
+def test_every_violation_is_reported_at_once() -> None:
+    raw = {**VALID, "target_type": "room2", "target_id": -1, "ivr_id": "x", "mode": "go", "colour": 1}
+    assert list(violations(raw)) == ["target_type", "target_id", "ivr_id", "mode", "colour"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "meant"),
+    [
+        ("target_type", "CallCenter", "callcenter"),
+        ("ivr_type", "hold_music", "HOLD_MUSIC"),
+        ("ivr_type", "HOLD_MUSICS", "HOLD_MUSIC"),
+        ("ivr_type", "holdmusic", "HOLD_MUSIC"),
+        ("ivr_type", " Hold - Musik ", "HOLD_MUSIC"),
+        ("target_type", "CALL CENTRE", "callcenter"),
+        ("select_option", "Inbound", "inbound"),
+    ],
+)
+def test_a_near_miss_is_answered_with_what_was_meant(field: str, value: str, meant: str) -> None:
+    assert f'Did you mean "{meant}"?' in violations({**VALID, field: value})[field].hint
+
+
+def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
+    error = violations({**VALID, "ivrid": 5})["ivrid"]
+    assert "Did you mean ivr_id?" in error.hint
+    assert "__index" not in error.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (None, "an id is needed"),
+        ("", "an id is needed"),
+        (True, "not a number or a string of digits"),
+        ([1], "not a number or a string of digits"),
+        (1.5, "not a whole number"),
+        (0, "ids start at 1"),
+        (-7, "ids start at 1"),
+        (2**63, "too large for an int64"),
+        (str(2**63), "too large for an int64"),
+        ("007", "leading zeros are not allowed"),
+        ("1/../../users/2", "a string must hold digits only"),
+        ("12\n", "a string must hold digits only"),
+        ("\u0661\u0662", "a string must hold digits only"),
+    ],
+)
+def test_what_is_wrong_with_an_id(value: Any, complaint: str) -> None:
+    error = violations({**VALID, "target_id": value})["target_id"]
+    assert complaint in error.message
+    assert error.rule == "int64"
+
+
+@pytest.mark.parametrize(
+    ("value", "rule", "message"),
+    [
+        ("5127493019721729", "type", 'if_selected is "5127493019721729": not a list of ids.'),
+        ({"id": 1}, "type", "if_selected is an object: not a list of ids."),
+        (list(range(1, 12)), "maxItems", "if_selected holds 11 ids: at most 10 are allowed."),
+        (["1", "x", 0], "int64", 'if_selected[1] is "x": a string must hold digits only.'),
+        (["1", None], "int64", "if_selected[1] is null: an id is needed."),
+        ([[]], "int64", "if_selected[0] is a list: not a number or a string of digits."),
+    ],
+)
+def test_what_is_wrong_with_the_ids_that_are_expected(value: Any, rule: str, message: str) -> None:
+    error = violations({**VALID, "if_selected": value})["if_selected"]
+    assert (error.rule, error.message) == (rule, message)
+    assert 'e.g. ["5127493019721729"]' in error.hint
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, None), ("", None), ([], ()), ([7, "8", 9.0], ("7", "8", "9"))])
+def test_no_ids_expected_is_another_thing_than_no_expectation(given: Any, expected: Any) -> None:
+    assert parsed({**VALID, "if_selected": given}).if_selected == expected
+
+
+def test_violations_of_the_other_tasks_input_are_in_its_own_words() -> None:
+    raw = {"target_type": "office", "target_id": 1, "name": "x" * 201, "ivr_id": "1", "ivr_type": "menu"}
+    found = check_input(raw, ListCustomIvrsInput)
+    assert isinstance(found, list)
+    assert [(error.path, error.rule) for error in found] == [
+        ("ivr_type", "enum"),
+        ("name", "maxLength"),
+        ("ivr_id", "additionalProperties"),
+    ]
+    assert 'Did you mean "MENU"?' in found[0].hint
+    assert "at most 200 characters" in found[1].hint
+    assert "Known keys: target_type, target_id, ivr_type, name, credential." in found[2].hint
+
+
+def test_a_number_and_a_string_of_digits_are_the_same_id() -> None:
+    assert parsed({**VALID, "target_id": 5502522061422592}) == parsed(VALID)
+    assert parsed({**VALID, "target_id": 5502522061422592.0}) == parsed(VALID)
+
+
+@pytest.mark.parametrize("blank", [None, ""])
+def test_blank_counts_as_absent_where_a_field_is_optional(blank: Any) -> None:
+    result = parsed({**VALID, "select_option": blank, "credential": blank, "mode": blank})
+    assert (result.select_option, result.credential, result.mode) == (None, "default", "apply")
+
+
+def test_the_engines_fork_index_is_allowed() -> None:
+    assert parsed({**VALID, "__index": 3}) == parsed({**VALID, "__index": 3})
+
+
+def test_what_stands_in_the_place_of_a_profile_is_never_repeated() -> None:
+    error = violations({**VALID, "credential": "SECRET-KEY-123"})["credential"]
+    assert "SECRET" not in error.model_dump_json()
+
+
+def test_more_violations_than_are_kept_are_counted() -> None:
+    found = check_input({f"key{i}": i for i in range(500)}, SetCustomIvrInput)
+    assert isinstance(found, list)
+    assert len(found) == LIST_LIMIT
+    assert found[-1].message.endswith("more violations")
+
+
+def test_a_huge_text_is_cut_and_made_printable() -> None:
+    error = violations({**VALID, "ivr_type": "\x1b[31m" + "x" * 1_000_000})["ivr_type"]
+    assert len(error.message) < 200
+    assert "\x1b" not in error.message
+
+
+def test_the_example_is_valid_and_changes_nothing() -> None:
+    assert parsed(example_input()).mode == "plan"
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"select_option": "inbound"}, "call center auto recording only"),
+        ({"ivr_type": "VM_DROP_MESSAGE"}, "described for target_type user"),
+        ({"ivr_id": 2**53}, "2^53 or more"),
+        ({"if_selected": ["1", 2**53 + 2]}, "if_selected came as a number of 2^53 or more"),
+    ],
+)
+def test_what_is_allowed_but_probably_not_meant_is_a_warning(change: dict[str, Any], warning: str) -> None:
+    raw = {**VALID, **change}
+    (found,) = input_warnings(raw, parsed(raw))
+    assert warning in found
+
+
+def test_call_center_auto_recording_with_select_option_is_no_warning() -> None:
+    raw = {**VALID, "ivr_type": "AUTO_RECORDING", "select_option": "outbound"}
+    assert input_warnings(raw, parsed(raw)) == []

@@ -1,0 +1,114 @@
+"""Reading what is selected, from a double over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.values import LISTED_LIMIT
+from dialpad_ivr.provisioning.changes import Change
+from dialpad_ivr.provisioning.plan import PlannedChange
+from dialpad_ivr.provisioning.snapshot import read_selections
+from dialpad_ivr.settings import Settings
+from support.double import DoubleControl, started_double
+
+TARGET = {"target_type": "callcenter", "target_id": "1"}
+
+
+@pytest.fixture(scope="module")
+def _double() -> Iterator[DoubleControl]:
+    with started_double(enforce=False) as running:
+        yield running
+
+
+@pytest.fixture
+def double(_double: DoubleControl) -> DoubleControl:
+    _double.reset()
+    return _double
+
+
+def slot(ivr_type: str, *numbers: int, selected: Any) -> dict[str, Any]:
+    ivrs = [{"id": str(number), "name": f"IVR {number}"} for number in numbers]
+    return {"ivr_type": ivr_type, "ivrs": ivrs, "selected": selected}
+
+
+async def read(double: DoubleControl, monkeypatch: pytest.MonkeyPatch, *asked: dict[str, Any]) -> list[PlannedChange]:
+    monkeypatch.setenv("DIALPAD_API_KEY", double.key)
+    settings = Settings(api_url=double.url, allow_loopback=True, company_limit=10_000, patch_limit=10_000)
+    changes = [
+        Change(line, SetCustomIvrInput.model_validate({**TARGET, "ivr_type": "MENU", **one}))
+        for line, one in enumerate(asked, start=2)
+    ]
+    told: list[tuple[int, int]] = []
+    rows = await read_selections(changes, settings, lambda done, of: told.append((done, of)))
+    targets = len({change.asked.target_id for change in changes})
+    assert told == [(done, targets) for done in range(targets + 1)]
+    return rows
+
+
+async def test_each_row_gets_its_action_and_a_target_is_read_once(
+    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    differing = {"inbound": "20", "outbound": "21"}
+    slots = [
+        slot("MENU", 10, 11, selected="11"),
+        slot("CLOSED", 12, selected=None),
+        slot("AUTO_RECORDING", 20, 21, 22, selected=differing),
+    ]
+    double.set_state({**TARGET, "slots": slots})
+    rows = await read(
+        double,
+        monkeypatch,
+        {"ivr_id": "10"},
+        {"ivr_id": "11"},
+        {"ivr_id": "99"},
+        {"ivr_type": "CLOSED", "ivr_id": "12"},
+        {"ivr_type": "AUTO_RECORDING", "ivr_id": "22", "select_option": "inbound"},
+        {"ivr_type": "GREETING", "ivr_id": "1"},
+        {"target_id": "2", "ivr_id": "10"},
+        {"ivr_id": "11", "select_option": "inbound"},
+    )
+    assert [row.action for row in rows] == [
+        "change",
+        "unchanged",
+        "missing_ivr",
+        "change",
+        "change",
+        "missing_ivr",
+        "unreadable",
+        "change",
+    ]
+    assert [[ivr.id for ivr in row.previous] for row in rows[:5]] == [["11"], ["11"], ["11"], [], ["20", "21"]]
+    assert rows[0].ivr_name == "IVR 10"
+    assert "IVR 10 (10), IVR 11 (11)" in rows[2].note
+    assert "cannot unselect" in rows[3].note
+    assert "inbound and outbound" in rows[4].note.lower()
+    assert "no IVR for this slot" in rows[5].note
+    assert "404" in rows[6].note
+    assert "call center auto recording only" in rows[7].note
+    assert double.summary()["arrivals"] == 2
+
+
+async def test_faults_on_the_way_are_tried_again(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
+    double.set_state({**TARGET, "slots": [slot("MENU", 10, 11, selected="11")]})
+    double.add_faults(
+        {"fault": "rate_limited", "retry_after": 1, "times": 1},
+        {"fault": "status", "status": 503, "times": 1},
+        {"fault": "reset_before", "times": 1},
+    )
+    (row,) = await read(double, monkeypatch, {"ivr_id": "10"})
+    assert row.action == "change"
+    assert double.summary()["arrivals"] == 4
+
+
+async def test_a_target_with_more_ivrs_than_a_list_holds_is_read_slot_by_slot(
+    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = range(1000, 1000 + LISTED_LIMIT)
+    double.set_state({**TARGET, "slots": [slot("GREETING", *many, selected=None), slot("MENU", 10, 11, selected="11")]})
+    (row,) = await read(double, monkeypatch, {"ivr_id": "10"})
+    assert row.action == "change"
+    assert [ivr.id for ivr in row.previous] == ["11"]

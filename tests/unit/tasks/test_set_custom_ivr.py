@@ -1,0 +1,292 @@
+"""The task as its users see it: input in, output and engine status out. Dialpad is a function here."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator
+
+from dialpad_ivr.contract.schema import output_schema
+from dialpad_ivr.contract.validation import example_input
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.tasks.local_run import as_curl
+from dialpad_ivr.tasks.run import Result
+from support.bench import KEY, VALID, Bench
+
+
+def selected(ivr_id: str, ivr_type: str = "HOLD_MUSIC") -> dict[str, Any]:
+    others = [{"id": "1", "name": "Old", "selected": ivr_id == "1"}]
+    ours = [{"id": VALID["ivr_id"], "name": "New", "selected": ivr_id == VALID["ivr_id"]}]
+    return {"ivr_type": ivr_type, "ivrs": others + ours}
+
+
+def page(*slots: dict[str, Any], cursor: str = "") -> httpx.Response:
+    return httpx.Response(200, json={"items": list(slots), "cursor": cursor})
+
+
+def check(result: Result) -> dict[str, Any]:
+    """The output as the engine gets it; it has the same shape every time and never the key."""
+    output: dict[str, Any] = result.output.model_dump(mode="json")
+    Draft202012Validator(output_schema()).validate(output)
+    assert set(output) == set(output_schema()["properties"])
+    assert KEY not in str(output)
+    assert KEY not in repr(result)
+    return output
+
+
+async def test_a_change_is_made_and_told(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
+    result = await bench.run()
+    output = check(result)
+    assert (result.status, output["outcome"], output["ok"]) == ("COMPLETED", "updated", True)
+    assert output["ivr"] == {
+        "ivr_type": "HOLD_MUSIC",
+        "selected": {"id": VALID["ivr_id"], "name": "New"},
+        "previous": None,
+    }
+    assert output["request"]["body"] == {"ivr_id": int(VALID["ivr_id"])}
+    assert output["response"]["status_code"] == 200
+    assert output["attempts"] == 1
+    assert len(bench.sent) == 1
+
+
+async def test_an_id_that_javascript_would_change_is_told_in_digits(bench: Bench) -> None:
+    result = await bench.run({**VALID, "ivr_id": str(2**53 + 1)})
+    assert json.loads(bench.sent[0].content) == {"ivr_id": 2**53 + 1}
+    assert check(result)["request"]["body"] == {"ivr_id": str(2**53 + 1)}
+    assert result.output.request is not None
+    assert "9007199254740993}" in as_curl(result.output.request, "default")
+
+
+async def test_an_invalid_input_sends_nothing_and_tells_everything(bench: Bench) -> None:
+    result = await bench.run({"ivr_type": "NOPE", "x": 1})
+    output = check(result)
+    assert result.status == "FAILED_WITH_TERMINAL_ERROR"
+    assert output["outcome"] == "invalid_input"
+    assert output["error"]["example"] == example_input()
+    assert [e["path"] for e in output["error"]["field_errors"]] == [
+        "target_type",
+        "target_id",
+        "ivr_type",
+        "ivr_id",
+        "x",
+    ]
+    assert bench.sent == []
+
+
+async def test_validate_sends_nothing_and_needs_no_key(bench: Bench) -> None:
+    bench.environ.clear()
+    output = check(await bench.run({**VALID, "mode": "validate"}))
+    assert output["outcome"] == "valid"
+    assert output["request"]["method"] == "PATCH"
+    assert bench.sent == []
+
+
+async def test_a_missing_key_is_unauthorized_and_names_the_profile(bench: Bench) -> None:
+    result = await bench.run({**VALID, "credential": "emea"})
+    output = check(result)
+    assert (result.status, output["outcome"]) == ("FAILED_WITH_TERMINAL_ERROR", "unauthorized")
+    assert "'emea'" in output["error"]["message"]
+    assert bench.sent == []
+
+
+async def test_the_engines_secret_is_used(bench: Bench) -> None:
+    bench.environ.clear()
+    bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
+    check(await bench.run(runtime_metadata={"DIALPAD_API_KEY": KEY}))
+    assert bench.sent[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(("now", "outcome"), [("1", "planned"), (VALID["ivr_id"], "unchanged")])
+async def test_plan_reads_and_never_writes(bench: Bench, now: str, outcome: str) -> None:
+    bench.handler = lambda _: page(selected("1", "MENU"), selected(now))
+    output = check(await bench.run({**VALID, "mode": "plan"}))
+    assert output["outcome"] == outcome
+    assert output["ivr"]["previous"]["id"] == now
+    assert output["request"]["method"] == "PATCH"
+    assert [request.method for request in bench.sent] == ["GET"]
+    assert output["attempts"] == 0
+
+
+async def test_plan_reads_all_pages(bench: Bench) -> None:
+    pages = {"": page(selected("1", "MENU"), cursor="p2"), "p2": page(selected("1"))}
+    bench.handler = lambda request: pages[request.url.params.get("cursor", "")]
+    output = check(await bench.run({**VALID, "mode": "plan"}))
+    assert output["outcome"] == "planned"
+    assert len(bench.sent) == 2
+
+
+async def test_plan_warns_of_an_ivr_that_the_target_does_not_have(bench: Bench) -> None:
+    bench.handler = lambda _: page()
+    output = check(await bench.run({**VALID, "mode": "plan"}))
+    assert output["outcome"] == "planned"
+    assert "lists no IVR" in output["warnings"][0]
+
+
+async def test_plan_with_select_option_never_says_unchanged(bench: Bench) -> None:
+    bench.handler = lambda _: page(selected(VALID["ivr_id"], "AUTO_RECORDING"))
+    raw = {**VALID, "ivr_type": "AUTO_RECORDING", "select_option": "inbound", "mode": "plan"}
+    output = check(await bench.run(raw))
+    assert output["outcome"] == "planned"
+    assert "inbound" in output["warnings"][0]
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(401, "unauthorized"), (403, "forbidden"), (404, "not_found")])
+async def test_plan_fails_as_the_read_does(bench: Bench, status: int, outcome: str) -> None:
+    bench.handler = lambda _: httpx.Response(status, json={})
+    assert check(await bench.run({**VALID, "mode": "plan"}))["outcome"] == outcome
+
+
+@pytest.mark.parametrize(("retry_after", "callback"), [("3", 3), (None, 1), ("0", 1), ("99999", 300)])
+async def test_a_429_waits_in_the_engine_and_costs_no_retry(
+    bench: Bench, retry_after: str | None, callback: int
+) -> None:
+    headers = {"retry-after": retry_after} if retry_after else {}
+    bench.handler = lambda _: httpx.Response(429, headers=headers)
+    result = await bench.run()
+    output = check(result)
+    assert result.status == "IN_PROGRESS"
+    assert result.callback_seconds == callback
+    assert (output["outcome"], output["ok"], output["error"]["code"]) == (None, False, "http_429")
+    assert output["waited_ms"] == callback * 1000
+    assert output["attempts"] == 1
+
+
+async def test_the_waiting_budget_ends_a_wait_as_rate_limited(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(429, headers={"retry-after": "60"})
+    result = await bench.run(waited_ms=880_000, attempts=9)
+    output = check(result)
+    assert (result.status, output["outcome"]) == ("FAILED", "rate_limited")
+    assert "waiting budget" in output["error"]["message"]
+    assert output["error"]["retry_after_seconds"] == 60
+    assert output["attempts"] == 10
+
+
+async def test_a_fault_is_failed_and_left_to_the_engines_retry(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(503, text="busy")
+    result = await bench.run(last_attempt=False)
+    output = check(result)
+    assert (result.status, output["outcome"]) == ("FAILED", "unavailable")
+    assert output["response"]["body"] == "busy"
+    assert len(bench.sent) == 1
+
+
+def lost_answer(now: str) -> Any:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            raise httpx.ReadTimeout("")
+        return page(selected(now))
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("now", "status", "outcome"), [(VALID["ivr_id"], "COMPLETED", "updated"), ("1", "FAILED", "unavailable")]
+)
+async def test_on_the_last_attempt_the_current_selection_decides(
+    bench: Bench, now: str, status: str, outcome: str
+) -> None:
+    bench.handler = lost_answer(now)
+    result = await bench.run(last_attempt=True)
+    output = check(result)
+    assert (result.status, output["outcome"]) == (status, outcome)
+    assert output["ivr"]["selected"]["id"] == now
+    assert [request.method for request in bench.sent] == ["PATCH", "GET"]
+
+
+async def test_a_task_whose_time_is_over_sends_no_change(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
+    output = check(await bench.run(expires_at=time.monotonic()))
+    assert (output["outcome"], output["error"]["code"], output["attempts"]) == ("unavailable", "expired", 0)
+    assert bench.sent == []
+    assert check(await bench.run(expires_at=time.monotonic() + 60))["outcome"] == "updated"
+
+
+async def test_what_became_of_a_change_is_read_even_when_the_time_is_over(bench: Bench) -> None:
+    def lose(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return page(selected(VALID["ivr_id"]))
+        time.sleep(0.2)  # the loop stands still, as in a process that was stopped
+        raise httpx.ReadTimeout("slow")
+
+    bench.handler = lose
+    output = check(await bench.run(expires_at=time.monotonic() + 0.1, last_attempt=True))
+    assert output["outcome"] == "updated"
+
+
+async def test_before_the_last_attempt_nothing_is_read(bench: Bench) -> None:
+    bench.handler = lost_answer(VALID["ivr_id"])
+    assert check(await bench.run(last_attempt=False))["outcome"] == "unavailable"
+    assert len(bench.sent) == 1
+
+
+async def test_a_read_that_fails_leaves_it_unconfirmed(bench: Bench) -> None:
+    def lost(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("reset")
+
+    bench.handler = lost
+    assert check(await bench.run())["outcome"] == "unconfirmed"
+
+
+async def test_a_read_cannot_tell_inbound_from_outbound(bench: Bench) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            raise httpx.ReadTimeout("")
+        return page(selected(VALID["ivr_id"], "AUTO_RECORDING"))
+
+    bench.handler = handle
+    output = check(await bench.run({**VALID, "ivr_type": "AUTO_RECORDING", "select_option": "inbound"}))
+    assert output["outcome"] == "unconfirmed"
+    assert "inbound" in output["error"]["message"]
+
+
+async def test_an_unsent_request_needs_no_reading(bench: Bench) -> None:
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    bench.handler = refuse
+    output = check(await bench.run())
+    assert output["outcome"] == "unavailable"
+    assert output["response"] is None
+    assert len(bench.sent) == 1
+
+
+async def test_another_ivr_shown_selected_is_unconfirmed(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(200, json=selected("1"))
+    result = await bench.run()
+    output = check(result)
+    assert (result.status, output["outcome"]) == ("FAILED", "unconfirmed")
+    assert output["ivr"]["selected"]["id"] == "1"
+
+
+async def test_a_page_of_html_with_status_200_is_not_believed(bench: Bench) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        return page(selected("1")) if request.method == "GET" else httpx.Response(200, text="<html>log in</html>")
+
+    bench.handler = handle
+    assert check(await bench.run())["outcome"] == "unavailable"
+
+
+async def test_the_reason_is_a_line_that_the_engine_keeps_whole(bench: Bench) -> None:
+    result = await bench.run({"x" * 500: 1, "y" * 500: 2})
+    assert result.reason is not None
+    assert result.reason.startswith("invalid_input: ")
+    assert len(result.reason) <= 500
+
+
+async def test_a_far_permit_waits_in_the_engine(settings: Settings) -> None:
+    tight = Settings(api_url=settings.api_url, patch_limit=1, patch_window_seconds=60)
+    bench = Bench(tight)
+    bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
+    assert (await bench.run()).status == "COMPLETED"
+    second = await bench.run(attempts=2, waited_ms=10)
+    output = check(second)
+    assert second.status == "IN_PROGRESS"
+    assert 58 <= (second.callback_seconds or 0) <= 61
+    assert output["error"]["code"] == "paced"
+    assert output["attempts"] == 2
+    assert len(bench.sent) == 1

@@ -1,0 +1,311 @@
+"""The command `dialpad-ivr`. Thin: a command calls what is elsewhere, shows what came of it, sets the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.text import Text
+
+from dialpad_ivr import __version__
+from dialpad_ivr.cli import render
+from dialpad_ivr.cli.common import (
+    EXIT_CODES,
+    EXIT_CONSENT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    JsonFlag,
+    engine_failed,
+    err,
+    fail,
+    out,
+    settings_or_fail,
+)
+from dialpad_ivr.cli.console import console
+from dialpad_ivr.cli.doctor import examine
+from dialpad_ivr.cli.local import demo, dev
+from dialpad_ivr.cli.provision import apply, approve, plan, rollback, status
+from dialpad_ivr.cli.worker import worker
+from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.schema import input_schema, output_schema
+from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError
+from dialpad_ivr.engine.definitions import Comparison, compare, shipped, task_definition
+from dialpad_ivr.engine.definitions import register as register_definition
+from dialpad_ivr.engine.follow import follow
+from dialpad_ivr.tasks.local_run import as_curl, run_locally
+from dialpad_ivr.telemetry import logs
+
+_EPILOG = (
+    f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}. "
+    "Settings are environment variables: see docs/reference/settings.md."
+)
+
+app = typer.Typer(
+    name="dialpad-ivr",
+    help="Dialpad custom-IVR changes as a task of the Conductor workflow engine.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    # A traceback with its variables could show a key.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class SchemaKind(str, Enum):
+    """What `schema` prints."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    TASK = "task"
+
+
+class TaskType(str, Enum):
+    """The tasks."""
+
+    SET_CUSTOM_IVR = TASK_TYPE
+    LIST_CUSTOM_IVRS = LIST_TASK_TYPE
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    # A shell has what it starts in the background ignore SIGINT; told to stop by one, it shall stop all the same.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command()(worker)
+
+
+@app.command()
+def register(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also undo edits made on the server.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put the task and workflow definitions on the engine. Shows what changes; leaves edits made there alone (exit 3).
+
+    Examples:
+    - `dialpad-ivr register --dry-run`
+    - `dialpad-ivr register --overwrite`
+    """
+    engine = EngineApi(settings_or_fail())
+    try:
+        comparisons = [compare(engine, definition) for definition in shipped()]
+        results = [(comparison, _register_one(engine, comparison, dry_run, overwrite)) for comparison in comparisons]
+    except EngineError as exc:
+        engine_failed(exc)
+    if as_json:
+        rows = [
+            {"kind": c.ours.kind, "name": c.ours.name, "state": c.state, "action": action, "diff": list(c.diff)}
+            for c, action in results
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        for comparison, action in results:
+            render.show_comparison(out, comparison)
+            out.print(Text(f"    -> {action}", style="dim"))
+    if any(action.startswith("left alone") for _, action in results):
+        raise typer.Exit(EXIT_CONSENT)
+
+
+def _register_one(engine: EngineApi, comparison: Comparison, dry_run: bool, overwrite: bool) -> str:
+    if comparison.state == "same":
+        return "nothing to do"
+    if comparison.needs_consent and not overwrite:
+        return "left alone; --overwrite replaces it with ours"
+    if dry_run:
+        return "would be registered"
+    register_definition(engine, comparison.ours)
+    return "registered"
+
+
+@app.command()
+def run(
+    workflow: Annotated[str, typer.Argument(help="The workflow's name.")] = "set_custom_ivr",
+    input_json: Annotated[
+        str, typer.Option("--input", help="Its input: JSON, @FILE, or - for standard input.", metavar="JSON")
+    ] = "{}",
+    version: Annotated[int | None, typer.Option(help="The workflow's version; the newest if left out.")] = None,
+    follow_id: Annotated[
+        str | None, typer.Option("--follow", help="Follow this workflow instead of starting one.", metavar="ID")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to follow it; it goes on without us.")] = 3600,
+    as_json: JsonFlag = False,
+) -> None:
+    """Start a workflow and follow it to its outcome. Ctrl-C stops following, not the workflow.
+
+    Examples:
+    - `dialpad-ivr run set_custom_ivr_test_request`
+    - `dialpad-ivr run set_custom_ivr --input @change.json`
+    - `dialpad-ivr run --follow 5f0c...`
+    """
+    inputs = _json_object(input_json)
+    engine = EngineApi(settings_or_fail())
+    workflow_id = follow_id
+    try:
+        workflow_id = workflow_id or engine.start_workflow(workflow, inputs, version)
+        if not as_json:
+            err.print(Text(f"{'Following' if follow_id else 'Started'} {workflow_id}", style="dim"))
+        ended = follow(engine, workflow_id, lambda w: None if as_json else _progress(w), timeout)
+    except EngineError as exc:
+        hint = " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else ""
+        engine_failed(exc, hint)
+    except KeyboardInterrupt:
+        if workflow_id is None:
+            fail("Interrupted before it was started, as far as is known.", EXIT_INTERRUPTED)
+        err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    output = ended.get("output") or {}
+    summary = {
+        "workflow_id": workflow_id,
+        "status": ended["status"],
+        "reason": ended.get("reasonForIncompletion"),
+        "output": output,
+    }
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        render.show_workflow(out, ended)
+        out.print_json(json.dumps(output))
+        out.print(Text(f"Workflow {workflow_id}: {ended['status']}"), Text(summary["reason"] or "", style="red"))
+    if ended["status"] not in TERMINAL_STATUSES:
+        err.print(Text(f"Not ended after {timeout:g} s. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+    if ended["status"] != "COMPLETED" or ("ok" in output and output["ok"] is not True):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _progress(workflow: dict[str, Any]) -> None:
+    tasks = workflow.get("tasks", [])
+    if tasks:
+        err.print(Text(f"  {tasks[-1]['referenceTaskName']}: {tasks[-1]['status']}", style="dim"))
+
+
+@app.command("test-request")
+def try_one_request(
+    target_type: Annotated[str | None, typer.Option(help="The target's type, e.g. callcenter.")] = None,
+    target_id: Annotated[str | None, typer.Option(help="The target's id.")] = None,
+    ivr_type: Annotated[str | None, typer.Option(help="The slot, e.g. HOLD_MUSIC.")] = None,
+    ivr_id: Annotated[str | None, typer.Option(help="The IVR to select.")] = None,
+    select_option: Annotated[str | None, typer.Option(help="inbound or outbound.")] = None,
+    credential: Annotated[str | None, typer.Option(help="The credential profile.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="With --send: plan (the default) reads only, apply makes the change.")
+    ] = None,
+    input_json: Annotated[
+        str, typer.Option("--input", help="All of it as JSON, @FILE, or - for standard input.", metavar="JSON")
+    ] = "{}",
+    send: Annotated[bool, typer.Option("--send", help="Send it; else nothing leaves this machine.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a change is made.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Build and show one request, and send it when asked: without an engine, by the worker's own code.
+
+    Examples:
+    - `dialpad-ivr test-request --target-type callcenter --target-id 5502522061422592 --ivr-type HOLD_MUSIC
+      --ivr-id 5127493019721728`
+    - the same with `--send`: reads what is selected now
+    - the same with `--send --mode apply`: makes the change, after asking
+    """
+    given = {
+        "target_type": target_type,
+        "target_id": target_id,
+        "ivr_type": ivr_type,
+        "ivr_id": ivr_id,
+        "select_option": select_option,
+        "credential": credential,
+        "mode": mode,
+    }
+    asked = {"mode": "plan", **_json_object(input_json), **{k: v for k, v in given.items() if v is not None}}
+    settings = settings_or_fail()
+    if send and asked["mode"] not in ("plan", "validate") and not yes:
+        what = (
+            f"Set {asked.get('ivr_type')} of {asked.get('target_type')} {asked.get('target_id')} at {settings.api_url}"
+        )
+        if not sys.stdin.isatty():
+            fail(f"{what}? Say so with --yes.", EXIT_USAGE)
+        typer.confirm(f"{what} to IVR {asked.get('ivr_id')}?", abort=True)
+    logs.configure("warning", settings.log_format)
+    result = asyncio.run(run_locally(asked, settings, send=send))
+    profile = asked.get("credential") or SetCustomIvrInput.model_fields["credential"].default
+    curl = as_curl(result.output.request, str(profile)) if result.output.request else None
+    if as_json:
+        typer.echo(json.dumps({**result.output.model_dump(mode="json"), "curl": curl}, indent=2))
+    else:
+        render.show_output(out, result.output, curl)
+        if not send and result.output.ok:
+            out.print(Text("Nothing was sent; --send sends it.", style="dim"))
+    if not result.output.ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def doctor(
+    profile: Annotated[list[str] | None, typer.Option(help="A credential profile to check; may be repeated.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check that everything is in place: engine, definitions, keys, clocks. Changes nothing.
+
+    Examples:
+    - `dialpad-ivr doctor`
+    - `dialpad-ivr doctor --profile default --profile emea --json`
+    """
+    checks = asyncio.run(examine(settings_or_fail(), profile or ["default"]))
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        render.show_checks(out, checks)
+    if any(check.result == "failed" for check in checks):
+        raise typer.Exit(EXIT_FAILED)
+
+
+for command in (dev, demo, console, plan, apply, status, approve, rollback):
+    app.command()(command)
+
+
+@app.command()
+def schema(
+    kind: Annotated[SchemaKind, typer.Argument(help="What to print.")] = SchemaKind.INPUT,
+    task: Annotated[TaskType, typer.Option(help="Of which task.")] = TaskType.SET_CUSTOM_IVR,
+) -> None:
+    """Print the JSON schema of a task's input or output, or its task definition.
+
+    Examples:
+    - `dialpad-ivr schema > set_custom_ivr.schema.json`
+    - `dialpad-ivr schema task`
+    - `dialpad-ivr schema --task list_custom_ivrs`
+    """
+    makers: dict[SchemaKind, Callable[[str], dict[str, Any]]] = {
+        SchemaKind.INPUT: input_schema,
+        SchemaKind.OUTPUT: output_schema,
+        SchemaKind.TASK: task_definition,
+    }
+    typer.echo(json.dumps(makers[kind](task.value), indent=2))
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text("utf-8")
+        value = json.loads(text)
+    except (OSError, ValueError, RecursionError) as exc:
+        fail(f"--input: {exc}", EXIT_USAGE)
+    if not isinstance(value, dict):
+        fail("--input must be a JSON object.", EXIT_USAGE)
+    return cast("dict[str, Any]", value)

@@ -1,0 +1,55 @@
+"""The command `console`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Annotated
+
+import typer
+from rich.text import Text
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dialpad_ivr.cli.common import EXIT_USAGE, err, fail, settings_or_fail
+from dialpad_ivr.console.app import console_app
+from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.http_server import PortError, serving
+from dialpad_ivr.local.stack import CONSOLE_PORT
+from dialpad_ivr.settings import Settings, SettingsError
+from dialpad_ivr.tasks.local_run import tools
+from dialpad_ivr.telemetry import logs
+
+
+def console(
+    port: Annotated[
+        int, typer.Option(help="Its port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)
+    ] = CONSOLE_PORT,
+) -> None:
+    """Serve the console on this machine until Ctrl-C: the tasks' reference, test requests, and provisioning runs.
+
+    Test requests go through the engine if one answers, else straight to Dialpad with the key of this command's
+    environment. It listens on loopback only; to reach it from elsewhere, forward its port with ssh.
+
+    Examples:
+    - `dialpad-ivr console`
+    - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr console --port 0`
+    """
+    settings = settings_or_fail()
+    logs.configure("warning", settings.log_format)
+    try:
+        asyncio.run(_serve(settings, port))
+    except PortError as exc:
+        fail(f"{exc} Name another one with --port, or any free one with --port 0.", EXIT_USAGE)
+    except SettingsError as exc:
+        fail(str(exc), EXIT_USAGE)
+
+
+async def _serve(settings: Settings, port: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with tools(settings) as its_tools:
+        app = console_app(its_tools, EngineApi(settings))
+        async with serving(app, "127.0.0.1", port, http=H11Protocol, pages=True) as chosen:
+            err.print(Text(f"The console is at http://127.0.0.1:{chosen}  (Ctrl-C stops it)"))
+            await stop.wait()

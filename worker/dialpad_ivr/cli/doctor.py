@@ -1,0 +1,136 @@
+"""Is everything in place: one check after another, each with what to do when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from dialpad_ivr.credentials import CredentialError, Credentials
+from dialpad_ivr.dialpad.client import CallError, DialpadClient
+from dialpad_ivr.dialpad.verdict import http_date, judge_refusal
+from dialpad_ivr.engine.api import EngineApi, EngineError
+from dialpad_ivr.engine.definitions import compare, shipped
+from dialpad_ivr.settings import Settings
+
+_TOLERATED_SKEW_SECONDS = 5.0
+# Any target will do: a key that is not accepted is answered 401 before the target is looked up.
+_HARMLESS = ("office", "1")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check's result, and what to do about it."""
+
+    name: str
+    result: Literal["ok", "warning", "failed"]
+    detail: str
+    hint: str = ""
+
+
+async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
+    """Run all checks.
+
+    Args:
+        settings: What the worker would run with.
+        profiles: The credential profiles to check.
+    """
+    checks = list(_engine_checks(settings))
+    async with DialpadClient(settings) as client:
+        for profile in profiles:
+            checks += await _key_checks(settings, client, profile)
+    if settings.redis_url is not None:
+        checks.append(await _redis_check(settings.redis_url))
+    return checks
+
+
+def _engine_checks(settings: Settings) -> Iterator[Check]:
+    engine = EngineApi(settings)
+    try:
+        yield Check("engine", "ok", f"Conductor {engine.version()} answers at {engine.url}")
+    except EngineError as exc:
+        yield Check("engine", "failed", str(exc), "Start one with: dialpad-ivr dev")
+        return
+    hints = {
+        "missing": "dialpad-ivr register",
+        "outdated": "dialpad-ivr register",
+        "edited": "See what differs with: dialpad-ivr register --dry-run",
+        "newer": "Upgrade this package: a newer one registered it.",
+    }
+    for definition in shipped():
+        try:
+            state = compare(engine, definition).state
+        except EngineError as exc:
+            yield Check(definition.label, "failed", str(exc))
+            continue
+        result: Literal["ok", "warning", "failed"] = (
+            "ok" if state == "same" else "failed" if state == "missing" else "warning"
+        )
+        yield Check(definition.label, result, "same as ours" if state == "same" else state, hints.get(state, ""))
+    try:
+        date = httpx.get(f"{settings.server_url}/version", timeout=5, trust_env=False).headers.get("date")
+    except httpx.HTTPError:
+        return
+    yield from _skew("engine's clock", date)
+
+
+async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -> list[Check]:
+    name = f"key of profile {profile}"
+    try:
+        credential = Credentials(settings.credentials_file).find(profile)
+    except CredentialError as exc:
+        hint = "Fine if the engine hands the key to the worker as a secret; only a running task shows that."
+        return [Check(name, "warning", str(exc), hint)]
+    try:
+        answer = await client.send(client.prepare_list_custom_ivrs(*_HARMLESS), credential.key)
+    except CallError as exc:
+        return [Check(name, "failed", f"{settings.api_url} cannot be reached: {exc}", "Check the network.")]
+    refusal = judge_refusal(answer, profile)
+    checks = list(_skew("Dialpad's clock", answer.headers.get("date")))
+    if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
+        return [Check(name, "failed", f"from {credential.source}. {refusal.message}"), *checks]
+    if answer.status_code not in (200, 404):
+        return [Check(name, "warning", f"from {credential.source}. Dialpad answered {answer.status_code}"), *checks]
+    return [Check(name, "ok", f"from {credential.source}; {settings.api_url} accepts it"), *checks]
+
+
+async def _redis_check(url: SecretStr) -> Check:
+    """Whether the Redis answers. Its URL may hold a password: only the host is told."""
+    try:
+        from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
+        from redis.exceptions import RedisError  # noqa: PLC0415
+    except ImportError:
+        return Check("redis", "failed", "its client is not installed", "pip install 'dialpad-ivr[fleet]'")
+    parts = urlsplit(url.get_secret_value())
+    host = parts.hostname or "?"
+    try:
+        async with Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5) as redis:
+            version = (await redis.info("server"))["redis_version"]
+            memory = await redis.info("memory")
+    except (RedisError, OSError, ValueError) as exc:
+        return Check("redis", "failed", f"{host}: {type(exc).__name__}", "Check DIALPAD_IVR_REDIS_URL and the network.")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction" and memory.get("maxmemory"):
+        return Check(
+            "redis",
+            "warning",
+            f"Redis {version} answers at {host}, but may evict what it counts ({policy})",
+            "Set its maxmemory-policy to noeviction: workers wait whenever their log of calls is lost.",
+        )
+    return Check("redis", "ok", f"Redis {version} answers at {host}")
+
+
+def _skew(name: str, date: str | None) -> Iterator[Check]:
+    moment = http_date(date or "")
+    if moment is None:
+        return
+    skew = (moment - datetime.now(timezone.utc)).total_seconds()
+    if abs(skew) > _TOLERATED_SKEW_SECONDS:
+        yield Check(name, "warning", f"{skew:+.0f} s from this machine's", "Let NTP set both clocks.")
+    else:
+        yield Check(name, "ok", "agrees with this machine's")

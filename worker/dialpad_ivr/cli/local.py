@@ -1,0 +1,120 @@
+"""The commands that run everything on this machine: `dev` and `demo`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.text import Text
+
+from dialpad_ivr.cli import render
+from dialpad_ivr.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_ENGINE, JsonFlag, err, fail, out
+from dialpad_ivr.engine.api import EngineError
+from dialpad_ivr.local.demo import SCENARIOS, play
+from dialpad_ivr.local.double import DoubleError
+from dialpad_ivr.local.download import DownloadError
+from dialpad_ivr.local.engine import EngineStartError
+from dialpad_ivr.local.stack import (
+    CONSOLE_PORT,
+    DOUBLE_PORT,
+    ENGINE_PORT,
+    Stack,
+    preferred_port,
+    running_stack,
+    temporary_log,
+)
+
+
+def dev(
+    ui: Annotated[
+        Path | None, typer.Option(help="A built Conductor UI to serve: a folder, or a .tar.gz of one.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the engine keeps its database.")] = None,
+    engine_port: Annotated[int | None, typer.Option(help=f"The engine's port; {ENGINE_PORT} if it is free.")] = None,
+    double_port: Annotated[int | None, typer.Option(help=f"The double's port; {DOUBLE_PORT} if it is free.")] = None,
+    console_port: Annotated[int | None, typer.Option(help=f"The console's port; {CONSOLE_PORT} if it is free.")] = None,
+) -> None:
+    """Run a real Conductor server, a Dialpad double, a worker and the console on this machine, until Ctrl-C.
+
+    Examples:
+    - `dialpad-ivr dev`
+    - `dialpad-ivr dev --ui ./conductor-ui --data ./engine-data`
+    """
+
+    def until_interrupted(stack: Stack) -> None:
+        err.print()
+        if stack.console_url:
+            err.print(Text("Console     "), Text(stack.console_url, style="bold green"), Text("  <- open this"), sep="")
+        else:
+            err.print(Text("Console     not started; it needs an extra: pip install 'dialpad-ivr[console]'"))
+        exports = " ".join(f"{name}={value}" for name, value in stack.environ.items())
+        err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"))
+        if ui:
+            err.print(Text(f"Test Task   {stack.engine_url}/taskDef/set_custom_ivr"))
+        err.print(Text(f"Dialpad     {stack.double_url}  (a double; what it saw: /_double/ledger)"))
+        err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"))
+        err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
+        err.print(Text("  dialpad-ivr run set_custom_ivr_test_request", style="bold"))
+        err.print(Text("Ctrl-C stops it all."))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+    _with_stack(
+        until_interrupted,
+        ui=ui,
+        data=data,
+        engine_port=preferred_port(ENGINE_PORT) if engine_port is None else engine_port,
+        double_port=preferred_port(DOUBLE_PORT) if double_port is None else double_port,
+        console_port=_console_port(console_port),
+    )
+
+
+def _console_port(asked: int | None) -> int | None:
+    """Where the console shall listen; `None` where what it needs is not installed."""
+    if find_spec("jinja2") is None:
+        return None
+    return preferred_port(CONSOLE_PORT) if asked is None else asked
+
+
+def demo(as_json: JsonFlag = False) -> None:
+    """Run real workflows end to end against a Dialpad double, and show what happened. Exits 0 only if all went right.
+
+    Example:
+    - `dialpad-ivr demo`
+    """
+
+    def perform(stack: Stack) -> None:
+        with err.status("Running the workflows ...") as status:
+            endings = play(stack, lambda n: status.update(f"Running the workflows: {n} of {len(SCENARIOS)} ended ..."))
+        if as_json:
+            typer.echo(json.dumps([asdict(ending) for ending in endings], indent=2))
+        else:
+            render.show_endings(out, endings)
+        if any(ending.mistakes for ending in endings):
+            raise typer.Exit(EXIT_FAILED)
+        if not as_json:
+            out.print(Text("All as it should be. To keep it running and try things: make dev (or dialpad-ivr dev)"))
+
+    with temporary_log() as log_file:
+        _with_stack(perform, worker_log=log_file)
+
+
+def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
+    try:
+        with running_stack(lambda text: err.print(Text(text, style="dim")), **options) as stack:
+            act(stack)
+            err.print(Text("Stopping ...", style="dim"))
+    except (EngineStartError, DoubleError, DownloadError, EngineError, httpx.HTTPError) as exc:
+        fail(str(exc), EXIT_NO_ENGINE)
+    except KeyboardInterrupt:
+        fail("Interrupted.", EXIT_INTERRUPTED)

@@ -1,0 +1,198 @@
+"""What people see on a terminal. Text from outside goes in as `Text`, so that it is never taken for markup."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from dialpad_ivr.cli.doctor import Check
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
+from dialpad_ivr.contract.outputs import TaskOutput
+from dialpad_ivr.engine.definitions import Comparison
+from dialpad_ivr.local.demo import Ending
+from dialpad_ivr.provisioning.changes import Violation
+from dialpad_ivr.provisioning.plan import Plan
+from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
+
+_ROWS_SHOWN = 50  # on a terminal; files have all
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+def outcome_text(outcome: str | None) -> Text:
+    """An outcome in its colour."""
+    colour = "green" if outcome in OK_OUTCOMES else "yellow" if outcome is None else "red"
+    return Text(outcome or "waiting", style=f"bold {colour}")
+
+
+def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
+    """A test request's request, curl, response and outcome, in this order."""
+    if output.request:
+        prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
+        prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
+        if output.request.body is not None:
+            prepared.append(_json(output.request.body))
+        console.print(Panel(Group(*prepared), title="Request", title_align="left"))
+    if curl:
+        console.print(Text("The same with curl:", style="dim"))
+        console.print(Text(curl), soft_wrap=True)
+        console.print()
+    if output.response:
+        response = output.response
+        parts: list[RenderableType] = [
+            Text(f"{response.status_code}  in {response.elapsed_ms:g} ms", style="bold"),
+            *(Text(f"{name}: {value}", style="dim") for name, value in response.headers.items()),
+            Text(response.body) if isinstance(response.body, str) else _json(response.body),
+        ]
+        if response.body_truncated:
+            parts.append(Text("(cut)", style="dim"))
+        console.print(Panel(Group(*parts), title="Response", title_align="left"))
+    if output.outcome:
+        console.print(Text("Outcome: "), outcome_text(output.outcome), Text(f"  {OUTCOME_MEANINGS[output.outcome]}"))
+    for label, ivr in (("Selected before", output.ivr.previous), ("Selected now", output.ivr.selected)):
+        if ivr:
+            console.print(Text(f"{label}: {ivr.name or 'IVR'} ({ivr.id})"))
+    if output.error:
+        if output.error.field_errors:
+            for error in output.error.field_errors:
+                console.print(Text(f"{error.path}: ", style="bold"), Text(error.message), sep="")
+                console.print(Padding(Text(error.hint, style="dim"), (0, 0, 0, 4)))
+        else:
+            console.print(Text(output.error.message))
+    for warning in output.warnings:
+        console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
+
+
+def show_checks(console: Console, checks: Sequence[Check]) -> None:
+    """The doctor's findings."""
+    for check in checks:
+        console.print(
+            Text(f"{check.result:<8}", style=_COLOURS[check.result]), Text(f"{check.name}: {check.detail}"), sep=""
+        )
+        if check.hint and check.result != "ok":
+            console.print(Text(f"         -> {check.hint}", style="dim"))
+
+
+def show_comparison(console: Console, comparison: Comparison) -> None:
+    """One definition's state and diff."""
+    console.print(Text(f"{comparison.ours.label}: ", style="bold"), Text(comparison.state), sep="")
+    for line in comparison.diff:
+        style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
+        console.print(Text(f"    {line}", style=style), soft_wrap=True)
+
+
+def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
+    """A workflow's tasks, with the outcome where a task has one."""
+    table = Table("task", "type", "status", "outcome", "attempts", show_edge=False, pad_edge=False)
+    for task in workflow.get("tasks", []):
+        output = task.get("outputData") or {}
+        table.add_row(
+            Text(task["referenceTaskName"]),
+            Text(task["taskType"]),
+            Text(task["status"]),
+            outcome_text(output["outcome"]) if "outcome" in output else Text(""),
+            Text(str(output.get("attempts", ""))),
+        )
+    console.print(table)
+
+
+def show_endings(console: Console, endings: Sequence[Ending]) -> None:
+    """What became of the demo's workflows."""
+    table = Table("what it shows", box=None, pad_edge=False)
+    for heading in ("answers", "branch taken", "workflow", "retries", "time", ""):
+        table.add_column(heading, no_wrap=True)
+    for ending in endings:
+        table.add_row(
+            Text(ending.scenario.title),
+            Text(", ".join(str(status) for status in ending.answers) or "none"),
+            outcome_text(ending.branch),
+            Text(ending.status),
+            Text(str(ending.retries)),
+            Text(f"{ending.seconds:.1f} s"),
+            Text("ok", style="green") if not ending.mistakes else Text("WRONG", style="bold red"),
+        )
+    console.print(table)
+    for ending in endings:
+        for mistake in ending.mistakes:
+            console.print(Text(f"{ending.scenario.title}: {mistake} (workflow {ending.workflow_id})", style="red"))
+
+
+def show_violations(console: Console, violations: Sequence[Violation]) -> None:
+    """Every mistake in a file of changes."""
+    listed: set[str] = set()
+    for violation in violations:
+        where = "" if violation.path == "$" else f" {violation.path}"
+        console.print(Text(f"line {violation.line}{where}: ", style="bold"), Text(violation.message), sep="")
+        meant, found, choices = violation.hint.partition("One of: ")
+        hint = meant if violation.path in listed and meant else meant + found + choices  # 67 choices are told once
+        listed.add(violation.path)
+        if hint:
+            console.print(Padding(Text(hint, style="dim"), (0, 0, 0, 4)))
+    console.print(Text(f"{len(violations)} mistakes; nothing was read or changed.", style="red"))
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """What a plan would do, the way Terraform tells it."""
+    shown = [row for row in plan.rows if row.action != "unchanged"]
+    for row in shown[:_ROWS_SHOWN]:
+        sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
+        slot = f"{row.target_type} {row.target_id} {row.ivr_type} {row.select_option or ''}".rstrip()
+        before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
+        console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
+        console.print(Text(f"    {before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"))
+        if row.note:
+            console.print(Padding(Text(row.note, style="dim" if row.action == "change" else "red"), (0, 0, 0, 4)))
+    if len(shown) > _ROWS_SHOWN:
+        console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan's file has them all.", style="dim"))
+    told = {"change": "to change", "unchanged": "unchanged", "missing_ivr": "missing IVR", "unreadable": "unreadable"}
+    counts = [f"{plan.counts[action]} {text}" for action, text in told.items() if plan.counts[action]]
+    console.print(Text(f"Plan: {', '.join(counts) or 'nothing to change'}.", style="bold"))
+
+
+def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, Any]]) -> None:
+    """What a provisioning run came to: rows by outcome, and those that are not as asked."""
+    table = Table("outcome", "rows", show_edge=False, pad_edge=False)
+    for outcome, count in Counter(row["outcome"] for row in rows).most_common():
+        table.add_row(outcome_text(outcome), Text(str(count)))
+    console.print(table)
+    failed = [row for row in rows if row["outcome"] and not row["ok"]]
+    if failed:
+        table = Table("line", "target", "slot", "outcome", "why", show_edge=False, pad_edge=False)
+        for row in failed[:_ROWS_SHOWN]:
+            table.add_row(
+                Text(str(row["line"] or "")),
+                Text(f"{row['target_type']} {row['target_id']}"),
+                Text(f"{row['ivr_type']} {row['select_option'] or ''}".rstrip()),
+                outcome_text(row["outcome"]),
+                Text(row["message"]),
+            )
+        console.print(table)
+        if len(failed) > _ROWS_SHOWN:
+            console.print(Text(f"... and {len(failed) - _ROWS_SHOWN} more; the report has them all.", style="dim"))
+    message = run.output.get("message") or run.reason
+    console.print(Text(f"Workflow {run.workflow_id}: {run.status}. ", style="bold"), Text(message), sep="")
+
+
+def show_left(console: Console, left: Sequence[tuple[ChangeResult, str]]) -> None:
+    """The rows that a rollback cannot restore."""
+    for row, why in left[:_ROWS_SHOWN]:
+        slot = f"{row.change.get('target_type')} {row.change.get('target_id')} {row.change.get('ivr_type')}"
+        console.print(Text(f"Cannot be restored: {slot}: ", style="yellow"), Text(why), sep="")
+    if len(left) > _ROWS_SHOWN:
+        console.print(Text(f"... and {len(left) - _ROWS_SHOWN} more that cannot be restored.", style="yellow"))
+
+
+def _ivr_text(number: str, name: str | None) -> str:
+    return f"{name} ({number})" if name else number
+
+
+def _json(value: Any) -> Syntax:
+    return Syntax(json.dumps(value, indent=2, ensure_ascii=False), "json", background_color="default", word_wrap=True)

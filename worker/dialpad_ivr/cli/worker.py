@@ -1,0 +1,42 @@
+"""The command `worker`. It runs for months, so it can be had without what the other commands import (5 MB)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import typer
+
+from dialpad_ivr.cli.common import EXIT_USAGE, fail, settings_or_fail
+from dialpad_ivr.http_server import PortError
+from dialpad_ivr.settings import SettingsError
+from dialpad_ivr.telemetry import logs
+from dialpad_ivr.telemetry.tracing import tracing
+from dialpad_ivr.worker.process import run_worker
+
+# A traceback with its variables could show a key.
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.callback()
+def _has_commands() -> None:
+    """With one command and no callback Typer would leave the command's name out."""
+
+
+@app.command()
+def worker() -> None:
+    """Poll the engine and run tasks until SIGTERM or Ctrl-C; then finish what is in flight (a second one ends at once).
+
+    Examples:
+    - `DIALPAD_API_KEY=... dialpad-ivr worker`
+    - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr worker`
+    """
+    settings = settings_or_fail()
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        with tracing() as traces:
+            code = asyncio.run(run_worker(settings, traces))
+    except PortError as exc:
+        fail(f"{exc} Set DIALPAD_IVR_HEALTH_PORT.", EXIT_USAGE)
+    except SettingsError as exc:
+        fail(str(exc), EXIT_USAGE)
+    raise typer.Exit(code)

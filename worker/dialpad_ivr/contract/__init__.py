@@ -1,0 +1,1 @@
+"""What a task takes and returns: documented values, inputs, outputs, outcomes, schemas and validation."""

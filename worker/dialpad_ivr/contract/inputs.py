@@ -1,0 +1,188 @@
+"""The inputs of the tasks: path, query and body of the documented calls, and the fields of this plugin."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from dialpad_ivr.contract.values import (
+    EXPECTED_LIMIT,
+    INT64_MAX,
+    IVR_TYPES,
+    MODES,
+    NAME_LIMIT,
+    SELECT_OPTIONS,
+    IvrType,
+    Mode,
+    SelectOption,
+    TargetType,
+)
+
+
+def _int64_pattern() -> str:
+    r"""A regular expression for 1 to 2^63-1 in decimal digits, without leading zeros.
+
+    `(?![\s\S])` is the end of the text in ECMA and in Python alike, where `$` lets a final line break through.
+    """
+    digits = str(INT64_MAX)
+    same_length = [
+        f"{digits[:i]}[{'1' if i == 0 else '0'}-{int(d) - 1}][0-9]{{{len(digits) - i - 1}}}"
+        for i, d in enumerate(digits)
+        if int(d) > 0
+    ]
+    return f"^(?:[1-9][0-9]{{0,{len(digits) - 2}}}|{'|'.join(same_length)}|{digits})(?![\\s\\S])"
+
+
+_DIGITS: Final = re.compile(_int64_pattern())
+
+
+_PROFILE_PATTERN: Final = "^[a-z0-9][a-z0-9_]{0,31}(?![\\s\\S])"
+
+
+_PROFILE: Final = re.compile(_PROFILE_PATTERN)
+
+
+def _digits(value: Any) -> str:
+    """An int64 id as a string of digits. A float without a fraction is an integer in JSON Schema, so here too."""
+    if isinstance(value, str) and _DIGITS.search(value):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= INT64_MAX:
+        return str(value)
+    raise ValueError(f"not a whole number from 1 to {INT64_MAX}")
+
+
+def _profile(value: Any) -> Any:
+    if isinstance(value, str) and not _PROFILE.search(value):
+        raise ValueError("not the name of a credential profile")
+    return value
+
+
+def _blank_is(default: str | None) -> BeforeValidator:
+    """Null and "" count as absent.
+
+    The engine turns an unset `${workflow.input.x}` into null, and its UI an empty field into "".
+    """
+    return BeforeValidator(lambda value: default if value is None or value == "" else value)
+
+
+ID_SCHEMA: Final = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": INT64_MAX},
+        {"type": "string", "pattern": _int64_pattern()},
+    ]
+}
+
+
+Id = Annotated[str, BeforeValidator(_digits), WithJsonSchema(ID_SCHEMA)]
+
+
+_EXPECTED_SCHEMA: Final = WithJsonSchema(
+    {"anyOf": [{"type": "array", "items": ID_SCHEMA, "maxItems": EXPECTED_LIMIT}, {"enum": ["", None]}]}
+)
+
+
+def _expected(value: Any) -> Any:
+    if isinstance(value, list) and len(value) > EXPECTED_LIMIT:
+        raise ValueError(f"more than {EXPECTED_LIMIT} ids")
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _name(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > NAME_LIMIT:
+        raise ValueError(f"longer than {NAME_LIMIT} characters")
+    return value.strip() or None if isinstance(value, str) else value
+
+
+def _choice(values: tuple[str, ...], default: str | None = None) -> WithJsonSchema:
+    return WithJsonSchema({"enum": [*values, "", None], "default": default})
+
+
+CredentialName = Annotated[
+    str,
+    BeforeValidator(_profile),
+    _blank_is("default"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": _PROFILE_PATTERN}, {"enum": ["", None]}], "default": "default"}
+    ),
+    Field(
+        description="The name of a credential profile of the worker. Never a key.",
+        examples=["default"],
+    ),
+]
+
+
+# Added by the engine to a dynamic fork's inputs; ignored.
+ForkIndex = Annotated[Any, WithJsonSchema({}), Field(alias="__index", exclude=True, description="Ignored.")]
+
+
+class _TargetInput(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    target_type: TargetType = Field(description="Path: the target's type.", examples=["callcenter"])
+    target_id: Id = Field(
+        description="Path: the target's id (int64). Write it as a string of digits where JavaScript may handle it.",
+        examples=["5502522061422592"],
+    )
+
+
+class SetCustomIvrInput(_TargetInput):
+    """Input of `set_custom_ivr`: the path and the body of the documented PATCH, and three fields of this plugin."""
+
+    model_config = ConfigDict(title="Input of set_custom_ivr")
+
+    ivr_type: IvrType = Field(
+        description="Path: the slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed "
+        "hours), MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
+        examples=["HOLD_MUSIC"],
+    )
+    ivr_id: Id = Field(
+        description="Body: the id of the target's existing IVR that the slot shall use (int64).",
+        examples=["5127493019721728"],
+    )
+    select_option: Annotated[SelectOption | None, _blank_is(None), _choice(SELECT_OPTIONS)] = Field(
+        default=None,
+        description="Body: for call center auto call recording only: set it for inbound or outbound calls. "
+        "Absent: both; it is then not sent.",
+        examples=["inbound"],
+    )
+    if_selected: Annotated[tuple[Id, ...] | None, BeforeValidator(_expected), _blank_is(None), _EXPECTED_SCHEMA] = (
+        Field(
+            default=None,
+            description="Make the change only if exactly these IVRs (ids) are selected in the slot now, as the "
+            "target's list shows it; [] if none is. Absent: whatever is selected.",
+            examples=[["5127493019721729"]],
+        )
+    )
+    credential: CredentialName = "default"
+    mode: Annotated[Mode, _blank_is("apply"), _choice(MODES, "apply")] = Field(
+        default="apply",
+        description="apply: make the change. plan: read what is selected now, never write. "
+        "validate: no network at all.",
+        examples=["plan"],
+    )
+    fork_index: ForkIndex = None
+
+
+class ListCustomIvrsInput(_TargetInput):
+    """Input of `list_custom_ivrs`: the query of the documented GET, and what to look for in its answer."""
+
+    model_config = ConfigDict(title="Input of list_custom_ivrs")
+
+    ivr_type: Annotated[IvrType | None, _blank_is(None), _choice(IVR_TYPES)] = Field(
+        default=None, description="Only the IVRs of this slot.", examples=["HOLD_MUSIC"]
+    )
+    name: Annotated[
+        str | None,
+        BeforeValidator(_name),
+        WithJsonSchema({"type": ["string", "null"], "maxLength": NAME_LIMIT}),
+    ] = Field(
+        default=None,
+        description="Find the one IVR of this name: written the same, or else the same but for upper and lower case.",
+        examples=["New hold music"],
+    )
+    credential: CredentialName = "default"
+    fork_index: ForkIndex = None

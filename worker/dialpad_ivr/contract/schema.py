@@ -1,0 +1,73 @@
+"""The JSON schemas of the tasks, made from their models. The task definitions are generated from these."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
+from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, SetCustomIvrOutput, TaskOutput
+from dialpad_ivr.contract.values import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TASK_TYPE
+
+TaskInput = SetCustomIvrInput | ListCustomIvrsInput
+
+
+INPUTS: Final[dict[str, type[TaskInput]]] = {TASK_TYPE: SetCustomIvrInput, LIST_TASK_TYPE: ListCustomIvrsInput}
+
+
+OUTPUTS: Final[dict[str, type[TaskOutput]]] = {TASK_TYPE: SetCustomIvrOutput, LIST_TASK_TYPE: ListCustomIvrsOutput}
+
+
+ENDPOINTS: Final[dict[str, tuple[str, str]]] = {TASK_TYPE: ("PATCH", PATCH_PATH), LIST_TASK_TYPE: ("GET", LIST_PATH)}
+"""Each task's documented call: method and path."""
+
+
+@cache
+def input_schema(task_type: str = TASK_TYPE) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a task's input. Made once: do not change it."""
+    return _compact(INPUTS[task_type].model_json_schema(by_alias=True))
+
+
+@cache
+def input_fields(task_type: str = TASK_TYPE) -> dict[str, dict[str, Any]]:
+    """The fields of a task's input that a person fills in, each with its JSON schema. Made once: do not change it."""
+    return {name: rule for name, rule in input_schema(task_type)["properties"].items() if not name.startswith("__")}
+
+
+def choices(rule: dict[str, Any]) -> list[str]:
+    """The documented values of a field, without those that stand for none; empty where any are possible."""
+    return [choice for choice in rule.get("enum", ()) if choice]
+
+
+@cache
+def output_schema(task_type: str = TASK_TYPE) -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of a task's output. Made once: do not change it."""
+    return _compact(OUTPUTS[task_type].model_json_schema(mode="serialization"))
+
+
+def unwrapped(rule: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """What a field of the output holds where it is not null, and whether it may be null."""
+    options = rule.get("anyOf", [rule])
+    (option,) = (option for option in options if option.get("type") != "null")
+    return option, len(options) > 1
+
+
+def type_words(rule: dict[str, Any]) -> str:
+    """A JSON schema's type for people."""
+    words = {"string": "text", "integer": "whole number", "boolean": "true or false", None: "any JSON"}
+    return words.get(rule.get("type"), str(rule.get("type")))
+
+
+def _compact(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the titles that pydantic derives from names: the engine copies the schema into every polled task."""
+
+    def strip(node: Any, *, top: bool = False) -> Any:
+        if isinstance(node, dict):
+            return {
+                k: ({n: strip(s) for n, s in v.items()} if k in ("properties", "$defs") else strip(v))
+                for k, v in node.items()
+                if top or k != "title"
+            }
+        return [strip(item) for item in node] if isinstance(node, list) else node
+
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **strip(schema, top=True)}

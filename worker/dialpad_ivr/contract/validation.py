@@ -1,0 +1,301 @@
+"""From a raw input to the model of the contract, or to every violation at once in a workflow author's words."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from functools import cache, lru_cache
+from typing import Any, TypeVar
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from pydantic import BaseModel
+from pydantic import ValidationError as ModelError
+
+from dialpad_ivr.contract.inputs import ID_SCHEMA, ListCustomIvrsInput
+from dialpad_ivr.contract.outputs import FieldError
+from dialpad_ivr.contract.schema import INPUTS, TaskInput, choices, input_fields, input_schema
+from dialpad_ivr.contract.values import (
+    EXACT_IN_JAVASCRIPT,
+    EXPECTED_LIMIT,
+    INT64_MAX,
+    LIST_LIMIT,
+    SELECT_OPTION_APPLIES_TO,
+    TASK_TYPE,
+    USUAL_TARGET_OF,
+)
+
+_SHOWN = 60  # characters of a wrong value that a message repeats
+_MOST_KEYS = 1000  # of an input; to explain each of more takes long, and other tasks wait meanwhile
+
+
+_Input = TypeVar("_Input", bound=BaseModel)
+
+
+def check_input(raw: Any, model: type[_Input]) -> _Input | list[FieldError]:
+    """Check a task's input.
+
+    Args:
+        raw: Whatever the engine, a file or a command line gave: any JSON value.
+        model: The task's input.
+
+    Returns:
+        The parsed input, or all violations (at least one), in the schema's order of fields, unknown keys last, at most
+        `LIST_LIMIT` of them. Never raises for any JSON value.
+    """
+    task_type = next(name for name, its_model in INPUTS.items() if its_model is model)
+    if isinstance(raw, dict) and len(raw) > _MOST_KEYS:
+        message, hint = f"The input has {len(raw):,} keys, far too many.", f"For example: {_example(task_type)}"
+        return [FieldError(path="$", rule="maxProperties", message=message, hint=hint)]
+    try:
+        return model.model_validate(raw)
+    except ModelError as exc:
+        # What the model refuses the schema explains: to ask the model first saves a valid input the slower check.
+        return (
+            _violations(raw, task_type)
+            or [
+                # The two agree (a property test shows it); should they ever not, nothing may be sent.
+                FieldError(
+                    path=short(".".join(str(part) for part in error["loc"]) or "$"),
+                    rule=short(error["type"]),
+                    message=short(error["msg"]),
+                    hint="See the input schema: dialpad-ivr schema",
+                )
+                for error in exc.errors(include_input=False, include_url=False, include_context=False)
+            ][:LIST_LIMIT]
+        )
+
+
+def _violations(raw: Any, task_type: str) -> list[FieldError]:
+    """What the schema finds wrong, in order; nothing if it finds the input valid."""
+    try:
+        found = [
+            field_error
+            for error in _validator(task_type).iter_errors(_cut(raw))
+            for field_error in _explain(error, raw, task_type)
+        ]
+    except (RecursionError, ValueError):  # jsonschema writes the value out: too deep, or an integer of 4,301 digits
+        found = [
+            FieldError(
+                path="$",
+                rule="size",
+                message="The input holds a value that is nested too deep or a number that is too long.",
+                hint=f"For example: {_example(task_type)}",
+            )
+        ]
+    errors = list({error.path: error for error in reversed(found)}.values())  # the first of each field says enough
+    order = [*_properties(task_type), "$"]
+    errors.sort(key=lambda e: order.index(e.path) if e.path in order else len(order))
+    if len(errors) > LIST_LIMIT:
+        more = len(errors) - LIST_LIMIT + 1
+        summary = FieldError(
+            path="$", rule="and_more", message=f"{more} more violations", hint="Mend those listed first."
+        )
+        return [*errors[: LIST_LIMIT - 1], summary]
+    return errors
+
+
+def _id_warnings(ids: Iterable[tuple[str, Any, str]]) -> list[str]:
+    """Of ids that may have lost digits on the way.
+
+    Args:
+        ids: The name of each, as it came, and parsed.
+    """
+    return [
+        f"{name} came as a number of 2^53 or more ({parsed}): JavaScript, the engine's UI included, may have changed "
+        "its last digits. Write it as a string of digits."
+        for name, given, parsed in ids
+        if not isinstance(given, str) and int(parsed) >= EXACT_IN_JAVASCRIPT
+    ]
+
+
+def input_warnings(raw: dict[str, Any], parsed: TaskInput) -> list[str]:
+    """What is allowed by the documentation, but probably not meant.
+
+    Args:
+        raw: The input as it came, to see which ids were numbers.
+        parsed: The same input, parsed.
+    """
+    if isinstance(parsed, ListCustomIvrsInput):
+        return _id_warnings([("target_id", raw["target_id"], parsed.target_id)])
+    expected = zip(raw.get("if_selected") or (), parsed.if_selected or (), strict=True)
+    warnings = _id_warnings(
+        [
+            *((name, raw[name], getattr(parsed, name)) for name in ("target_id", "ivr_id")),
+            *(("if_selected", given, its_id) for given, its_id in expected),
+        ]
+    )
+    slot = (parsed.target_type, parsed.ivr_type)
+    if parsed.select_option and slot != SELECT_OPTION_APPLIES_TO:
+        warnings.append(
+            "select_option is documented for call center auto recording only "
+            f"(target_type {SELECT_OPTION_APPLIES_TO[0]}, ivr_type {SELECT_OPTION_APPLIES_TO[1]}); "
+            "elsewhere it may have no meaning."
+        )
+    usual = USUAL_TARGET_OF.get(parsed.ivr_type)
+    if usual and usual != parsed.target_type:
+        warnings.append(f"{parsed.ivr_type} is described for target_type {usual}, not for {parsed.target_type}.")
+    return warnings
+
+
+_ID_VALIDATOR = Draft202012Validator(ID_SCHEMA)
+
+
+@cache
+def _validator(task_type: str) -> Draft202012Validator:
+    return Draft202012Validator(input_schema(task_type))
+
+
+def _cut(raw: Any) -> Any:
+    """The input with lists that break a limit as they would with one item too many: jsonschema looks at all of them."""
+    if not isinstance(raw, dict):
+        return raw
+    return {name: v[: EXPECTED_LIMIT + 1] if isinstance(v, list) else v for name, v in raw.items()}
+
+
+def _properties(task_type: str) -> dict[str, Any]:
+    properties: dict[str, Any] = input_schema(task_type)["properties"]
+    return properties
+
+
+def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[FieldError]:
+    """One error of jsonschema as one or more of ours."""
+    if error.validator == "required":
+        # jsonschema yields one error for each missing field; the name is only in its message's value.
+        required = input_schema(task_type)["required"]
+        missing = next(name for name in required if error.message.startswith(f"{name!r} "))
+        hint = _hint(missing, None, task_type)
+        yield FieldError(path=missing, rule="required", message=f"{missing} is missing.", hint=hint)
+    elif error.validator == "additionalProperties":
+        known = list(input_fields(task_type))
+        for key in raw:
+            if key not in _properties(task_type):
+                guess = difflib.get_close_matches(short(str(key)), known, n=1)
+                meant = f"Did you mean {guess[0]}? " if guess else ""
+                yield FieldError(
+                    path=short(str(key)),
+                    rule="additionalProperties",
+                    message=f"Unknown key {_show(key)}.",
+                    hint=f"{meant}Known keys: {', '.join(known)}.",
+                )
+    elif not error.path:
+        yield FieldError(
+            path="$",
+            rule=str(error.validator),
+            message=f"The input must be a JSON object, not {_show(raw)}.",
+            hint=f"For example: {_example(task_type)}",
+        )
+    else:
+        name = str(error.path[0])
+        rule, message = _violation(name, raw[name], str(error.validator))
+        yield FieldError(path=name, rule=rule, message=message, hint=_hint(name, raw[name], task_type))
+
+
+def _violation(name: str, value: Any, rule: str) -> tuple[str, str]:
+    """The rule that a field's value breaks, and what is wrong with it."""
+    if name == "credential":  # whatever stands there may be a key: it is not repeated
+        return "pattern", "credential is not the name of a credential profile."
+    if name == "if_selected":
+        return _list_violation(name, value)
+    if name.endswith("_id"):
+        return "int64", f"{name} is {_show(value)}: {_id_complaint(value)}."
+    if not isinstance(value, str):
+        complaint = "a value is needed" if value is None else "not a text"
+    elif rule == "maxLength":
+        complaint = "longer than the name of an IVR can be"
+    else:
+        complaint = "not one of the documented values" if value else "a value is needed"
+    return rule, f"{name} is {_show(value)}: {complaint}."
+
+
+def _list_violation(name: str, value: Any) -> tuple[str, str]:
+    """The same of a list of ids; of several wrong ones, the first."""
+    if not isinstance(value, list):
+        return "type", f"{name} is {_show(value)}: not a list of ids."
+    if len(value) > EXPECTED_LIMIT:
+        return "maxItems", f"{name} holds {len(value)} ids: at most {EXPECTED_LIMIT} are allowed."
+    position, wrong = next((i, given) for i, given in enumerate(value) if not _ID_VALIDATOR.is_valid(given))
+    return "int64", f"{name}[{position}] is {_show(wrong)}: {_id_complaint(wrong)}."
+
+
+def _id_complaint(value: Any) -> str:
+    match value:
+        case None | "" | {}:
+            return "an id is needed"
+        case bool() | dict() | list():
+            return "not a number or a string of digits"
+        case float() if not value.is_integer():
+            return "not a whole number"
+        case int() | float():
+            return "too large for an int64" if value > INT64_MAX else "ids start at 1"
+        case _:
+            digits = value.isascii() and value.isdigit()
+            if digits and not value.startswith("0"):
+                return "too large for an int64"
+            return "leading zeros are not allowed" if digits else "a string must hold digits only"
+
+
+_ID_HINT = f"A whole number from 1 to {INT64_MAX}, as a number or as a string of digits"
+
+
+def _hint(name: str, value: Any, task_type: str) -> str:
+    """What is allowed for a field, with an example; for a near miss, what was probably meant."""
+    rule = _properties(task_type)[name]
+    if "enum" not in rule:
+        what = {
+            "if_selected": f"A list of ids, [] for none selected; each {_ID_HINT[0].lower()}{_ID_HINT[1:]}",
+            "name": f"A text of at most {rule.get('maxLength')} characters",
+            "credential": "Lower-case letters, digits and _, at most 32; a profile's name, never a key",
+        }.get(name, _ID_HINT)
+        return f"{what}, e.g. {json.dumps(rule['examples'][0])}."
+    meant = _meant(name, _plain(value.strip()[:_SHOWN]), task_type) if isinstance(value, str) else ""
+    return f'{meant}One of: {", ".join(choices(rule))}. For example "{rule["examples"][0]}".'
+
+
+def _plain(text: str) -> str:
+    """Without what people get wrong first: case, spaces, dashes and underscores."""
+    return "".join(c for c in text.lower() if c.isalnum())
+
+
+@lru_cache(maxsize=1024)  # a file of changes may repeat one slip in thousands of rows
+def _meant(name: str, plain: str, task_type: str) -> str:
+    allowed = {_plain(choice): choice for choice in choices(_properties(task_type)[name])}
+    near = [plain] if plain in allowed else difflib.get_close_matches(plain, allowed, n=1)
+    return f'Did you mean "{allowed[near[0]]}"? ' if near else ""
+
+
+def example_input(task_type: str = TASK_TYPE) -> dict[str, str]:
+    """A complete example: every required field with the schema's own example, in plan mode if there are modes."""
+    properties = _properties(task_type)
+    examples = {name: properties[name]["examples"][0] for name in input_schema(task_type)["required"]}
+    return {**examples, "mode": "plan"} if "mode" in properties else examples
+
+
+def _example(task_type: str) -> str:
+    return json.dumps(example_input(task_type))
+
+
+def _show(value: Any) -> str:
+    """A wrong value as it may appear in a message: short, in JSON's words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{short(value)}"'
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case int() if abs(value) > 10**_SHOWN:
+            return "a huge number"
+        case _:
+            return short(str(value))
+
+
+def short(text: str) -> str:
+    """A text from outside as it may appear in a message: cut, and without characters that steer a terminal."""
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_SHOWN])
+    return printable + "..." if len(text) > _SHOWN else printable

@@ -1,0 +1,231 @@
+"""The Dialpad client: one method a documented call. Knows nothing of workflows, pacing or outcomes.
+
+    CallError                     no usable answer
+    +-- NotSentError              the request never left: nothing can have changed
+    +-- NoAnswerError             it was sent, or may have been: the change may have been made
+
+An answer, whatever its status, is an `Response`, never an exception. A key goes into one header and nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import anyio
+import httpx
+from pydantic import SecretStr
+
+from dialpad_ivr import __version__
+from dialpad_ivr.contract.schema import INPUTS
+from dialpad_ivr.contract.values import BODY_LIMIT, LIST_PATH, PATCH_PATH
+from dialpad_ivr.dialpad.sanitize import parse_body, redact, secret_forms
+from dialpad_ivr.settings import Settings, check_api_url
+
+READ_LIMIT = 1024 * 1024
+"""Bytes read of a response's body; a longer one is cut there."""
+
+_HEADERS_WORTH_READING = ("content-type", "date", "retry-after", "x-request-id", "x-cloud-trace-context", "location")
+_HEADER_LIMIT = 200  # characters kept of a header
+
+
+class CallError(Exception):
+    """A call without a usable answer.
+
+    Attributes:
+        code: A short name, e.g. `connect_timeout`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NotSentError(CallError):
+    """The request never left this machine whole: nothing can have changed."""
+
+
+class NoAnswerError(CallError):
+    """The request was sent, or may have been, and no answer came: the change may have been made."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prepared request, without a credential.
+
+    Attributes:
+        template: The URL's path with names in place of ids, as it is documented.
+    """
+
+    method: str
+    url: str
+    template: str
+    body: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """What came back.
+
+    Attributes:
+        status_code: The HTTP status.
+        headers: Those worth reading, names in lower case, values cut.
+        body: Parsed JSON, else text; cut to `BODY_LIMIT` bytes, and then always text.
+        json: The whole body parsed, up to `READ_LIMIT` bytes; `None` if it is not JSON.
+        body_truncated: Whether `body` was cut.
+        elapsed_ms: From handing the request over to the end of the body.
+        headers_at: When the headers came, by `time.monotonic`.
+    """
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: Any
+    json: Any
+    body_truncated: bool
+    elapsed_ms: float
+    headers_at: float
+
+
+class DialpadClient:
+    """One pooled HTTPS client. Use it as an async context manager, and one for a whole process.
+
+    Redirects are not followed (one would turn the PATCH into a GET, or carry the key elsewhere); proxies, `.netrc` and
+    the like in the environment are not read. `SSL_CERT_FILE` is, for a company's own certificate authority.
+
+    Args:
+        settings: The host and the time limits.
+        transport: In place of the network, for a unit test.
+    """
+
+    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._base = check_api_url(settings.api_url, allow_loopback=settings.allow_loopback)
+        self._deadline = settings.deadline_seconds
+        connections = len(INPUTS) * settings.concurrency
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            verify=httpx.create_ssl_context(),
+            timeout=httpx.Timeout(
+                connect=settings.connect_timeout_seconds,
+                read=settings.read_timeout_seconds,
+                write=settings.write_timeout_seconds,
+                pool=settings.pool_timeout_seconds,
+            ),
+            # As many as both tasks can use at once.
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            follow_redirects=False,
+            trust_env=False,
+            # No cookie is kept: one company's session must not travel with another's key.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            headers={
+                "user-agent": f"dialpad-ivr/{__version__}",
+                "accept": "application/json",
+                # A compressed answer could grow without bound when it is unpacked; none is asked for, and none is read.
+                "accept-encoding": "identity",
+            },
+        )
+
+    async def __aenter__(self) -> DialpadClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    def prepare_set_custom_ivr(
+        self, target_type: str, target_id: str, ivr_type: str, ivr_id: str, select_option: str | None
+    ) -> Request:
+        """The documented PATCH, not sent. Ids are strings of digits; `ivr_id` becomes a JSON integer.
+
+        Raises:
+            ValueError: A part of the path is a dot segment, which would lead to another endpoint.
+        """
+        segments = {"target_type": target_type, "target_id": target_id, "ivr_type": ivr_type}
+        if any(value in ("", ".", "..") for value in segments.values()):
+            raise ValueError("not a path segment")
+        path = PATCH_PATH.format_map({name: quote(value, safe="") for name, value in segments.items()})
+        body: dict[str, Any] = {"ivr_id": int(ivr_id)}
+        if select_option is not None:
+            body["select_option"] = select_option
+        return Request("PATCH", f"{self._base}{path}", PATCH_PATH, body)
+
+    def prepare_list_custom_ivrs(self, target_type: str, target_id: str, cursor: str | None = None) -> Request:
+        """The documented GET of one page of a target's IVRs, not sent."""
+        query = {"target_type": target_type, "target_id": target_id, **({"cursor": cursor} if cursor else {})}
+        return Request("GET", f"{self._base}{LIST_PATH}?{urlencode(query)}", LIST_PATH)
+
+    async def send(self, request: Request, key: SecretStr) -> Response:
+        """Send a prepared request.
+
+        Raises:
+            NotSentError: The request never left.
+            NoAnswerError: No answer came to a request that may have been sent.
+        """
+        started = time.perf_counter()
+        secret = key.get_secret_value()
+        hidden = secret_forms(secret)
+        try:
+            with anyio.fail_after(self._deadline):
+                async with self._http.stream(
+                    request.method, request.url, json=request.body, headers={"authorization": f"Bearer {secret}"}
+                ) as response:
+                    headers_at = time.monotonic()
+                    raw, cut = await _read(response)
+        except (httpx.ConnectTimeout, httpx.ConnectError, httpx.PoolTimeout) as exc:
+            raise NotSentError(_CODES[type(exc)], describe_error(exc, hidden)) from None
+        except TimeoutError:
+            raise NoAnswerError("deadline", f"No answer within {self._deadline:g} s.") from None
+        except httpx.HTTPError as exc:
+            raise NoAnswerError(_CODES.get(type(exc), "connection_lost"), describe_error(exc, hidden)) from None
+        parsed, text = parse_body(raw, cut=cut, hidden=hidden)
+        truncated = cut or len(raw) > BODY_LIMIT
+        return Response(
+            status_code=response.status_code,
+            headers=_headers(response.headers, hidden),
+            body=parsed
+            if parsed is not None and not truncated
+            else text.encode("utf-8", "replace")[:BODY_LIMIT].decode("utf-8", "ignore"),
+            json=parsed,
+            body_truncated=truncated,
+            elapsed_ms=(time.perf_counter() - started) * 1000,
+            headers_at=headers_at,
+        )
+
+
+_CODES: dict[type[Exception], str] = {
+    httpx.ConnectTimeout: "connect_timeout",
+    httpx.ConnectError: "connect_failed",
+    httpx.PoolTimeout: "pool_timeout",
+    httpx.ReadTimeout: "read_timeout",
+    httpx.WriteTimeout: "write_timeout",
+}
+
+
+async def _read(response: httpx.Response) -> tuple[bytes, bool]:
+    """The body as it came, up to `READ_LIMIT` bytes, and whether it was cut."""
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        return b"", True  # compressed though none was asked for: it is not unpacked, so it cannot be a bomb
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > READ_LIMIT:
+            return bytes(body[:READ_LIMIT]), True
+    return bytes(body), False
+
+
+def _headers(headers: httpx.Headers, hidden: set[str]) -> dict[str, str]:
+    return {
+        name: redact(value, hidden)[:_HEADER_LIMIT]
+        for name, value in headers.items()
+        if name in _HEADERS_WORTH_READING or name.startswith(("x-ratelimit-", "ratelimit"))
+    }
+
+
+def describe_error(exc: Exception, hidden: set[str]) -> str:
+    """An exception's own words, or its name where it has none."""
+    return redact(str(exc), hidden)[:_HEADER_LIMIT] or type(exc).__name__

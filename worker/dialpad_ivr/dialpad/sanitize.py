@@ -1,0 +1,79 @@
+"""Making a response safe to store: redaction of the key, and JSON that the engine can hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+from urllib.parse import quote
+
+
+def parse_body(raw: bytes, *, cut: bool, hidden: set[str]) -> tuple[Any, str]:
+    """The body as JSON (`None` if it is none that can be handed on) and as text, without the key if it was echoed."""
+    text = _storable(redact(raw.decode("utf-8", "replace"), hidden))
+    if cut:
+        return None, text
+    try:
+        parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+        return (_redact_within(parsed, hidden) if _nests_within(parsed, _DEEPEST) else None), text
+    except (ValueError, RecursionError):
+        return None, text
+
+
+# The engine's JSON parser refuses a whole result for one value that nests deeper than 1,000, or one number of more than
+# 1,000 digits; nothing of use is near either. Python takes quadratic time for a long number.
+_DEEPEST = 32
+
+
+_LONGEST_NUMBER = 100
+
+
+def _nests_within(value: Any, depth: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return depth > 0 and all(_nests_within(item, depth - 1) for item in items)
+
+
+def _redact_within(value: Any, hidden: set[str]) -> Any:
+    """The parsed value without the secret, which JSON can write in many ways."""
+    if isinstance(value, dict):
+        return {_storable(redact(key, hidden)): _redact_within(item, hidden) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redact_within(item, hidden) for item in value]
+    return _storable(redact(value, hidden)) if isinstance(value, str) else value
+
+
+def _storable(text: str) -> str:
+    """The text without what JSON can write and no file or database can hold: half a surrogate pair, and NUL."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("a number of too many digits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def secret_forms(secret: str) -> set[str]:
+    """How somebody may echo a secret: as it is, URL-encoded or escaped for JSON."""
+    escaped = json.dumps(secret)[1:-1]
+    return {secret, quote(secret, safe=""), quote(secret), escaped, escaped.replace("/", "\\/")}
+
+
+def redact(text: str, hidden: set[str]) -> str:
+    """The text with every form of the secret replaced."""
+    for form in hidden:
+        text = text.replace(form, "[redacted]")
+    return text

@@ -1,0 +1,283 @@
+"""The rows of a file of changes as it is written: from the text of CSV, JSON or YAML to names and values with lines.
+
+Values are taken as they are written, never as a format's number: a spreadsheet, YAML 1.1 and JavaScript all turn some
+ids into others without a word.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.validation import example_input, short
+from dialpad_ivr.contract.values import LIST_LIMIT
+
+LONGEST_VALUE: Final = 1000  # characters kept of a value, so that a huge one is not worked on; no valid one is near it
+# `mode` is not a field of a change: whoever reads the file decides whether it is planned or applied.
+FIELDS: Final = ("target_type", "target_id", "ivr_type", "ivr_id", "select_option", "credential")
+REQUIRED: Final = tuple(name for name in FIELDS if SetCustomIvrInput.model_fields[name].is_required())
+
+_EXAMPLE_ROW: Final = {name: value for name, value in example_input().items() if name in FIELDS}
+EXAMPLE: Final = f"{','.join(_EXAMPLE_ROW)} and below it {','.join(_EXAMPLE_ROW.values())}"
+EXAMPLE_JSON: Final = json.dumps([_EXAMPLE_ROW])
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What is wrong with a row or with the file, and what to do about it."""
+
+    line: int  # 1-based, where the row begins
+    path: str  # the field; $ for the row or the file
+    message: str
+    hint: str
+
+
+class ChangesError(Exception):
+    """The file cannot be read at all; the message says what to do."""
+
+
+class Row(NamedTuple):
+    """A row before it is checked: its pairs of name and value, or what keeps it from having any."""
+
+    line: int
+    pairs: Iterable[tuple[Any, Any]]
+    problem: Violation | None = None
+
+
+def check_names(line: int, names: list[Any], allowed: tuple[str, ...]) -> Iterator[Violation]:
+    """Every name that is unknown or given twice: of a row's fields, of the file's keys, of its columns."""
+    if len(names) > LIST_LIMIT:
+        known = f"Known ones: {', '.join(allowed)}."
+        yield Violation(line, "$", f"{len(names):,} names are given here, far too many.", known)
+        return
+    seen = set()
+    for name in ("?" if not isinstance(name, str) else name for name in names):
+        if name in seen:
+            yield Violation(line, short(name), f'"{short(name)}" is given twice.', "Keep one of them.")
+        elif name not in allowed:
+            guess = difflib.get_close_matches(short(name).lower(), allowed, n=1)
+            meant = f"Did you mean {guess[0]}? " if guess else ""
+            if name == "<<":
+                meant = "YAML's merging is not read here: write the fields out. "
+            known = f"{meant}Known ones: {', '.join(allowed)}."
+            yield Violation(line, short(name), f'Unknown name "{short(name)}".', known)
+        seen.add(name)
+
+
+def clean(value: Any) -> Any:
+    """A value trimmed; objects (pairs, from JSON) as such, so that the check calls them so."""
+    if isinstance(value, str):
+        return value.strip()[:LONGEST_VALUE]
+    return {} if isinstance(value, tuple) else value
+
+
+_FORMULA_TEXT: Final = re.compile('="([^"]*)"')  # how people keep a spreadsheet from reading digits as a number
+_SEPARATOR_LINE: Final = re.compile("sep=.?[,;\t]*")  # Excel's own first line, which only Excel reads
+
+
+def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
+    """Rows below a header row, whose cells also tell the separator."""
+    lines = list(io.StringIO(text, newline=""))
+    bare = (line.strip(' ,;\t\r\n"') for line in lines)
+    start = next((n for n, line in enumerate(bare) if line and not _SEPARATOR_LINE.fullmatch(line)), len(lines))
+
+    def columns(cells: list[str]) -> list[str]:
+        return [re.sub(r"[\s_-]+", "_", cell.strip().lower()) for cell in cells]
+
+    def known(delimiter: str) -> int:
+        try:  # a cell of the header may be broken in quotes, so some lines of it are looked at
+            return len({*FIELDS} & {*columns(next(csv.reader(lines[start : start + 20], delimiter=delimiter), []))})
+        except csv.Error:
+            return 0
+
+    reader = csv.reader(lines[start:], delimiter=max(",;\t", key=known), strict=True)
+    header: list[str] = []
+    while True:
+        line = start + reader.line_num + 1
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as exc:
+            message = f"The quotes are not in order in the row that begins here ({exc})."
+            hint = 'Close every " that opens a cell, and write "" for one inside of it. Rows may have been passed over.'
+            yield Row(line, (), Violation(line, "$", message, hint))
+            if not header:  # the next row is none
+                return
+            continue
+        if not any(cells):
+            continue
+        if not header:
+            header = columns(cells)
+            while not header[-1]:  # spreadsheets pad rows with empty cells
+                header.pop()
+            if not {*FIELDS} & {*header}:  # values, then, which are not repeated: one may be a key
+                message = "The first row must name the columns, and none of its cells is the name of one."
+                violations.append(Violation(line, "$", message, f"For example: {EXAMPLE}"))
+                return
+            violations += check_names(line, header, FIELDS)
+            for name in REQUIRED:
+                if name not in header:
+                    hint = f"Add a column named {name}; columns are {', '.join(FIELDS)}."
+                    violations.append(Violation(line, name, f"The column {name} is missing.", hint))
+        elif len(cells) < len(header) or any(cells[len(header) :]):
+            message = f"This row has {len(cells)} cells, and the header {len(header)}."
+            hint = 'Write an empty cell for what is absent, and put a cell that holds the separator in "quotes".'
+            yield Row(line, (), Violation(line, "$", message, hint))
+        else:
+            values: dict[str, str] = {}
+            for name, cell in zip(header, cells, strict=False):
+                formula = _FORMULA_TEXT.fullmatch(cell)
+                if name in FIELDS:  # any other is a violation of the header already, as is a column given twice
+                    values.setdefault(name, formula[1] if formula else cell)
+            yield Row(line, values.items())
+
+
+_BETWEEN: Final = re.compile(r"[ \t\r\n,:]*")
+
+
+def _json_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
+    # Objects come as tuples of pairs, so that no key is lost. Fractions, exponents and NaN come as text, which no field
+    # accepts: 5.5E+15 would pass as a whole number. Whole numbers are cut where no int64 reaches.
+    decoder = json.JSONDecoder(
+        object_pairs_hook=tuple, parse_int=lambda text: int(text[:30]), parse_float=str, parse_constant=str
+    )
+
+    def items(start: int) -> Iterator[tuple[int, Any]]:
+        """What the list or object at `start` holds, with positions; of an object keys and values in turn."""
+        at = _BETWEEN.match(text, start + 1).end()  # type: ignore[union-attr] # it matches anything
+        while text[at] not in "]}":
+            value, end = decoder.raw_decode(text, at)
+            yield at, value
+            at = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]
+
+    if not text.strip():
+        return
+    try:
+        top = decoder.decode(text)  # the whole first: below, everything is known to be well formed
+    except json.JSONDecodeError as exc:
+        message = f"not valid JSON: line {exc.lineno}, column {exc.colno}: {exc.msg}."
+        raise ChangesError(f"{message} Mend it there. It should look like {EXAMPLE_JSON}") from exc
+    except RecursionError as exc:
+        raise ChangesError(f"nested too deep. It should look like {EXAMPLE_JSON}") from exc
+    start = _BETWEEN.match(text).end()  # type: ignore[union-attr]
+    lists = [start] if isinstance(top, list) else []
+    if isinstance(top, tuple):
+        violations += check_names(1 + text.count("\n", 0, start), [key for key, _ in top], ("changes",))
+        members = list(items(start))
+        lists = [
+            at
+            for (_, key), (at, _) in zip(members[::2], members[1::2], strict=True)
+            if key == "changes" and text[at] == "["
+        ]
+    line, counted = 1, 0
+    for at, value in (item for beginning in lists for item in items(beginning)):
+        line, counted = line + text.count("\n", counted, at), at
+        yield Row(line, value) if isinstance(value, tuple) else _not_a_row(line)
+
+
+def _not_a_row(line: int) -> Row:
+    message = "This is not an object with the fields of a change."
+    return Row(line, (), Violation(line, "$", message, f"For example: {EXAMPLE_JSON}"))
+
+
+_YAML_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+_YAML_NULLS: Final = ("", "~", "null", "Null", "NULL")
+
+
+def _yaml_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
+    """From YAML's events: they have line numbers and aliases, construct nothing, and leave every value as written."""
+    events: Iterator[Any] = yaml.parse(text, Loader=_YAML_LOADER)
+    anchors: dict[str, Any] = {}
+    try:
+        yield from _yaml_document(events, anchors, violations)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        where = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(exc, "problem", None) or "it holds characters that YAML does not allow"
+        raise ChangesError(f"not valid YAML{where}: {problem}. It should look like {EXAMPLE_JSON}") from exc
+    except RecursionError as exc:
+        raise ChangesError(f"nested too deep. It should look like {EXAMPLE_JSON}") from exc
+
+
+def _yaml_document(events: Iterator[Any], anchors: dict[str, Any], violations: list[Violation]) -> Iterator[Row]:
+    next(events)  # the stream's start
+    if isinstance(next(events), yaml.StreamEndEvent):
+        return  # nothing but comments
+    top = next(events)
+    if isinstance(top, yaml.SequenceStartEvent):
+        yield from _yaml_list(events, anchors)
+    elif isinstance(top, yaml.MappingStartEvent):
+        keys = []
+        while not isinstance(event := next(events), yaml.MappingEndEvent):
+            keys.append(_yaml_value(event, events, anchors))
+            event = next(events)
+            if keys[-1] == "changes" and isinstance(event, yaml.SequenceStartEvent):
+                yield from _yaml_list(events, anchors)
+            else:
+                _yaml_value(event, events, anchors)
+        violations += check_names(_line(top), keys, ("changes",))
+    next(events)  # the document's end
+    if not isinstance(next(events), yaml.StreamEndEvent):
+        raise ChangesError("several YAML documents (---) in one file. Write one list of changes.")
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _yaml_list(events: Iterator[Any], anchors: dict[str, Any]) -> Iterator[Row]:
+    while not isinstance(event := next(events), yaml.SequenceEndEvent):
+        line = _line(event)
+        if isinstance(event, yaml.MappingStartEvent):
+            pairs = []
+            while not isinstance(key := next(events), yaml.MappingEndEvent):
+                pairs.append((_yaml_value(key, events, anchors), _yaml_value(next(events), events, anchors)))
+            if event.anchor:
+                anchors[event.anchor] = {}
+            yield Row(line, pairs)
+        else:
+            _yaml_value(event, events, anchors)
+            yield _not_a_row(line)
+
+
+def _yaml_value(event: Any, events: Iterator[Any], anchors: dict[str, Any]) -> Any:
+    """A scalar as it is written, or null; of anything else only its kind, whose events are passed over.
+
+    So an alias stands for one scalar at most, and nothing can be made to grow.
+    """
+    if isinstance(event, yaml.AliasEvent):
+        if event.anchor not in anchors:
+            name = short(str(event.anchor))
+            raise ChangesError(f'not valid YAML: line {_line(event)}: nothing above has the anchor "{name}".')
+        return anchors[event.anchor]
+    value: Any = [] if isinstance(event, yaml.SequenceStartEvent) else {}
+    if isinstance(event, yaml.ScalarEvent):
+        plain = event.implicit[0]
+        value = None if plain and event.value in _YAML_NULLS else event.value.strip()[:LONGEST_VALUE]
+    else:
+        end = yaml.SequenceEndEvent if isinstance(event, yaml.SequenceStartEvent) else yaml.MappingEndEvent
+        while not isinstance(inner := next(events), end):
+            _yaml_value(inner, events, anchors)
+    if event.anchor:
+        anchors[event.anchor] = value
+    return value
+
+
+READERS: Final[dict[str, Callable[[str, list[Violation]], Iterator[Row]]]] = {
+    ".csv": delimited_rows,
+    ".tsv": delimited_rows,
+    ".txt": delimited_rows,  # Excel's "Unicode Text"
+    ".json": _json_rows,
+    ".yaml": _yaml_rows,
+    ".yml": _yaml_rows,
+}

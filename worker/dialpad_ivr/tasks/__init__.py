@@ -1,0 +1,1 @@
+"""The tasks, as plain async functions that need no engine."""
