@@ -84,7 +84,7 @@ def test_what_one_worker_did_another_knows(
     double.set_state(synthetic=1)
     proxy.add(Fault("refuse", UPDATES))
     with running_redis(tmp_path) as redis:
-        places = {"folder": ("KEPT_FOLDER", str(tmp_path / "kept")), "redis": ("REDIS_URL", redis.url)}
+        places = {"folder": ("STATE_DIR", str(tmp_path / "state")), "redis": ("REDIS_URL", redis.url)}
         name, value = places[where]
         kept = {f"DIALPAD_IVR_{name}": value, "DIALPAD_IVR_DOMAIN": "known"}
         with start_worker(CONDUCTOR_SERVER_URL=proxy.url, **kept) as worker:
