@@ -11,8 +11,8 @@ import pytest
 from pydantic import SecretStr
 
 from dialpad_ivr.contract.outputs import IvrState, SelectedIvr, SetCustomIvrOutput
-from dialpad_ivr.pacing.limiter import NotYetError
-from dialpad_ivr.redis_client import connected
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.worker.undelivered import KEPT_SECONDS, UndeliveredResults, delivery_id, undelivered_results
 from support.redis import running_redis
@@ -92,7 +92,7 @@ async def test_a_folder_that_is_gone_is_told_and_memory_has_it(
 
 async def test_a_redis_tells_the_others_and_one_that_is_gone_harms_nobody(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
-        async with connected(SecretStr(server.url)) as redis:
+        async with open_redis(SecretStr(server.url)) as redis:
             await redis.set(f"dialpad-ivr:kept:{THIS}", '{"outcome": "updated", "warnings": 7}')
             assert await UndeliveredResults(redis=redis).find(THIS) is None
             first, second = UndeliveredResults(redis=redis), UndeliveredResults(redis=redis)
@@ -103,7 +103,7 @@ async def test_a_redis_tells_the_others_and_one_that_is_gone_harms_nobody(tmp_pa
             server.kill()
             await first.keep("another", OUTPUT)
             assert await first.find("another") == OUTPUT
-            with pytest.raises(NotYetError, match="Redis"):  # it may know
+            with pytest.raises(PermitDeferredError, match="Redis"):  # it may know
                 await second.find("another")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from dialpad_ivr.contract.outputs import PreparedRequest
 from dialpad_ivr.credentials import KEY_NAME, Credentials, variable
 from dialpad_ivr.dialpad.client import DialpadClient
-from dialpad_ivr.pacing.redis import paced
+from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.run import Delivery, Result, Tools
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
@@ -39,7 +39,7 @@ async def tools(settings: Settings) -> AsyncIterator[Tools]:
         SettingsError: Redis is named, and its client is not installed.
     """
     metrics = Metrics()
-    async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
+    async with DialpadClient(settings) as client, open_limiter(settings, metrics) as pacer:
         yield Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
 
 

@@ -35,11 +35,11 @@ from dialpad_ivr.dialpad.verdict import (
     Verdict,
     engine_status,
     is_rate_limit,
-    judge_failure,
-    judge_page,
+    no_answer_verdict,
+    page_or_verdict,
     retry_after,
 )
-from dialpad_ivr.pacing.limiter import Limiter, NotYetError
+from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.telemetry.tracing import Tracing
@@ -153,7 +153,7 @@ class Run:
         self._waited_ms = float(call.waited_ms)
         self._asked_pause: float | None = None
         self._pause_seconds = 0.0
-        tools.tracing.asked(asked)
+        tools.tracing.record_input(asked)
 
     async def with_credential(self, work: Callable[[Credential], Awaitable[Result]]) -> Result:
         """Find the key and work with it; a permit that is far away hands the task back."""
@@ -166,7 +166,7 @@ class Run:
         except _ExpiredError:
             message = "This worker had the task for too long (was it paused?): nothing was sent now."
             return self.end("unavailable", TaskError(code="expired", message=message))
-        except NotYetError as exc:
+        except PermitDeferredError as exc:
             error = TaskError(code="paced", message=f"Waiting for a permit: {exc.why}.")
             return self._wait(exc.seconds, error, charged_seconds=exc.pause_seconds)
 
@@ -174,10 +174,10 @@ class Run:
         """Wait for a permit and send.
 
         Raises:
-            NotYetError: The permit is far away.
+            PermitDeferredError: The permit is far away.
             CallError: No answer came.
         """
-        lane = self.tools.pacer.lane(credential.company)
+        lane = self.tools.pacer.company(credential.company)
         permit = await lane.permit(write=request.method != "GET")
         if request.method != "GET" and time.monotonic() >= self.call.expires_at:
             raise _ExpiredError
@@ -193,10 +193,10 @@ class Run:
             traced(answer.status_code)
         if is_rate_limit(answer):
             self._asked_pause = retry_after(answer.headers)
-            self._pause_seconds = await lane.refused(self._asked_pause)
+            self._pause_seconds = await lane.throttled(self._asked_pause)
             self.tools.metrics.paused()
         else:
-            lane.accepted()
+            lane.not_throttled()
         if answer.status_code < 300:  # refusals come quicker: they say nothing of how long the way is
             await permit.answered(answer.headers_at)
         return answer
@@ -216,19 +216,19 @@ class Run:
             The slots, the verdict on a list that could not be read, and the last answer.
 
         Raises:
-            NotYetError: The permit is far away.
+            PermitDeferredError: The permit is far away.
         """
         slots: list[Slot] = []
         answer: Response | None = None
         cursor: str | None = None
         settings = self.tools.settings
-        seconds = settings.longest_hold_seconds + settings.deadline_seconds
+        seconds = settings.max_inline_wait_seconds + settings.deadline_seconds
         try:
             with anyio.fail_after(seconds):  # all pages together: the engine waits for a result
                 for _ in range(_PAGES):
                     request = self.tools.client.prepare_list_custom_ivrs(target_type, target_id, cursor)
                     answer = await self.send(request, credential)
-                    page = judge_page(answer, self._profile)
+                    page = page_or_verdict(answer, self._profile)
                     if isinstance(page, Verdict):
                         return slots, page, answer
                     slots += page.slots
@@ -236,9 +236,13 @@ class Run:
                     if cursor is None or (only and any(slot.ivr_type == only for slot in page.slots)):
                         return slots, None, answer
         except CallError as exc:
-            return slots, judge_failure(exc), answer
+            return slots, no_answer_verdict(exc), answer
         except TimeoutError:
-            return slots, judge_failure(NoAnswerError("deadline", f"The list took more than {seconds:g} s.")), answer
+            return (
+                slots,
+                no_answer_verdict(NoAnswerError("deadline", f"The list took more than {seconds:g} s.")),
+                answer,
+            )
         # What is missing may be on a page that was not read: nothing is concluded from what is not there.
         message = f"Dialpad's list of the target's IVRs has not ended after {_PAGES} pages."
         return slots, Verdict("unavailable", "endless_list", message), answer

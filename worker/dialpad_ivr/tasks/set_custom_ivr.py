@@ -11,8 +11,14 @@ from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.credentials import Credential
 from dialpad_ivr.dialpad.client import CallError, Response
 from dialpad_ivr.dialpad.parsing import ListedIvr, Slot
-from dialpad_ivr.dialpad.verdict import Verdict, is_set, judge_expectation, judge_failure, judge_patch
-from dialpad_ivr.pacing.limiter import NotYetError
+from dialpad_ivr.dialpad.verdict import (
+    Verdict,
+    already_selected,
+    no_answer_verdict,
+    patch_verdict,
+    precondition_verdict,
+)
+from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.tasks.run import Delivery, Result, Run, Tools, invalid, named
 
 
@@ -52,10 +58,10 @@ class _SetRun(Run):
                 return self.conclude(verdict)
         try:
             self.answer = await self.send(self.request, credential)
-            verdict = judge_patch(self.answer, self._asked)
+            verdict = patch_verdict(self.answer, self._asked)
         except CallError as exc:
             self.answer = None
-            verdict = judge_failure(exc)
+            verdict = no_answer_verdict(exc)
         self._selected = verdict.selected
         self.warnings += verdict.warnings
         if verdict.may_have_changed and self.call.last_attempt:
@@ -74,10 +80,10 @@ class _SetRun(Run):
                 f"The target lists no IVR {asked.ivr_id} for {asked.ivr_type}: Dialpad may well refuse it."
             )
         elif ours.selected:
-            if is_set(found, asked):
+            if already_selected(found, asked):
                 return self.end("unchanged")
             self.warnings.append("The IVR is selected, but the list cannot tell inbound from outbound.")
-        moved = judge_expectation(found, self._asked)
+        moved = precondition_verdict(found, self._asked)
         if moved is not None:
             self.warnings.append(moved.message)
         return self.end("planned")
@@ -88,7 +94,7 @@ class _SetRun(Run):
         if refusal is not None:
             return refusal
         self._previous = self._selected = found.selected()
-        verdict = judge_expectation(found, self._asked)
+        verdict = precondition_verdict(found, self._asked)
         if not self.attempts:
             return verdict
         # An earlier attempt of this task sent the PATCH, and never saw its answer: ours was not there before it.
@@ -104,7 +110,7 @@ class _SetRun(Run):
         """Let the current selection decide what became of a PATCH whose answer never came."""
         try:
             found, refusal, _ = await self._read_slot(credential)
-        except NotYetError:
+        except PermitDeferredError:
             found, refusal = Slot(None, ()), verdict
         if refusal is not None or not found.ivrs:
             # Where Dialpad itself said that it failed, that stands; where it said nothing, nothing is known.

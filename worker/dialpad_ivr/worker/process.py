@@ -21,8 +21,8 @@ from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.engine.api import configuration
 from dialpad_ivr.engine.definitions import task_definition
 from dialpad_ivr.http_server import serving
-from dialpad_ivr.pacing.limiter import NotYetError
-from dialpad_ivr.pacing.redis import paced
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.registry import TASKS
 from dialpad_ivr.tasks.run import Delivery, Result, Tools
@@ -62,7 +62,7 @@ def make_runner(task_type: str, settings: Settings, tools: Tools, kept: Undelive
         earlier = None if first else await runner.earlier(task.retried_task_id)
         try:
             made = await answered_before(task, earlier, kept)
-        except NotYetError:
+        except PermitDeferredError:
             return deferred(task, identity)
         if made is not None:
             return task_result(task, identity, "COMPLETED", made)
@@ -111,7 +111,7 @@ async def run_worker(settings: Settings, tracing: Tracing) -> int:
     log = get_logger()
     async with (
         DialpadClient(settings) as client,
-        paced(settings, metrics) as pacer,
+        open_limiter(settings, metrics) as pacer,
         undelivered_results(settings) as kept,
     ):
         credentials = Credentials(settings.credentials_file)
@@ -157,7 +157,7 @@ async def run_worker(settings: Settings, tracing: Tracing) -> int:
 def _warn_of_short_timeouts(settings: Settings) -> None:
     """Tell when the engine would deliver a task again, or end it, while this worker still has it."""
     definition = task_definition()
-    longest_run = 3 * (settings.longest_hold_seconds + settings.deadline_seconds) + _REPORTING_SECONDS
+    longest_run = 3 * (settings.max_inline_wait_seconds + settings.deadline_seconds) + _REPORTING_SECONDS
     for name, needed in (
         ("responseTimeoutSeconds", longest_run),
         ("timeoutSeconds", settings.waiting_budget_seconds + longest_run),

@@ -23,8 +23,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from dialpad_ivr.contract.outputs import SetCustomIvrOutput
-from dialpad_ivr.pacing.limiter import NotYetError
-from dialpad_ivr.redis_client import connected, redis_faults
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.redis_client import open_redis, redis_errors
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.logs import get_logger
 
@@ -63,7 +63,7 @@ async def undelivered_results(settings: Settings) -> AsyncIterator[UndeliveredRe
     if settings.redis_url is None:
         yield UndeliveredResults(folder)
         return
-    async with connected(settings.redis_url) as redis:
+    async with open_redis(settings.redis_url) as redis:
         yield UndeliveredResults(folder, redis)
 
 
@@ -95,14 +95,14 @@ class UndeliveredResults:
         if self._redis is not None:
             try:
                 await self._redis.set(_key(delivery), text, ex=KEPT_SECONDS)
-            except redis_faults() as exc:
+            except redis_errors() as exc:
                 get_logger().warning("cannot keep a change for other workers", cause=type(exc).__name__)
 
     async def find(self, delivery: str) -> dict[str, Any] | None:
         """What came of a delivery, if it is known.
 
         Raises:
-            NotYetError: Redis, which may know, does not answer. Without it nothing may be sent anyway.
+            PermitDeferredError: Redis, which may know, does not answer. Without it nothing may be sent anyway.
         """
         for text in (self._remembered(delivery), self._written(delivery)):
             if text:
@@ -111,8 +111,8 @@ class UndeliveredResults:
             return None
         try:
             return _read(await self._redis.get(_key(delivery)))
-        except redis_faults():
-            raise NotYetError(_ASK_AGAIN_SECONDS, why="the Redis that the fleet shares does not answer") from None
+        except redis_errors():
+            raise PermitDeferredError(_ASK_AGAIN_SECONDS, why="the fleet's Redis does not answer") from None
 
     def _remembered(self, delivery: str) -> str | None:
         at, text = self._memory.get(delivery, (0.0, None))
