@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from dialpad_ivr.credentials import CredentialError, Credentials
 from dialpad_ivr.dialpad.client import CallError, DialpadClient
-from dialpad_ivr.dialpad.verdict import http_date, judge_refusal
+from dialpad_ivr.dialpad.verdict import error_verdict, http_date
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.settings import Settings
@@ -90,7 +90,7 @@ async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -
         answer = await client.send(client.prepare_list_custom_ivrs(*_HARMLESS), credential.key)
     except CallError as exc:
         return [Check(name, "failed", f"{settings.api_url} cannot be reached: {exc}", "Check the network.")]
-    refusal = judge_refusal(answer, profile)
+    refusal = error_verdict(answer, profile)
     checks = list(_skew("Dialpad's clock", answer.headers.get("date")))
     if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
         return [Check(name, "failed", f"from {credential.source}. {refusal.message}"), *checks]
