@@ -19,9 +19,9 @@ from dialpad_ivr import __version__
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import (
     EXIT_CODES,
-    EXIT_CONSENT,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    EXIT_NO_ENGINE,
     EXIT_USAGE,
     JsonFlag,
     engine_failed,
@@ -34,13 +34,13 @@ from dialpad_ivr.cli.console import console
 from dialpad_ivr.cli.doctor import examine
 from dialpad_ivr.cli.local import demo, dev
 from dialpad_ivr.cli.provision import apply, approve, plan, rollback, status
+from dialpad_ivr.cli.register import register
 from dialpad_ivr.cli.worker import worker
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.schema import input_schema, output_schema
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError
-from dialpad_ivr.engine.definitions import Comparison, compare, shipped, task_definition
-from dialpad_ivr.engine.definitions import register as register_definition
+from dialpad_ivr.engine.definitions import task_definition
 from dialpad_ivr.engine.follow import follow
 from dialpad_ivr.tasks.local_run import as_curl, run_locally
 from dialpad_ivr.telemetry import logs
@@ -89,49 +89,7 @@ def _main(
 
 
 app.command()(worker)
-
-
-@app.command()
-def register(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also undo edits made on the server.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Put the task and workflow definitions on the engine. Shows what changes; leaves edits made there alone (exit 3).
-
-    Examples:
-    - `dialpad-ivr register --dry-run`
-    - `dialpad-ivr register --overwrite`
-    """
-    engine = EngineApi(settings_or_fail())
-    try:
-        comparisons = [compare(engine, definition) for definition in shipped()]
-        results = [(comparison, _register_one(engine, comparison, dry_run, overwrite)) for comparison in comparisons]
-    except EngineError as exc:
-        engine_failed(exc)
-    if as_json:
-        rows = [
-            {"kind": c.ours.kind, "name": c.ours.name, "state": c.state, "action": action, "diff": list(c.diff)}
-            for c, action in results
-        ]
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        for comparison, action in results:
-            render.show_comparison(out, comparison)
-            out.print(Text(f"    -> {action}", style="dim"))
-    if any(action.startswith("left alone") for _, action in results):
-        raise typer.Exit(EXIT_CONSENT)
-
-
-def _register_one(engine: EngineApi, comparison: Comparison, dry_run: bool, overwrite: bool) -> str:
-    if comparison.state == "same":
-        return "nothing to do"
-    if comparison.needs_consent and not overwrite:
-        return "left alone; --overwrite replaces it with ours"
-    if dry_run:
-        return "would be registered"
-    register_definition(engine, comparison.ours)
-    return "registered"
+app.command()(register)
 
 
 @app.command()
@@ -269,8 +227,9 @@ def doctor(
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         render.show_checks(out, checks)
-    if any(check.result == "failed" for check in checks):
-        raise typer.Exit(EXIT_FAILED)
+    failed = [check for check in checks if check.result == "failed"]
+    if failed:
+        raise typer.Exit(EXIT_NO_ENGINE if any(check.no_engine for check in failed) else EXIT_FAILED)
 
 
 for command in (dev, demo, console, plan, apply, status, approve, rollback):

@@ -52,7 +52,7 @@ def settings_or_fail() -> Settings:
 
 def engine_failed(exc: EngineError, hint: str = "") -> NoReturn:
     """End the command because the engine refuses, or does not answer."""
-    fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+    fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.unreachable else EXIT_FAILED)
 
 
 def fail(message: str, code: int) -> NoReturn:

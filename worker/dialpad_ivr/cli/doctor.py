@@ -31,6 +31,8 @@ class Check:
     result: Literal["ok", "warning", "failed"]
     detail: str
     hint: str = ""
+    no_engine: bool = False
+    """Whether it failed because no engine answered."""
 
 
 async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
@@ -54,7 +56,7 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
     try:
         yield Check("engine", "ok", f"Conductor {engine.version()} answers at {engine.url}")
     except EngineError as exc:
-        yield Check("engine", "failed", str(exc), "Start one with: dialpad-ivr dev")
+        yield Check("engine", "failed", str(exc), "Start one with: dialpad-ivr dev", no_engine=exc.unreachable)
         return
     hints = {
         "missing": "dialpad-ivr register",
@@ -66,12 +68,12 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
         try:
             state = compare(engine, definition).state
         except EngineError as exc:
-            yield Check(definition.label, "failed", str(exc))
+            yield Check(definition.label, "failed", str(exc), no_engine=exc.unreachable)
             continue
         result: Literal["ok", "warning", "failed"] = (
             "ok" if state == "same" else "failed" if state == "missing" else "warning"
         )
-        yield Check(definition.label, result, "same as ours" if state == "same" else state, hints.get(state, ""))
+        yield Check(definition.label, result, "up to date" if state == "same" else state, hints.get(state, ""))
     try:
         date = httpx.get(f"{settings.server_url}/version", timeout=5, trust_env=False).headers.get("date")
     except httpx.HTTPError:

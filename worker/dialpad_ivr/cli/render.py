@@ -83,7 +83,7 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
     """One definition's state and diff."""
-    console.print(Text(f"{comparison.ours.label}: ", style="bold"), Text(comparison.state), sep="")
+    console.print(Text(f"{comparison.local.label}: ", style="bold"), Text(comparison.state), sep="")
     for line in comparison.diff:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
         console.print(Text(f"    {line}", style=style), soft_wrap=True)
