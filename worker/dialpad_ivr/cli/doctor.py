@@ -1,4 +1,4 @@
-"""Is everything in place: one check after another, each with what to do when it fails."""
+"""The checks of `doctor`: engine, definitions, keys, clocks and Redis, each with a fix."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.settings import Settings
 
 _TOLERATED_SKEW_SECONDS = 5.0
-# Any target will do: a key that is not accepted is answered 401 before the target is looked up.
-_HARMLESS = ("office", "1")
+# Any target will do: an invalid key is answered 401 before the target is looked up.
+_ANY_TARGET = ("office", "1")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check's result, and what to do about it."""
+    """A check's result, and how to fix it."""
 
     name: str
     result: Literal["ok", "warning", "failed"]
@@ -39,7 +39,7 @@ async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
     """Run all checks.
 
     Args:
-        settings: What the worker would run with.
+        settings: The worker's settings.
         profiles: The credential profiles to check.
     """
     checks = list(_engine_checks(settings))
@@ -61,8 +61,8 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
     hints = {
         "missing": "dialpad-ivr register",
         "outdated": "dialpad-ivr register",
-        "edited": "See what differs with: dialpad-ivr register --dry-run",
-        "newer": "Upgrade this package: a newer one registered it.",
+        "edited": "See the differences with: dialpad-ivr register --dry-run",
+        "newer": "Upgrade this package: a newer version registered it.",
     }
     for definition in shipped():
         try:
@@ -86,12 +86,12 @@ async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -
     try:
         credential = Credentials(settings.credentials_file).find(profile)
     except CredentialError as exc:
-        hint = "Fine if the engine hands the key to the worker as a secret; only a running task shows that."
+        hint = "Fine if the key is a secret of the engine; only a running task shows that."
         return [Check(name, "warning", str(exc), hint)]
     try:
-        answer = await client.send(client.prepare_list_custom_ivrs(*_HARMLESS), credential.key)
+        answer = await client.send(client.prepare_list_custom_ivrs(*_ANY_TARGET), credential.key)
     except CallError as exc:
-        return [Check(name, "failed", f"{settings.api_url} cannot be reached: {exc}", "Check the network.")]
+        return [Check(name, "failed", f"No answer from {settings.api_url}: {exc}", "Check the network.")]
     refusal = judge_refusal(answer, profile)
     checks = list(_skew("Dialpad's clock", answer.headers.get("date")))
     if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
@@ -102,12 +102,12 @@ async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -
 
 
 async def _redis_check(url: SecretStr) -> Check:
-    """Whether the Redis answers. Its URL may hold a password: only the host is told."""
+    """Whether the Redis answers. Its URL may hold a password: only the host is shown."""
     try:
         from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
         from redis.exceptions import RedisError  # noqa: PLC0415
     except ImportError:
-        return Check("redis", "failed", "its client is not installed", "pip install 'dialpad-ivr[fleet]'")
+        return Check("redis", "failed", "the client is not installed", "pip install 'dialpad-ivr[fleet]'")
     parts = urlsplit(url.get_secret_value())
     host = parts.hostname or "?"
     try:
@@ -121,8 +121,8 @@ async def _redis_check(url: SecretStr) -> Check:
         return Check(
             "redis",
             "warning",
-            f"Redis {version} answers at {host}, but may evict what it counts ({policy})",
-            "Set its maxmemory-policy to noeviction: workers wait whenever their log of calls is lost.",
+            f"Redis {version} answers at {host}, but may evict the call counts ({policy})",
+            "Set its maxmemory-policy to noeviction: when the counts are lost, workers wait for a whole window.",
         )
     return Check("redis", "ok", f"Redis {version} answers at {host}")
 
@@ -133,6 +133,6 @@ def _skew(name: str, date: str | None) -> Iterator[Check]:
         return
     skew = (moment - datetime.now(timezone.utc)).total_seconds()
     if abs(skew) > _TOLERATED_SKEW_SECONDS:
-        yield Check(name, "warning", f"{skew:+.0f} s from this machine's", "Let NTP set both clocks.")
+        yield Check(name, "warning", f"{skew:+.0f} s from this machine's", "Synchronize both clocks with NTP.")
     else:
         yield Check(name, "ok", "agrees with this machine's")
