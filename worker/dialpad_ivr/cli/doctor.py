@@ -44,8 +44,12 @@ async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
     """
     checks = list(_engine_checks(settings))
     async with DialpadClient(settings) as client:
+        dates = []
         for profile in profiles:
-            checks += await _key_checks(settings, client, profile)
+            check, date = await _key_check(settings, client, profile)
+            checks.append(check)
+            dates += [date] if date else []
+        checks += _skew("Dialpad's clock", dates[0]) if dates else []
     if settings.redis_url is not None:
         checks.append(await _redis_check(settings.redis_url))
     return checks
@@ -81,24 +85,25 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
     yield from _skew("engine's clock", date)
 
 
-async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -> list[Check]:
+async def _key_check(settings: Settings, client: DialpadClient, profile: str) -> tuple[Check, str | None]:
+    """Whether Dialpad accepts the key of a profile, and the answer's `Date` header."""
     name = f"key of profile {profile}"
     try:
         credential = Credentials(settings.credentials_file).find(profile)
     except CredentialError as exc:
         hint = "Fine if the key is a secret of the engine; only a running task shows that."
-        return [Check(name, "warning", str(exc), hint)]
+        return Check(name, "warning", str(exc), hint), None
     try:
         answer = await client.send(client.prepare_list_custom_ivrs(*_ANY_TARGET), credential.key)
     except CallError as exc:
-        return [Check(name, "failed", f"No answer from {settings.api_url}: {exc}", "Check the network.")]
+        return Check(name, "failed", f"No answer from {settings.api_url}: {exc}", "Check the network."), None
     refusal = judge_refusal(answer, profile)
-    checks = list(_skew("Dialpad's clock", answer.headers.get("date")))
+    date = answer.headers.get("date")
     if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
-        return [Check(name, "failed", f"from {credential.source}. {refusal.message}"), *checks]
+        return Check(name, "failed", f"from {credential.source}. {refusal.message}"), date
     if answer.status_code not in (200, 404):
-        return [Check(name, "warning", f"from {credential.source}. Dialpad answered {answer.status_code}"), *checks]
-    return [Check(name, "ok", f"from {credential.source}; {settings.api_url} accepts it"), *checks]
+        return Check(name, "warning", f"from {credential.source}. Dialpad answered {answer.status_code}"), date
+    return Check(name, "ok", f"from {credential.source}; {settings.api_url} accepts it"), date
 
 
 async def _redis_check(url: SecretStr) -> Check:
