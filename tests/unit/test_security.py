@@ -39,8 +39,9 @@ from dialpad_ivr.provisioning.changes import read_changes
 from dialpad_ivr.provisioning.plan import write_whole
 from dialpad_ivr.provisioning.report import report_csv
 from dialpad_ivr.settings import Settings, check_api_url, is_loopback
-from dialpad_ivr.tasks.run import Delivery, Tools
+from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
+from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.worker import health
 from support.bench import KEY, VALID, streamed

@@ -27,9 +27,11 @@ from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.pacing.limiter import Limiter, NotYetError
 from dialpad_ivr.pacing.redis import paced
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
-from dialpad_ivr.tasks.run import Delivery, Result, Tools
+from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
+from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.bench import KEY, VALID
 from support.wire import Answers, response, wired

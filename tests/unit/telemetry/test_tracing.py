@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from conductor.client.context.task_context import _clear_task_context, _set_task_context
 from conductor.client.http.models import Task, TaskResult
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -27,11 +26,13 @@ from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks import set_custom_ivr as set_task
-from dialpad_ivr.tasks.run import Tools
+from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry import tracing
 from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.telemetry.tracing import Spans, Tracing
-from dialpad_ivr.worker import process as worker
+from dialpad_ivr.worker.engine_client import open_engine_client
+from dialpad_ivr.worker.handler import make_handler
+from dialpad_ivr.worker.mapping import Polled
 from dialpad_ivr.worker.undelivered import UndeliveredResults
 from support.bench import VALID, Handler, streamed
 from support.canary import leaks, marked_key
@@ -65,19 +66,16 @@ class Traced:
 
     async def run(self, raw: Any, task_type: str = TASK_TYPE, **polled: Any) -> TaskResult:
         task = Task(task_id="t-1", workflow_instance_id="w-1", reference_task_name="set_ivr", input_data=raw)
-        task.retry_count, task.poll_count, task.asked_at = 0, 1, time.monotonic()
+        task.retry_count, task.poll_count = 0, 1
         for name, value in polled.items():
             setattr(task, name, value)
         transport = httpx.MockTransport(self._handle) if self._handler else None
         async with DialpadClient(self.settings, transport) as client:
             credentials = Credentials(environ={"DIALPAD_API_KEY": self._key})
             tools = Tools(self.settings, client, credentials, self._pacer, Metrics(), self._tracing)
-            runner = worker.make_runner(task_type, self.settings, tools, UndeliveredResults(None))
-            _set_task_context(task, TaskResult())
-            try:
-                report: TaskResult = await runner.worker.execute_function()
-            finally:
-                _clear_task_context()
+            async with open_engine_client(self.settings) as engine:
+                handle = make_handler(task_type, tools, engine, UndeliveredResults(None), "worker-1")
+                report = await handle(Polled(task, time.monotonic()))
         return report
 
     @property

@@ -18,8 +18,9 @@ from dialpad_ivr.pacing.redis import paced
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
-from dialpad_ivr.tasks.run import Delivery, Tools
+from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 
 _TRIES: Final = 3
