@@ -252,7 +252,7 @@ def test_a_download_is_not_taken_from_a_folder_that_others_can_write_to(tmp_path
     folder.chmod(mode)
     (folder / "server.jar").write_text("theirs")
     (folder / "server.jar.verified").write_text("theirs")
-    with pytest.raises(DownloadError, match="written by others"):
+    with pytest.raises(DownloadError, match="Other users"):
         fetch(Artifact("http://127.0.0.1:9/server.jar", "0" * 64, 6), folder)
 
 
