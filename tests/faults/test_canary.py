@@ -127,7 +127,7 @@ def test_no_key_is_left_anywhere(
         assert len(collector.spans) > len(inputs)
         places["the double's ledger"] = json.dumps(double.ledger()).encode()
     assert {workflow["status"] for workflow in ended} >= {"COMPLETED", "FAILED"}
-    assert "bug in the worker" in log.read_text()
+    assert "task_bug" in log.read_text()
     assert "Traceback" in log.read_text()
     assert list((folder / "kept").iterdir())
     places |= {str(log): log.read_bytes(), "outputs": json.dumps(ended).encode()}

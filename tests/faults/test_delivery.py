@@ -69,8 +69,8 @@ def test_a_change_whose_result_comes_too_late_is_not_made_again(
     assert selected(double, range(1)) == [old_ivr(0)]
     assert "dialpad_ivr_update_failures_total 0.0" in metrics
     events = [event["event"] for event in worker.events]
-    assert events.count("the engine did not take a result; trying again") == 1
-    assert "the engine took the result" in events
+    assert events.count("result_not_accepted") == 1
+    assert "result_accepted" in events
 
 
 @pytest.mark.usefixtures("impatient")
@@ -91,7 +91,7 @@ def test_what_one_worker_did_another_knows(
         kept = {f"DIALPAD_IVR_{name}": value, "DIALPAD_IVR_DOMAIN": "known"}
         with start_worker(CONDUCTOR_SERVER_URL=proxy.url, **kept) as worker:
             started = engine.start("set_custom_ivr", change(0), domain="known")
-            until(lambda: "did not take a result" in worker.log, what="the first failure")
+            until(lambda: "result_not_accepted" in worker.log, what="the first failure")
             worker.stop(signal.SIGKILL)
         with start_worker(**kept) as other:
             output = ended_well(engine, started)
@@ -142,7 +142,7 @@ def test_a_result_that_the_engine_has_already_may_come_again(
     proxy.add(Fault("lose", UPDATES, times=3))
     with start_worker(CONDUCTOR_SERVER_URL=proxy.url, DIALPAD_IVR_DOMAIN="lost") as worker:
         (ended,) = engine.ended([engine.start("set_custom_ivr", change(0), domain="lost")])
-        until(lambda: "the engine took the result" in worker.log, what="the answer to the fourth")
+        until(lambda: "result_accepted" in worker.log, what="the answer to the fourth")
         assert worker.stop() == 0
     assert proxy.taken["lose"] == 3
     assert [task["status"] for task in ended["tasks"]] == ["COMPLETED"]
@@ -175,7 +175,7 @@ def test_a_result_that_is_refused_for_good_is_told_and_holds_nobody_up(
         assert worker.stop() == 0
     assert other["status"] == "COMPLETED"
     assert "dialpad_ivr_update_failures_total 1.0" in metrics
-    (told,) = (event for event in worker.events if event["event"].startswith("result lost"))
+    (told,) = (event for event in worker.events if event["event"] == "result_lost")
     assert (told["workflow_id"], told["cause"]) == (gone, "HTTP 404")
 
 
@@ -199,7 +199,7 @@ def test_a_drain_with_the_engine_away_says_what_is_left(
     settings = {"CONDUCTOR_SERVER_URL": proxy.url, "DIALPAD_IVR_DOMAIN": "away", "DIALPAD_IVR_GRACE_SECONDS": "1"}
     with start_worker(**settings) as worker:
         engine.start("set_custom_ivr", change(0), domain="away")
-        until(lambda: "did not take a result" in worker.log, what="the first failure")
+        until(lambda: "result_not_accepted" in worker.log, what="the first failure")
         assert worker.stop(timeout=10) == 1
     assert worker.events[-1]["tasks"] == 1
 

@@ -95,7 +95,7 @@ class RedisLimiter:
         except redis_errors() as exc:
             raise await self._failed(exc) from None
         if self._failures:
-            get_logger().info("the shared limit can be asked again", failures=self._failures)
+            get_logger().info("redis_recovered", failures=self._failures)
         self._failures = 0
         self._metrics.shared_limit(answered=True)
         return answer
@@ -119,10 +119,10 @@ class RedisLimiter:
         await self._redis.connection_pool.disconnect(inuse_connections=False)
         if self._failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ... of a row
             get_logger().error(
-                "the shared limit cannot be asked: tasks are held back until Redis answers",
+                "redis_unavailable",
                 cause=f"{type(exc).__name__}: {exc}"[:200],
                 failures=self._failures,
-                hint="check DIALPAD_IVR_REDIS_URL and the Redis; see: dialpad-ivr doctor",
+                hint="check DIALPAD_IVR_REDIS_URL and Redis itself; see: dialpad-ivr doctor",
             )
         return PermitDeferredError(delay, why=_UNANSWERED)
 
@@ -170,9 +170,9 @@ class RedisWindow:
             self._paused_until = self._fleet.clock() + wait
         elif why == "new":
             get_logger().warning(
-                "the shared log of calls is new; nothing leaves until calls made before would be over",
+                "rate_log_reset",
                 wait_seconds=round(wait, 1),
-                hint="expected at first use; else Redis was restarted, flushed or set back",
+                hint="expected at first use; otherwise Redis was restarted, flushed or restored",
             )
         if wait > 0:
             return Wait(wait)
