@@ -25,7 +25,7 @@ from dialpad_ivr.contract.outputs import (
     TaskOutput,
 )
 from dialpad_ivr.contract.schema import OUTPUTS, TaskInput
-from dialpad_ivr.contract.validation import example_input
+from dialpad_ivr.contract.validation import alternatives, example_input
 from dialpad_ivr.contract.values import LIST_LIMIT
 from dialpad_ivr.credentials import Credential, CredentialError, Credentials
 from dialpad_ivr.dialpad.client import CallError, DialpadClient, NoAnswerError, Request, Response
@@ -45,6 +45,7 @@ from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.telemetry.tracing import Tracing
 
 _PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
+_LISTED = 5  # allowed values of a field in an error's message; its field error has them all
 _REASON_LIMIT = 500  # characters: the engine cuts a longer reasonForIncompletion
 
 
@@ -113,7 +114,9 @@ class _ExpiredError(Exception):
 def invalid(call: Delivery, field_errors: list[FieldError], task_type: str) -> Result:
     """The result of an input that breaks the schema."""
     count = len(field_errors)
-    summary = " ".join(error.message for error in field_errors)
+    summary = " ".join(
+        f"{error.message} {alternatives(error.suggestion, error.allowed, _LISTED)}".rstrip() for error in field_errors
+    )
     message = f"{count} violation{'s' if count > 1 else ''} of the input schema; nothing was sent. {summary}"
     ivr_type = call.raw_input.get("ivr_type") if isinstance(call.raw_input, dict) else None
     return Result(
