@@ -283,7 +283,7 @@ async def test_invalid_form_is_not_sent(client: httpx.AsyncClient, double: Doubl
     assert double.ledger() == []
 
 
-async def test_engine_that_denies_access_is_not_skipped(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_engine_without_access_is_not_bypassed(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY_NAME, double.key)
     engine = Starlette(routes=[Route("/api/{_:path}", lambda _: PlainTextResponse("no", 401), methods=["GET", "POST"])])
     async with http_server.serving(engine, "127.0.0.1", 0) as port:
