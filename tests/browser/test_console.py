@@ -79,7 +79,11 @@ def test_readme_quick_start_leads_to_a_response(page: Page, tmp_path: Path) -> N
         expect(page.locator("#response")).to_contain_text("the engine, workflow")
     finally:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        process.wait(60)
+        try:
+            process.wait(60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in log.read_text()
 
 
