@@ -185,7 +185,7 @@ async def test_the_health_port_is_only_read(method: str) -> None:
 
 
 async def test_connections_that_say_nothing_are_few_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "_MAX_CONNECTIONS", 3)
     monkeypatch.setattr(http_server, "_CONNECTION_SECONDS", 0.5)
     async with _health_port() as url, httpx.AsyncClient(trust_env=False) as client:
         port = int(url.rpartition(":")[2])
