@@ -175,7 +175,7 @@ async def test_a_429_hands_the_task_back_and_what_is_sent_again_says_so(traced: 
     assert (told(refused)["error.type"], refused.status.status_code) == ("429", StatusCode.ERROR)
     assert (told(first)["dialpad_ivr.outcome"], first.status.status_code) == ("waiting", StatusCode.UNSET)
     (event,) = first.events
-    assert event.name == "dialpad_ivr.handed_back"
+    assert event.name == "dialpad_ivr.deferred"
     assert dict(event.attributes or {}) == {"code": "http_429", "seconds": waiting.callback_after_seconds}
     await traced.run(change(0), poll_count=2, output_data=waiting.output_data)
     again, second = traced.spans[2:]

@@ -109,7 +109,7 @@ class Spans(Tracing):
                 code = (output.get("error") or {}).get("code")
                 if output.get("outcome") is None:
                     span.set_attribute("dialpad_ivr.outcome", WAITING)
-                    span.add_event("dialpad_ivr.handed_back", _given({"code": code, "seconds": callback_seconds}))
+                    span.add_event("dialpad_ivr.deferred", _given({"code": code, "seconds": callback_seconds}))
                     return
                 span.set_attribute("dialpad_ivr.outcome", output["outcome"])
                 span.set_attributes(
