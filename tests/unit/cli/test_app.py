@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.text import Text
 from typer.main import get_command
 
@@ -201,7 +202,7 @@ def test_worker_imports_none_of_the_other_commands() -> None:
 def test_failure_is_printed_in_full_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:
     file = io.StringIO()
     monkeypatch.setattr(common, "err", common._PlainConsole(file=file, width=20))
-    with pytest.raises(common.typer.Exit) as caught:
+    with pytest.raises(typer.Exit) as caught:
         common.fail("a message that is longer than [bold]20[/bold] columns", 4)
     assert caught.value.exit_code == 4
     assert file.getvalue() == Text("a message that is longer than [bold]20[/bold] columns\n").plain
