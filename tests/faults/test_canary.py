@@ -44,19 +44,19 @@ ALL_KEYS = {**KEYS, "the engine's": VAULT_KEY}
 BUGGY = """
 import runpy, sys
 from dialpad_ivr.tasks import set_custom_ivr as set_task
-judge = set_task.judge_patch
+judge = set_task.patch_verdict
 def buggy(answer, asked):
     if asked.credential == "file":
         raise RuntimeError("a bug")
     return judge(answer, asked)
-set_task.judge_patch = buggy
+set_task.patch_verdict = buggy
 sys.argv = ["dialpad-ivr", "worker"]
 runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
 """
 
 LEAKY = """
 import runpy, sys
-from dialpad_ivr.tasks import run as task
+from dialpad_ivr import credentials as task
 find = task.Credentials.find
 def leaky(self, *given):
     found = find(self, *given)
@@ -127,7 +127,7 @@ def test_no_key_is_left_anywhere(
         assert len(collector.spans) > len(inputs)
         places["the double's ledger"] = json.dumps(double.ledger()).encode()
     assert {workflow["status"] for workflow in ended} >= {"COMPLETED", "FAILED"}
-    assert "bug in the worker" in log.read_text()
+    assert "task_bug" in log.read_text()
     assert "Traceback" in log.read_text()
     assert list((folder / "kept").iterdir())
     places |= {str(log): log.read_bytes(), "outputs": json.dumps(ended).encode()}

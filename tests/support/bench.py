@@ -11,8 +11,10 @@ from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.tasks.run import Delivery, Result, Tools
+from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
+from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 
 KEY = "MARKED-KEY-7f3a9c"

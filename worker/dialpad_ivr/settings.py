@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     company_window_seconds: float = Field(
         default=COMPANY_WINDOW_SECONDS, gt=0, le=86_400, description="The length of the company window."
     )
-    longest_hold_seconds: float = Field(
+    max_inline_wait_seconds: float = Field(
         default=3,
         ge=0,
         le=60,

@@ -34,7 +34,7 @@ from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.settings import Settings, SettingsError
-from dialpad_ivr.tasks.local_run import tools
+from dialpad_ivr.tasks.tools import open_tools
 from support.double import DoubleControl
 from support.worker import clean_environ
 from unit.test_security import WEB_PAGES
@@ -51,8 +51,8 @@ async def app(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     monkeypatch.setenv(KEY_NAME, double.key)
     nowhere = f"http://127.0.0.1:{free_port()}"
     settings = Settings(api_url=double.url, allow_loopback=True, server_url=nowhere)
-    async with tools(settings) as its_tools:
-        yield console_app(its_tools, EngineApi(settings))
+    async with open_tools(settings) as tools:
+        yield console_app(tools, EngineApi(settings))
 
 
 @pytest.fixture
@@ -290,8 +290,8 @@ async def test_an_engine_that_refuses_is_not_gone_past(double: DoubleControl, mo
     engine = Starlette(routes=[Route("/api/{_:path}", lambda _: PlainTextResponse("no", 401), methods=["GET", "POST"])])
     async with http_server.serving(engine, "127.0.0.1", 0) as port:
         settings = Settings(api_url=double.url, allow_loopback=True, server_url=f"http://127.0.0.1:{port}")
-        async with tools(settings) as its_tools:
-            transport = httpx.ASGITransport(console_app(its_tools, EngineApi(settings)))
+        async with open_tools(settings) as tools:
+            transport = httpx.ASGITransport(console_app(tools, EngineApi(settings)))
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
                 for text in (
                     (await client.get("/engine")).text,
@@ -438,9 +438,9 @@ def test_an_end_without_an_output_tells_why() -> None:
 
 async def test_without_its_extra_it_says_how_to_install_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    async with tools(settings) as its_tools:
+    async with open_tools(settings) as tools:
         with pytest.raises(SettingsError, match=re.escape("pip install 'dialpad-ivr[console]'")):
-            console_app(its_tools, EngineApi(settings))
+            console_app(tools, EngineApi(settings))
     monkeypatch.setattr(cli_local, "find_spec", lambda _: None)
     assert cli_local._console_port(0) is None
 

@@ -27,8 +27,10 @@ from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.engine.definitions import shipped, task_definition
 from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.tasks.run import Delivery, Result, Tools
+from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
+from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.bench import KEY, VALID
 
@@ -79,7 +81,7 @@ def test_every_outcome_has_a_meaning_and_a_branch() -> None:
 
 def test_the_task_definition_outlasts_a_worker_with_the_default_settings() -> None:
     definition, worker = task_definition(), Settings()
-    longest_run = 3 * (worker.longest_hold_seconds + worker.deadline_seconds) + 60
+    longest_run = 3 * (worker.max_inline_wait_seconds + worker.deadline_seconds) + 60
     assert longest_run < definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
     assert worker.waiting_budget_seconds + longest_run < definition["timeoutSeconds"]
     assert definition["pollTimeoutSeconds"] == 0

@@ -1,4 +1,4 @@
-"""`list_custom_ivrs`, and the reading before a change, against a function in place of a network."""
+"""`list_custom_ivrs`, and the read before a guarded change (`if_selected`): Dialpad is a function here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dialpad_ivr.contract.schema import output_schema
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, LISTED_LIMIT
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
-from dialpad_ivr.tasks.run import Result
+from dialpad_ivr.tasks.result import Result
 from support.bench import VALID, Bench
 
 TARGET = {"target_type": "callcenter", "target_id": "5502522061422592"}
@@ -35,8 +35,8 @@ SLOTS = {
 }
 
 
-async def listed(bench: Bench, **asked: Any) -> dict[str, Any]:
-    result: Result = await bench.run({**TARGET, **asked}, task=list_custom_ivrs)
+async def listed(bench: Bench, **params: Any) -> dict[str, Any]:
+    result: Result = await bench.run({**TARGET, **params}, task=list_custom_ivrs)
     output: dict[str, Any] = json.loads(result.output.model_dump_json())
     Draft202012Validator(output_schema(LIST_TASK_TYPE)).validate(output)
     assert result.status == ("COMPLETED" if output["ok"] else "FAILED_WITH_TERMINAL_ERROR")
@@ -95,18 +95,18 @@ async def test_an_ivr_is_found_by_its_name(bench: Bench, asked: dict[str, Any], 
 
 
 @pytest.mark.parametrize(("name", "warned"), [("Blues", False), ("blues", True)])
-async def test_a_name_that_differs_by_case_is_taken_and_told(bench: Bench, name: str, warned: bool) -> None:
+async def test_a_name_that_differs_by_case_is_found_with_a_warning(bench: Bench, name: str, warned: bool) -> None:
     bench.handler = lambda _: page(SLOTS)
     told = " ".join((await listed(bench, name=name))["warnings"])
     assert ('called "Blues"' in told) == warned
 
 
-async def test_a_near_name_that_several_have_is_told_once(bench: Bench) -> None:
+async def test_a_near_name_of_several_ivrs_is_suggested_once(bench: Bench) -> None:
     bench.handler = lambda _: page(SLOTS)
     assert (await listed(bench, name="Jaz"))["error"]["message"].endswith('Did you mean "Jazz"?')
 
 
-async def test_an_unknown_name_is_not_found_and_near_ones_are_told(bench: Bench) -> None:
+async def test_an_unknown_name_is_not_found_and_near_names_are_suggested(bench: Bench) -> None:
     bench.handler = lambda _: page(SLOTS)
     output = await listed(bench, name="Blus")
     assert (output["outcome"], output["error"]["code"]) == ("not_found", "no_such_name")
@@ -131,7 +131,7 @@ async def test_a_very_long_list_is_cut_with_a_warning_but_searched_as_a_whole(be
     assert str(LISTED_LIMIT + 7) in output["warnings"][0]
 
 
-async def test_every_violation_of_its_input_is_told_at_once(bench: Bench) -> None:
+async def test_every_violation_of_the_input_is_reported_at_once(bench: Bench) -> None:
     output = await listed(bench, target_type="nope", target_id="x", ivr_type="MUSIC", name=["x"], mode="plan")
     assert output["outcome"] == "invalid_input"
     paths = [error["path"] for error in output["error"]["field_errors"]]
@@ -139,12 +139,12 @@ async def test_every_violation_of_its_input_is_told_at_once(bench: Bench) -> Non
     assert bench.sent == []
 
 
-async def test_refusals_are_those_of_the_other_task(bench: Bench) -> None:
+async def test_refusals_have_the_same_outcomes_as_in_set_custom_ivr(bench: Bench) -> None:
     bench.handler = lambda _: httpx.Response(404)
     assert (await listed(bench))["outcome"] == "not_found"
 
 
-async def test_a_429_hands_the_task_back(bench: Bench) -> None:
+async def test_a_429_defers_the_task(bench: Bench) -> None:
     bench.handler = lambda _: httpx.Response(429, headers={"retry-after": "7"})
     result = await bench.run(TARGET, task=list_custom_ivrs)
     assert (result.status, result.callback_seconds) == ("IN_PROGRESS", 7)
@@ -159,7 +159,9 @@ async def test_a_429_hands_the_task_back(bench: Bench) -> None:
         (httpx.Response(200, text="<html>log in</html>"), "unreadable_answer"),
     ],
 )
-async def test_a_list_that_cannot_be_trusted_is_no_empty_one(bench: Bench, answer: httpx.Response, code: str) -> None:
+async def test_an_untrustworthy_list_is_not_taken_for_an_empty_one(
+    bench: Bench, answer: httpx.Response, code: str
+) -> None:
     bench.handler = lambda _: answer
     read = await bench.run({**TARGET, "name": "Jazz"}, task=list_custom_ivrs)
     guarded = await bench.run({**VALID, "if_selected": []})
@@ -181,7 +183,7 @@ async def test_an_endless_list_is_given_up_and_proves_nothing() -> None:
 
 
 async def test_all_pages_together_have_one_deadline() -> None:
-    bench = Bench(Settings(deadline_seconds=0.2, longest_hold_seconds=0.1, company_limit=1000))
+    bench = Bench(Settings(deadline_seconds=0.2, max_inline_wait_seconds=0.1, company_limit=1000))
 
     async def slowly(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.1)  # within a call's deadline, each time
@@ -195,7 +197,7 @@ async def test_all_pages_together_have_one_deadline() -> None:
     assert 2 <= len(bench.sent) <= 4
 
 
-async def test_what_dialpad_writes_too_long_is_cut(bench: Bench) -> None:
+async def test_overlong_values_from_dialpad_are_cut(bench: Bench) -> None:
     bench.handler = lambda _: page({"X" * 500_000: [ivr(1, "N" * 100_000)]})
     assert len(json.dumps((await listed(bench))["ivrs"])) < 400
 
@@ -237,8 +239,8 @@ async def test_a_change_is_made_only_if_the_selection_is_the_expected_one(
     bench: Bench, selected: list[str], expected: list[Any], option: str | None, outcome: str, code: str
 ) -> None:
     bench.handler = slot(*selected)
-    given = {**VALID, "ivr_id": "10", "if_selected": expected, "select_option": option}
-    result = await bench.run(given)
+    params = {**VALID, "ivr_id": "10", "if_selected": expected, "select_option": option}
+    result = await bench.run(params)
     error = result.output.error
     assert (result.output.outcome, error.code if error else "") == (outcome, code)
     assert [request.method for request in bench.sent] == ["GET", "PATCH"] if outcome == "updated" else ["GET"]
@@ -246,7 +248,7 @@ async def test_a_change_is_made_only_if_the_selection_is_the_expected_one(
     assert (previous.id if previous else None) == (min(selected) if selected else None)
 
 
-async def test_what_is_selected_cannot_be_checked_where_it_is_not_told(bench: Bench) -> None:
+async def test_an_unknown_selection_is_a_conflict(bench: Bench) -> None:
     bench.handler = lambda _: page({"HOLD_MUSIC": [ivr("10", "a", None)]})
     result = await bench.run({**VALID, "if_selected": ["20"]})
     assert result.output.error is not None
@@ -260,7 +262,7 @@ async def test_a_list_that_is_refused_sends_nothing(bench: Bench) -> None:
     assert {request.method for request in bench.sent} == {"GET"}
 
 
-async def test_a_change_that_an_earlier_attempt_made_counts_as_made(bench: Bench) -> None:
+async def test_a_change_made_by_a_previous_attempt_counts_as_updated(bench: Bench) -> None:
     bench.handler = slot("10")
     result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["20"]}, attempts=1)
     assert result.output.outcome == "updated"
@@ -270,7 +272,7 @@ async def test_a_change_that_an_earlier_attempt_made_counts_as_made(bench: Bench
 
 
 @pytest.mark.parametrize(("selected", "previous"), [(["10"], None), (["10", "20"], "20"), (["20"], "20")])
-async def test_what_an_earlier_attempt_selected_is_not_what_was_selected_before(
+async def test_the_previous_selection_is_not_the_one_of_a_previous_attempt(
     bench: Bench, selected: list[str], previous: str | None
 ) -> None:
     bench.handler = slot(*selected)
@@ -279,15 +281,15 @@ async def test_what_an_earlier_attempt_selected_is_not_what_was_selected_before(
     assert (result.output.ivr.previous and result.output.ivr.previous.id) == previous
 
 
-async def test_a_selection_that_moved_after_an_earlier_attempt_says_that_the_change_had_been_sent(bench: Bench) -> None:
+async def test_a_conflict_after_a_previous_attempt_warns_that_the_change_was_sent(bench: Bench) -> None:
     bench.handler = slot("30")
     result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["20"]}, attempts=1)
     assert result.output.error is not None
     assert (result.output.outcome, result.output.error.code) == ("conflict", "moved")
-    assert "An earlier attempt sent the change" in result.output.warnings[0]
+    assert "A previous attempt sent the change" in result.output.warnings[0]
 
 
-async def test_what_moved_is_named_with_what_was_expected(bench: Bench) -> None:
+async def test_a_conflict_names_the_current_and_the_expected_selection(bench: Bench) -> None:
     bench.handler = slot("20", "30")
     result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["40"]})
     assert result.output.error is not None
@@ -309,17 +311,17 @@ async def test_a_plan_says_what_applying_it_would_do(
     bench: Bench, selected: list[str], expected: list[str], outcome: str, warnings: list[str]
 ) -> None:
     bench.handler = slot(*selected)
-    given = {**VALID, "ivr_id": "10", "if_selected": expected}
-    planned = await bench.run({**given, "mode": "plan"})
+    params = {**VALID, "ivr_id": "10", "if_selected": expected}
+    planned = await bench.run({**params, "mode": "plan"})
     assert planned.output.outcome == outcome
     assert len(planned.output.warnings) == len(warnings)
     assert all(part in told for part, told in zip(warnings, planned.output.warnings, strict=True))
-    applied = await bench.run(given)
+    applied = await bench.run(params)
     same = {"unchanged": "unchanged", "planned": "conflict" if "moved" in warnings else "updated"}
     assert applied.output.outcome == same[outcome]
 
 
-async def test_a_429_on_the_read_before_a_change_waits_like_any_other(bench: Bench) -> None:
+async def test_a_429_on_the_read_before_a_change_defers_the_task(bench: Bench) -> None:
     bench.handler = lambda _: httpx.Response(429, headers={"retry-after": "7"})
     result = await bench.run({**VALID, "if_selected": ["20"]})
     assert (result.status, result.callback_seconds, result.output.attempts) == ("IN_PROGRESS", 7, 0)

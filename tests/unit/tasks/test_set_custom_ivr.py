@@ -14,7 +14,7 @@ from dialpad_ivr.contract.schema import output_schema
 from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.local_run import as_curl
-from dialpad_ivr.tasks.run import Result
+from dialpad_ivr.tasks.result import Result
 from support.bench import KEY, VALID, Bench
 
 
@@ -38,7 +38,7 @@ def check(result: Result) -> dict[str, Any]:
     return output
 
 
-async def test_a_change_is_made_and_told(bench: Bench) -> None:
+async def test_a_change_is_sent_and_reported(bench: Bench) -> None:
     bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
     result = await bench.run()
     output = check(result)
@@ -54,7 +54,7 @@ async def test_a_change_is_made_and_told(bench: Bench) -> None:
     assert len(bench.sent) == 1
 
 
-async def test_an_id_that_javascript_would_change_is_told_in_digits(bench: Bench) -> None:
+async def test_an_id_above_2_53_is_a_string_of_digits_in_the_output(bench: Bench) -> None:
     result = await bench.run({**VALID, "ivr_id": str(2**53 + 1)})
     assert json.loads(bench.sent[0].content) == {"ivr_id": 2**53 + 1}
     assert check(result)["request"]["body"] == {"ivr_id": str(2**53 + 1)}
@@ -62,7 +62,7 @@ async def test_an_id_that_javascript_would_change_is_told_in_digits(bench: Bench
     assert "9007199254740993}" in as_curl(result.output.request, "default")
 
 
-async def test_an_invalid_input_sends_nothing_and_tells_everything(bench: Bench) -> None:
+async def test_an_invalid_input_sends_nothing_and_reports_every_violation(bench: Bench) -> None:
     result = await bench.run({"ivr_type": "NOPE", "x": 1})
     output = check(result)
     assert result.status == "FAILED_WITH_TERMINAL_ERROR"
@@ -142,9 +142,7 @@ async def test_plan_fails_as_the_read_does(bench: Bench, status: int, outcome: s
 
 
 @pytest.mark.parametrize(("retry_after", "callback"), [("3", 3), (None, 1), ("0", 1), ("99999", 300)])
-async def test_a_429_waits_in_the_engine_and_costs_no_retry(
-    bench: Bench, retry_after: str | None, callback: int
-) -> None:
+async def test_a_429_defers_the_task_and_costs_no_retry(bench: Bench, retry_after: str | None, callback: int) -> None:
     headers = {"retry-after": retry_after} if retry_after else {}
     bench.handler = lambda _: httpx.Response(429, headers=headers)
     result = await bench.run()
@@ -166,7 +164,7 @@ async def test_the_waiting_budget_ends_a_wait_as_rate_limited(bench: Bench) -> N
     assert output["attempts"] == 10
 
 
-async def test_a_fault_is_failed_and_left_to_the_engines_retry(bench: Bench) -> None:
+async def test_a_fault_fails_the_task_and_leaves_the_retry_to_the_engine(bench: Bench) -> None:
     bench.handler = lambda _: httpx.Response(503, text="busy")
     result = await bench.run(last_attempt=False)
     output = check(result)
@@ -198,15 +196,15 @@ async def test_on_the_last_attempt_the_current_selection_decides(
     assert [request.method for request in bench.sent] == ["PATCH", "GET"]
 
 
-async def test_a_task_whose_time_is_over_sends_no_change(bench: Bench) -> None:
+async def test_no_change_is_sent_after_the_send_deadline(bench: Bench) -> None:
     bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
-    output = check(await bench.run(expires_at=time.monotonic()))
+    output = check(await bench.run(send_deadline=time.monotonic()))
     assert (output["outcome"], output["error"]["code"], output["attempts"]) == ("unavailable", "expired", 0)
     assert bench.sent == []
-    assert check(await bench.run(expires_at=time.monotonic() + 60))["outcome"] == "updated"
+    assert check(await bench.run(send_deadline=time.monotonic() + 60))["outcome"] == "updated"
 
 
-async def test_what_became_of_a_change_is_read_even_when_the_time_is_over(bench: Bench) -> None:
+async def test_the_settling_read_is_sent_even_after_the_send_deadline(bench: Bench) -> None:
     def lose(request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
             return page(selected(VALID["ivr_id"]))
@@ -214,17 +212,17 @@ async def test_what_became_of_a_change_is_read_even_when_the_time_is_over(bench:
         raise httpx.ReadTimeout("slow")
 
     bench.handler = lose
-    output = check(await bench.run(expires_at=time.monotonic() + 0.1, last_attempt=True))
+    output = check(await bench.run(send_deadline=time.monotonic() + 0.1, last_attempt=True))
     assert output["outcome"] == "updated"
 
 
-async def test_before_the_last_attempt_nothing_is_read(bench: Bench) -> None:
+async def test_before_the_last_attempt_no_settling_read_is_sent(bench: Bench) -> None:
     bench.handler = lost_answer(VALID["ivr_id"])
     assert check(await bench.run(last_attempt=False))["outcome"] == "unavailable"
     assert len(bench.sent) == 1
 
 
-async def test_a_read_that_fails_leaves_it_unconfirmed(bench: Bench) -> None:
+async def test_a_failed_settling_read_leaves_the_change_unconfirmed(bench: Bench) -> None:
     def lost(_: httpx.Request) -> httpx.Response:
         raise httpx.ReadError("reset")
 
@@ -232,7 +230,7 @@ async def test_a_read_that_fails_leaves_it_unconfirmed(bench: Bench) -> None:
     assert check(await bench.run())["outcome"] == "unconfirmed"
 
 
-async def test_a_read_cannot_tell_inbound_from_outbound(bench: Bench) -> None:
+async def test_a_settling_read_cannot_tell_inbound_from_outbound(bench: Bench) -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         if request.method == "PATCH":
             raise httpx.ReadTimeout("")
@@ -244,7 +242,7 @@ async def test_a_read_cannot_tell_inbound_from_outbound(bench: Bench) -> None:
     assert "inbound" in output["error"]["message"]
 
 
-async def test_an_unsent_request_needs_no_reading(bench: Bench) -> None:
+async def test_an_unsent_request_needs_no_settling_read(bench: Bench) -> None:
     def refuse(_: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
@@ -263,7 +261,7 @@ async def test_another_ivr_shown_selected_is_unconfirmed(bench: Bench) -> None:
     assert output["ivr"]["selected"]["id"] == "1"
 
 
-async def test_a_page_of_html_with_status_200_is_not_believed(bench: Bench) -> None:
+async def test_an_html_page_with_status_200_is_unconfirmed(bench: Bench) -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         return page(selected("1")) if request.method == "GET" else httpx.Response(200, text="<html>log in</html>")
 
@@ -271,14 +269,14 @@ async def test_a_page_of_html_with_status_200_is_not_believed(bench: Bench) -> N
     assert check(await bench.run())["outcome"] == "unavailable"
 
 
-async def test_the_reason_is_a_line_that_the_engine_keeps_whole(bench: Bench) -> None:
+async def test_the_reason_is_one_line_within_the_engines_limit(bench: Bench) -> None:
     result = await bench.run({"x" * 500: 1, "y" * 500: 2})
     assert result.reason is not None
     assert result.reason.startswith("invalid_input: ")
     assert len(result.reason) <= 500
 
 
-async def test_a_far_permit_waits_in_the_engine(settings: Settings) -> None:
+async def test_a_permit_beyond_the_inline_wait_defers_the_task(settings: Settings) -> None:
     tight = Settings(api_url=settings.api_url, patch_limit=1, patch_window_seconds=60)
     bench = Bench(tight)
     bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))

@@ -14,7 +14,6 @@ from typing import Any
 
 import httpx
 import pytest
-from conductor.client.context.task_context import _clear_task_context, _set_task_context
 from conductor.client.http.models import Task, TaskResult
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -27,11 +26,13 @@ from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks import set_custom_ivr as set_task
-from dialpad_ivr.tasks.run import Tools
+from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry import tracing
 from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.telemetry.tracing import Spans, Tracing
-from dialpad_ivr.worker import process as worker
+from dialpad_ivr.worker.engine_client import open_engine_client
+from dialpad_ivr.worker.handler import make_handler
+from dialpad_ivr.worker.mapping import Polled
 from dialpad_ivr.worker.undelivered import UndeliveredResults
 from support.bench import VALID, Handler, streamed
 from support.canary import leaks, marked_key
@@ -65,19 +66,16 @@ class Traced:
 
     async def run(self, raw: Any, task_type: str = TASK_TYPE, **polled: Any) -> TaskResult:
         task = Task(task_id="t-1", workflow_instance_id="w-1", reference_task_name="set_ivr", input_data=raw)
-        task.retry_count, task.poll_count, task.asked_at = 0, 1, time.monotonic()
+        task.retry_count, task.poll_count = 0, 1
         for name, value in polled.items():
             setattr(task, name, value)
         transport = httpx.MockTransport(self._handle) if self._handler else None
         async with DialpadClient(self.settings, transport) as client:
             credentials = Credentials(environ={"DIALPAD_API_KEY": self._key})
             tools = Tools(self.settings, client, credentials, self._pacer, Metrics(), self._tracing)
-            runner = worker.make_runner(task_type, self.settings, tools, UndeliveredResults(None))
-            _set_task_context(task, TaskResult())
-            try:
-                report: TaskResult = await runner.worker.execute_function()
-            finally:
-                _clear_task_context()
+            async with open_engine_client(self.settings) as engine:
+                handle = make_handler(task_type, tools, engine, UndeliveredResults(None), "worker-1")
+                report = await handle(Polled(task, time.monotonic()))
         return report
 
     @property
@@ -190,7 +188,7 @@ async def test_a_429_hands_the_task_back_and_what_is_sent_again_says_so(traced: 
 
 async def test_a_permit_that_is_far_away_is_an_event_and_no_call(double: DoubleControl) -> None:
     double.set_state(synthetic=2)
-    paced = {"company_limit": 1, "company_window_seconds": 60, "longest_hold_seconds": 0}
+    paced = {"company_limit": 1, "company_window_seconds": 60, "max_inline_wait_seconds": 0}
     traced = Traced(Settings(api_url=double.url, allow_loopback=True, **paced))  # type: ignore[arg-type]
     await traced.run(change(0))
     await traced.run(change(1))
@@ -215,7 +213,7 @@ async def test_a_bug_is_an_error_without_its_message(traced: Traced, monkeypatch
     def buggy(*_: Any) -> None:
         raise RuntimeError("values")
 
-    monkeypatch.setattr(set_task, "judge_patch", buggy)
+    monkeypatch.setattr(set_task, "patch_verdict", buggy)
     await traced.run(change(0))
     _, task = traced.spans
     assert told(task)["error.type"] == "internal_error"
@@ -235,7 +233,7 @@ async def test_no_span_holds_the_key_whatever_dialpad_answers_and_wherever_someb
 
     seen: set[str] = set()
     for answer in (lost, *map(answering, (200, 302, 400, 401, 403, 404, 409, 429, 500))):
-        traced = Traced(Settings(longest_hold_seconds=60), key, answer)
+        traced = Traced(Settings(max_inline_wait_seconds=60), key, answer)
         for raw in (VALID, {**VALID, "mode": "plan"}, {**VALID, "ivr_type": key}, {**VALID, "credential": key}, key):
             await traced.run(raw, retry_count=1)
         await traced.run({"target_type": "user", "target_id": "7", "name": key}, LIST_TASK_TYPE)

@@ -1,112 +1,306 @@
-"""The SDK's runner, as ours changes it; the rest is tested on the real engine in `tests/faults`."""
+"""The poller through the real SDK, against an engine's task endpoints over HTTP; more in `tests/faults`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
-from conductor.client.configuration.configuration import Configuration
-from conductor.client.context.task_context import get_task_context
-from conductor.client.http.async_api_client import AsyncApiClient
+import pytest
+from conductor.client.http.api.async_task_resource_api import AsyncTaskResourceApi
 from conductor.client.http.models import Task, TaskResult
-from conductor.client.worker.worker import Worker
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from structlog.testing import capture_logs
 
+from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import Metrics
-from dialpad_ivr.worker.poller import Runner
+from dialpad_ivr.worker import poller as poller_module
+from dialpad_ivr.worker.engine_client import open_engine_client
+from dialpad_ivr.worker.mapping import Polled
+from dialpad_ivr.worker.poller import Poller
+from support.fake_engine import FakeEngine, running_fake_engine, task
+
+SECONDS = 20.0  # for which a test waits for an event; all come within milliseconds
 
 
-async def test_a_clock_that_was_set_back_does_not_stop_the_polls() -> None:
-    polled = asyncio.Event()
-
-    class Client:
-        async def batch_poll(self, **_: Any) -> list[Any]:
-            polled.set()
-            return []
-
-    async def execute() -> dict[str, Any]:
-        return {}
-
-    engine = Configuration(server_api_url="http://127.0.0.1:9/api")
-    runner = Runner(Worker("t", execute, thread_count=1, poll_interval=100), engine, Metrics())
-    runner.async_api_client, runner.async_task_client = AsyncApiClient(engine), Client()
-    # As after a poll an hour ahead of now.
-    runner._consecutive_empty_polls, runner._last_poll_time = 3, time.time() + 3600
-    for _ in range(2):  # the first waits for the poll interval
-        await asyncio.wait_for(runner.run_once(), 5)
-    assert polled.is_set()
+@pytest.fixture(autouse=True)
+def _short_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller_module, "_backoff_seconds", lambda _: 0.02)
 
 
-class Engine:
-    """Takes results, and hands out no more tasks."""
+@pytest.fixture
+async def engine() -> AsyncIterator[FakeEngine]:
+    # In a task of its own: a fixture's two halves may run in different ones, which its task group does not allow.
+    started: asyncio.Future[FakeEngine] = asyncio.get_running_loop().create_future()
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with running_fake_engine() as fake:
+            started.set_result(fake)
+            await over.wait()
+
+    server = asyncio.create_task(serve())
+    yield await started
+    over.set()
+    await server
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait for something that another task of the event loop brings about."""
+    with anyio.fail_after(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Handled:
+    """What a poller's `handle` and `on_undelivered` were called with. A run ends when it is `released`."""
 
     def __init__(self) -> None:
-        self.reports: list[TaskResult] = []
-
-    async def update_task_v2(self, body: TaskResult, **_: Any) -> None:
-        self.reports.append(body)
-
-
-def task(**given: Any) -> Task:
-    fields = {"task_id": "1", "workflow_instance_id": "w", "input_data": {}, "scheduled_time": 7}
-    return Task(**{**fields, **given})
-
-
-class Handed:
-    """A runner that is handed tasks; each runs until it is `let` go on."""
-
-    def __init__(self, status: str = "COMPLETED") -> None:
         self.runs: list[str] = []
-        self.let = asyncio.Event()
-        self.engine = Engine()
+        self.undelivered: list[str] = []
+        self.status = "COMPLETED"
+        self.released = asyncio.Event()
+        self.released.set()
+        self.running = self.most_running = 0
 
-        async def execute() -> TaskResult:
-            now: Task = get_task_context().task
-            self.runs.append(now.task_id)
-            await self.let.wait()
-            return TaskResult(task_id=now.task_id, workflow_instance_id="w", status=status)
+    async def handle(self, polled: Polled) -> TaskResult:
+        self.runs.append(polled.task.task_id)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        await self.released.wait()
+        self.running -= 1
+        return TaskResult(
+            task_id=polled.task.task_id, workflow_instance_id="w", status=self.status, output_data={"outcome": "x"}
+        )
 
-        configuration = Configuration(server_api_url="http://127.0.0.1:9/api")
-        self.runner = Runner(Worker("t", execute, thread_count=2), configuration, Metrics())
-        self.runner.async_task_client, self.runner._semaphore = self.engine, asyncio.Semaphore(2)
-
-    async def __call__(self, *tasks: Task) -> None:
-        async with anyio.create_task_group() as group:
-            for one in tasks:
-                group.start_soon(self.runner._AsyncTaskRunner__async_execute_and_update_task, one)
-            for _ in range(9):  # turns of the event loop, in which all of them begin
-                await asyncio.sleep(0)
-            self.let.set()
+    async def on_undelivered(self, polled: Task, _: TaskResult) -> None:
+        self.undelivered.append(polled.task_id)
 
 
-async def test_a_task_that_is_handed_out_twice_runs_once_and_is_reported_twice() -> None:
-    handed = Handed()
-    await handed(task(), task())
-    assert handed.runs == ["1"]
-    assert [report.status for report in handed.engine.reports] == ["COMPLETED", "COMPLETED"]
-    await handed(task())  # and once more, after it was reported
-    assert handed.runs == ["1"]
-    assert len(handed.engine.reports) == 3
+Start = Callable[..., Awaitable[tuple[Poller, asyncio.Task[None], Handled, Metrics]]]
 
 
-async def test_a_task_that_is_scheduled_anew_runs_anew_and_so_does_another_one() -> None:
-    handed = Handed()
-    await handed(task(), task(scheduled_time=8))
-    await handed(task(task_id="2"))
-    assert handed.runs == ["1", "1", "2"]
+@pytest.fixture
+async def start(engine: FakeEngine) -> AsyncIterator[Start]:
+    """Start a poller; it drains when the test ends."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def begin(concurrency: int = 2, *, released: bool = True, **settings: Any) -> Any:
+            handled, metrics = Handled(), Metrics()
+            if not released:
+                handled.released.clear()
+            config = Settings(server_url=engine.url, concurrency=concurrency, poll_interval_seconds=0.01, **settings)
+            client: AsyncTaskResourceApi = await stack.enter_async_context(open_engine_client(config))
+            poller = Poller("t", handled.handle, handled.on_undelivered, client, "me", config, metrics)
+            running = asyncio.create_task(poller.run())
+
+            async def end() -> None:
+                handled.released.set()
+                poller.drain()
+                if not running.cancelled():
+                    await asyncio.wait_for(running, SECONDS)
+
+            stack.push_async_callback(end)
+            return poller, running, handled, metrics
+
+        yield begin
 
 
-async def test_a_task_that_waits_runs_again_when_it_comes_back() -> None:
-    handed = Handed("IN_PROGRESS")
-    await handed(task())
-    await handed(task())
-    assert handed.runs == ["1", "1"]
+async def test_polled_tasks_run_and_their_results_are_reported(engine: FakeEngine, start: Start) -> None:
+    engine.queue.extend([task("1"), task("2")])
+    await start(domain="d")
+    await until(lambda: len(engine.results) == 2)
+    assert {(result["taskId"], result["status"]) for result in engine.results} == {
+        ("1", "COMPLETED"),
+        ("2", "COMPLETED"),
+    }
+    query = engine.called("poll")[0]
+    assert (query["workerid"], query["domain"], query["count"]) == ("me", "d", "2")
 
 
-async def test_few_runs_are_remembered() -> None:
-    handed = Handed()
-    for number in range(40):
-        await handed(task(task_id=str(number)))
-    assert len(handed.runner._runs) == 4
-    assert len(handed.runs) == 40
+async def test_an_update_brings_the_next_task_without_a_poll(engine: FakeEngine, start: Start) -> None:
+    engine.queue.append(task("1"))
+    engine.next_tasks.append(task("2"))
+    _, _, handled, _ = await start()
+    await until(lambda: len(engine.results) == 2)
+    assert handled.runs == ["1", "2"]
+
+
+async def test_no_more_tasks_run_at_once_than_the_concurrency_allows(engine: FakeEngine, start: Start) -> None:
+    engine.queue.extend(task(str(number)) for number in range(12))
+    _, _, handled, _ = await start(3, released=False)
+    await until(lambda: len(handled.runs) == 3)
+    polls = len(engine.called("poll"))
+    handled.released.set()
+    await until(lambda: len(engine.results) == 12)
+    assert handled.most_running == 3
+    assert polls == 1  # at capacity it does not poll
+
+
+async def test_a_duplicate_delivery_runs_once_and_is_reported_twice(engine: FakeEngine, start: Start) -> None:
+    engine.queue.extend([task("1"), task("1")])
+    with capture_logs() as logs:
+        _, _, handled, _ = await start(released=False)
+        await until(lambda: any(entry["event"] == "duplicate_delivery" for entry in logs))
+        handled.released.set()
+        await until(lambda: len(engine.results) == 2)
+        engine.queue.append(task("1"))  # and once more, after it was reported
+        await until(lambda: len(engine.results) == 3)
+    assert handled.runs == ["1"]
+    assert {result["status"] for result in engine.results} == {"COMPLETED"}
+
+
+async def test_a_rescheduled_task_runs_again(engine: FakeEngine, start: Start) -> None:
+    engine.queue.extend([task("1"), task("1", scheduledTime=8), task("2")])
+    _, _, handled, _ = await start(1)
+    await until(lambda: len(engine.results) == 3)
+    assert handled.runs == ["1", "1", "2"]
+
+
+async def test_a_deferred_task_runs_again_when_it_comes_back(engine: FakeEngine, start: Start) -> None:
+    _, _, handled, _ = await start()
+    handled.status = "IN_PROGRESS"
+    engine.queue.append(task("1"))
+    await until(lambda: len(engine.results) == 1)
+    engine.queue.append(task("1"))
+    await until(lambda: len(engine.results) == 2)
+    assert handled.runs == ["1", "1"]
+
+
+async def test_only_a_few_runs_are_remembered(engine: FakeEngine, start: Start) -> None:
+    poller, _, _, _ = await start()
+    engine.queue.extend(task(str(number)) for number in range(40))
+    await until(lambda: len(engine.results) == 40)
+    assert len(poller._runs) <= 4
+
+
+@pytest.mark.parametrize(
+    "response", [Response(status_code=503), PlainTextResponse("<html>"), JSONResponse({"a": 1}), PlainTextResponse("7")]
+)
+async def test_a_failed_poll_is_logged_counted_and_tried_again(
+    engine: FakeEngine, start: Start, response: Response
+) -> None:
+    engine.failures["poll"] = deque([response] * 5)
+    engine.queue.append(task("1"))
+    with capture_logs() as logs:
+        poller, _, handled, metrics = await start()
+        await until(lambda: handled.runs)
+    assert [e["failures"] for e in logs if e["event"] == "poll_failed"] == [1, 2, 4]
+    assert [e["failures"] for e in logs if e["event"] == "poll_recovered"] == [5]
+    assert metrics.registry.get_sample_value("dialpad_ivr_poll_failures_total") == 5
+    assert poller.unready is None
+
+
+async def test_an_engine_that_wants_a_token_is_asked_for_one_however_often_that_failed(
+    engine: FakeEngine, start: Start
+) -> None:
+    engine.token = "token"
+    engine.failures["token"] = deque([Response(status_code=500)] * 12)
+    engine.queue.append(task("1"))
+    _, _, handled, _ = await start(auth_key="k", auth_secret="s")
+    await until(lambda: handled.runs)
+    assert len(engine.called("token")) == 13
+
+
+async def test_a_result_is_sent_until_it_is_accepted(engine: FakeEngine, start: Start) -> None:
+    engine.failures["update-v2"] = deque([Response(status_code=503)] * 3)
+    engine.queue.append(task("1"))
+    with capture_logs() as logs:
+        _, _, handled, metrics = await start()
+        await until(lambda: any(entry["event"] == "result_accepted" for entry in logs))
+    assert [result["status"] for result in engine.results] == ["COMPLETED"] * 4
+    assert handled.undelivered == ["1"]
+    assert handled.runs == ["1"]
+    assert [e["cause"] for e in logs if e["event"] == "result_not_accepted"] == ["HTTP 503"]
+    assert metrics.registry.get_sample_value("dialpad_ivr_undelivered_results") == 0
+    assert metrics.registry.get_sample_value("dialpad_ivr_update_failures_total") == 0
+
+
+async def test_a_result_that_is_rejected_for_good_is_given_up_and_counted(engine: FakeEngine, start: Start) -> None:
+    engine.failures["update-v2"] = deque([Response(status_code=400)])
+    engine.queue.append(task("1"))
+    with capture_logs() as logs:
+        _, _, _, metrics = await start()
+        await until(lambda: any(entry["event"] == "result_lost" for entry in logs))
+    assert len(engine.results) == 1
+    assert metrics.registry.get_sample_value("dialpad_ivr_update_failures_total") == 1
+
+
+async def test_an_engine_without_the_newer_update_gets_the_older_one(engine: FakeEngine, start: Start) -> None:
+    engine.failures["update-v2"] = deque([Response(status_code=404)])
+    engine.queue.extend([task("1"), task("2")])
+    await start(1)
+    await until(lambda: len(engine.called("update")) == 2)
+    assert len(engine.called("update-v2")) == 1
+
+
+async def test_a_drained_poller_reports_what_is_in_flight_and_polls_no_more(engine: FakeEngine, start: Start) -> None:
+    engine.queue.append(task("1"))
+    poller, running, handled, _ = await start(released=False)
+    await until(lambda: handled.runs)
+    poller.drain()
+    assert (poller.unready, poller.in_flight, running.done()) == ("draining", 1, False)
+    handled.released.set()
+    await asyncio.wait_for(running, SECONDS)
+    assert engine.results[0]["status"] == "COMPLETED"
+    assert [name for name, _ in engine.calls if name.startswith("update")] == ["update"]  # which brings no task along
+    assert poller.in_flight == 0
+
+
+async def test_a_task_that_comes_along_while_draining_is_deferred(engine: FakeEngine, start: Start) -> None:
+    engine.queue.append(task("1"))
+    poller, running, handled, _ = await start(released=False)
+    await until(lambda: handled.runs)
+    engine.hold.clear()
+    engine.next_tasks.append(task("2", outputData={"attempts": 1}))
+    handled.released.set()
+    await until(lambda: engine.called("update-v2"))
+    poller.drain()
+    engine.hold.set()
+    await asyncio.wait_for(running, SECONDS)
+    assert handled.runs == ["1"]
+    (result,) = engine.called("update")
+    assert (result["taskId"], result["status"], result["outputData"]) == ("2", "IN_PROGRESS", {"attempts": 1})
+
+
+async def test_a_drain_ends_the_backoff(engine: FakeEngine, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller_module, "_backoff_seconds", lambda _: 3600.0)
+    engine.failures["poll"] = deque([Response(status_code=503)] * 9)
+    poller, running, _, _ = await start()
+    await until(lambda: poller.unready == "the engine does not answer polls")
+    poller.drain()
+    await asyncio.wait_for(running, SECONDS)
+
+
+async def test_a_wall_clock_that_is_set_back_does_not_stop_the_polls(
+    engine: FakeEngine, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await start()
+    await until(lambda: len(engine.called("poll")) > 2)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    polls = len(engine.called("poll"))
+    await until(lambda: len(engine.called("poll")) > polls + 2)
+
+
+async def test_a_cancelled_poller_cancels_what_is_in_flight(engine: FakeEngine, start: Start) -> None:
+    engine.queue.append(task("1"))
+    poller, running, handled, _ = await start(released=False)
+    await until(lambda: handled.runs)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await until(lambda: poller.in_flight == 0)
+    assert engine.results == []
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1), (5, 8), (7, 30), (100_000, 30)])
+def test_the_backoff_doubles_up_to_half_a_minute(
+    failures: int, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    assert poller_module._backoff_seconds(failures) == seconds

@@ -1,4 +1,4 @@
-"""What is kept of changes whose result the engine has not taken."""
+"""Results that the engine has not accepted: what is stored of them, where, for how long, and whom it answers."""
 
 from __future__ import annotations
 
@@ -8,18 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conductor.client.http.models import Task, TaskResult
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from dialpad_ivr.contract.outputs import IvrState, SelectedIvr, SetCustomIvrOutput
-from dialpad_ivr.pacing.limiter import NotYetError
-from dialpad_ivr.redis_client import connected
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
-from dialpad_ivr.worker.undelivered import KEPT_SECONDS, UndeliveredResults, delivery_id, undelivered_results
+from dialpad_ivr.worker.undelivered import STORED_SECONDS, UndeliveredResults, undelivered_results
 from support.redis import running_redis
 
 SELECTED = SelectedIvr(id="7", name="Grüße")
 OUTPUT = SetCustomIvrOutput(outcome="updated", ok=True, ivr=IvrState(selected=SELECTED)).model_dump(mode="json")
-THIS = delivery_id("task", 1, {"ivr_id": "7"})
+RESULT = TaskResult(task_id="first", workflow_instance_id="w", status="COMPLETED", output_data=OUTPUT)
+
+
+def attempt(status: str = "TIMED_OUT", **fields: Any) -> Task:
+    """The attempt whose result the engine did not accept."""
+    return Task(**{"task_id": "first", "scheduled_time": 1, "input_data": {"ivr_id": "7"}, "status": status, **fields})
+
+
+def retry(input_data: Any = None) -> Task:
+    return Task(task_id="second", scheduled_time=2, input_data=input_data or {"ivr_id": "7"}, retried_task_id="first")
+
+
+async def answered(store: UndeliveredResults, previous: Task | None = None, input_data: Any = None) -> bool:
+    """Whether the retry is answered with the stored output and a warning."""
+    output = await store.answer(retry(input_data), previous or attempt())
+    if output is None:
+        return False
+    assert {**output, "warnings": []} == OUTPUT
+    assert len(output["warnings"]) == 1
+    return True
 
 
 class Clock:
@@ -30,85 +51,115 @@ class Clock:
         return self.now
 
 
-@pytest.mark.parametrize("other", [("other", 1, {"ivr_id": "7"}), ("task", 2, {"ivr_id": "7"}), ("task", 1, {})])
-async def test_it_answers_for_the_same_delivery_and_the_same_input_only(other: tuple[str, int, Any]) -> None:
-    kept = UndeliveredResults()
-    await kept.keep(THIS, OUTPUT)
-    assert await kept.find(delivery_id("task", 1, {"ivr_id": "7"})) == OUTPUT
-    assert await kept.find(delivery_id(*other)) is None
+async def test_a_retry_is_answered_with_the_stored_result_and_that_is_logged() -> None:
+    store = UndeliveredResults()
+    await store.store(attempt(), RESULT)
+    with capture_logs() as logs:
+        assert await answered(store)
+    assert [entry["event"] for entry in logs] == ["duplicate_delivery_answered"]
 
 
-async def test_it_is_forgotten_after_a_while_and_when_the_clock_was_set_back() -> None:
+@pytest.mark.parametrize("other", [{"task_id": "other"}, {"scheduled_time": 2}, {"status": "FAILED"}])
+async def test_no_other_attempt_is_answered(other: dict[str, Any]) -> None:
+    store = UndeliveredResults()
+    await store.store(attempt(), RESULT)
+    assert not await answered(store, attempt(**other))
+
+
+async def test_a_retry_with_another_input_is_not_answered() -> None:
+    store = UndeliveredResults()
+    await store.store(attempt(), RESULT)
+    assert not await answered(store, input_data={"ivr_id": "8"})
+    assert not await answered(store, attempt("COMPLETED", output_data=OUTPUT), {"ivr_id": "8"})
+    assert await store.answer(retry(), None) is None
+
+
+async def test_a_result_that_the_engine_accepted_too_late_answers_without_having_been_stored() -> None:
+    assert await answered(UndeliveredResults(), attempt("COMPLETED", output_data=OUTPUT))
+
+
+@pytest.mark.parametrize("outcome", ["unchanged", "planned", "not_found", None])
+async def test_only_changes_that_were_made_are_stored(outcome: str | None) -> None:
+    store = UndeliveredResults()
+    output = {**OUTPUT, "outcome": outcome}
+    await store.store(attempt(), TaskResult(task_id="first", workflow_instance_id="w", output_data=output))
+    assert not await answered(store)
+    assert not await answered(store, attempt("COMPLETED", output_data=output))
+
+
+async def test_a_result_expires_and_is_ignored_when_the_clock_was_set_back() -> None:
     clock = Clock()
-    kept = UndeliveredResults(clock=clock)
-    await kept.keep(THIS, OUTPUT)
-    clock.now += KEPT_SECONDS - 1
-    assert await kept.find(THIS) == OUTPUT
+    store = UndeliveredResults(clock=clock)
+    await store.store(attempt(), RESULT)
+    clock.now += STORED_SECONDS - 1
+    assert await answered(store)
     clock.now += 1
-    assert await kept.find(THIS) is None
-    clock.now -= KEPT_SECONDS + 1
-    assert await kept.find(THIS) is None
+    assert not await answered(store)
+    clock.now -= STORED_SECONDS + 1
+    assert not await answered(store)
 
 
-async def test_memory_does_not_grow_with_what_is_forgotten() -> None:
+async def test_memory_does_not_grow_with_expired_results() -> None:
     clock = Clock()
-    kept = UndeliveredResults(clock=clock)
+    store = UndeliveredResults(clock=clock)
     for number in range(5):
-        await kept.keep(str(number), OUTPUT)
-        clock.now += KEPT_SECONDS
-    assert len(kept._memory) == 1
+        await store.store(attempt(task_id=str(number)), RESULT)
+        clock.now += STORED_SECONDS
+    assert len(store._memory) == 1
 
 
-async def test_a_folder_outlives_the_process_and_is_for_its_user_only(tmp_path: Path) -> None:
+async def test_the_state_directory_outlives_the_process_and_is_private(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    async with undelivered_results(Settings(state_dir=folder)) as kept:
-        await kept.keep(THIS, OUTPUT)
+    async with undelivered_results(Settings(state_dir=folder)) as store:
+        await store.store(attempt(), RESULT)
     (path,) = folder.iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     async with undelivered_results(Settings(state_dir=folder)) as successor:
-        assert await successor.find(THIS) == OUTPUT
-        old = path.stat().st_mtime - KEPT_SECONDS
+        assert await answered(successor)
+        old = path.stat().st_mtime - STORED_SECONDS
         os.utime(path, (old, old))
-        assert await successor.find(THIS) is None
-        await successor.keep("another", OUTPUT)
-    assert [path.name for path in folder.iterdir()] == ["another.json"]
+        assert not await answered(successor)
+        await successor.store(attempt(task_id="another"), RESULT)
+    (left,) = folder.iterdir()
+    assert left != path
 
 
 @pytest.mark.parametrize("text", ["", '{"outcome": "upd', "[]", "7"])
-async def test_a_damaged_file_is_as_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / f"{THIS}.json").write_text(text)
-    assert await UndeliveredResults(tmp_path).find(THIS) is None
+async def test_a_damaged_file_is_ignored(tmp_path: Path, text: str) -> None:
+    await UndeliveredResults(tmp_path).store(attempt(), RESULT)
+    (path,) = tmp_path.iterdir()
+    path.write_text(text)
+    assert not await answered(UndeliveredResults(tmp_path))
 
 
-async def test_a_folder_that_is_gone_is_told_and_memory_has_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kept = UndeliveredResults(tmp_path / "gone")
-    await kept.keep(THIS, OUTPUT)
-    assert "cannot keep a change over a restart" in capsys.readouterr().out
-    assert await kept.find(THIS) == OUTPUT
+async def test_a_missing_state_directory_is_logged_and_memory_answers(tmp_path: Path) -> None:
+    store = UndeliveredResults(tmp_path / "gone")
+    with capture_logs() as logs:
+        await store.store(attempt(), RESULT)
+    assert [(entry["event"], entry["folder"]) for entry in logs] == [("undelivered_not_stored", str(tmp_path / "gone"))]
+    assert await answered(store)
 
 
-async def test_a_redis_tells_the_others_and_one_that_is_gone_harms_nobody(tmp_path: Path) -> None:
+async def test_redis_answers_for_other_workers_and_an_outage_defers_the_task(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
-        async with connected(SecretStr(server.url)) as redis:
-            await redis.set(f"dialpad-ivr:kept:{THIS}", '{"outcome": "updated", "warnings": 7}')
-            assert await UndeliveredResults(redis=redis).find(THIS) is None
+        async with open_redis(SecretStr(server.url)) as redis:
             first, second = UndeliveredResults(redis=redis), UndeliveredResults(redis=redis)
-            await first.keep(THIS, OUTPUT)
-            assert await second.find(THIS) == OUTPUT
+            await first.store(attempt(), RESULT)
+            assert await answered(second)
             (key,) = await redis.keys()
-            assert 0 < await redis.ttl(key) <= KEPT_SECONDS
+            assert 0 < await redis.ttl(key) <= STORED_SECONDS
+            await redis.set(key, '{"outcome": "updated", "warnings": 7}')
+            assert not await answered(second)
             server.kill()
-            await first.keep("another", OUTPUT)
-            assert await first.find("another") == OUTPUT
-            with pytest.raises(NotYetError, match="Redis"):  # it may know
-                await second.find("another")
+            await first.store(attempt(task_id="another"), RESULT)
+            assert await answered(first, attempt(task_id="another"))
+            with pytest.raises(PermitDeferredError):  # Redis may know
+                await second.answer(retry(), attempt(task_id="another"))
 
 
-async def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+async def test_a_state_directory_that_cannot_be_made_is_a_settings_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match=r"state_dir: cannot write to .*: Not a directory"):
-        async with undelivered_results(Settings(state_dir=tmp_path / "file" / "kept")):
+        async with undelivered_results(Settings(state_dir=tmp_path / "file" / "state")):
             pass

@@ -16,7 +16,7 @@ from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.http_server import PortError, serving
 from dialpad_ivr.local.stack import CONSOLE_PORT
 from dialpad_ivr.settings import Settings, SettingsError
-from dialpad_ivr.tasks.local_run import tools
+from dialpad_ivr.tasks.tools import open_tools
 from dialpad_ivr.telemetry import logs
 
 
@@ -48,8 +48,8 @@ async def _serve(settings: Settings, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with tools(settings) as task_tools:
-        app = console_app(task_tools, EngineApi(settings))
+    async with open_tools(settings) as tools:
+        app = console_app(tools, EngineApi(settings))
         async with serving(app, "127.0.0.1", port, http=H11Protocol, pages=True) as chosen:
             err.print(Text(f"Console: http://127.0.0.1:{chosen}  (Ctrl-C stops it)"))
             await stop.wait()

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from dialpad_ivr.credentials import CredentialError, Credentials
 from dialpad_ivr.dialpad.client import CallError, DialpadClient
-from dialpad_ivr.dialpad.verdict import http_date, judge_refusal
+from dialpad_ivr.dialpad.verdict import error_verdict, http_date
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.settings import Settings
@@ -97,7 +97,7 @@ async def _key_check(settings: Settings, client: DialpadClient, profile: str) ->
         answer = await client.send(client.prepare_list_custom_ivrs(*_ANY_TARGET), credential.key)
     except CallError as exc:
         return Check(name, "failed", f"No answer from {settings.api_url}: {exc}", "Check the network."), None
-    refusal = judge_refusal(answer, profile)
+    refusal = error_verdict(answer, profile)
     date = answer.headers.get("date")
     if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
         return Check(name, "failed", f"from {credential.source}. {refusal.message}"), date

@@ -19,7 +19,7 @@ from rich.text import Text
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_ENGINE, JsonFlag, err, fail, out
 from dialpad_ivr.engine.api import EngineError
-from dialpad_ivr.local.demo import SCENARIOS, play
+from dialpad_ivr.local.demo import SCENARIOS, run_scenarios
 from dialpad_ivr.local.double import DoubleError
 from dialpad_ivr.local.download import DownloadError
 from dialpad_ivr.local.engine import EngineStartError
@@ -97,15 +97,17 @@ def demo(as_json: JsonFlag = False) -> None:
 
     def perform(stack: Stack) -> None:
         with err.status("Running the workflows ...") as status:
-            endings = play(stack, lambda n: status.update(f"Running the workflows: {n} of {len(SCENARIOS)} ended ..."))
+            results = run_scenarios(
+                stack, lambda n: status.update(f"Running the workflows: {n} of {len(SCENARIOS)} ended ...")
+            )
         if as_json:
-            typer.echo(json.dumps([asdict(ending) for ending in endings], indent=2))
+            typer.echo(json.dumps([asdict(result) for result in results], indent=2))
         else:
-            render.show_endings(out, endings)
-        if any(ending.mistakes for ending in endings):
+            render.show_results(out, results)
+        if any(result.mismatches for result in results):
             raise typer.Exit(EXIT_FAILED)
         if not as_json:
-            out.print(Text("All workflows ended as expected. To keep a stack running: make dev (or dialpad-ivr dev)"))
+            out.print(Text("All five ended as expected. To try it yourself: make dev (or dialpad-ivr dev)"))
 
     with temporary_log() as log_file:
         _with_stack(perform, worker_log=log_file)

@@ -18,7 +18,7 @@ from dialpad_ivr.cli.doctor import Check
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
 from dialpad_ivr.contract.outputs import TaskOutput
 from dialpad_ivr.engine.definitions import Comparison
-from dialpad_ivr.local.demo import Ending
+from dialpad_ivr.local.demo import ScenarioResult
 from dialpad_ivr.provisioning.changes import Violation
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
@@ -104,25 +104,25 @@ def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
     console.print(table)
 
 
-def show_endings(console: Console, endings: Sequence[Ending]) -> None:
-    """The results of the demo's workflows."""
+def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
+    """The results of the demo's scenarios."""
     table = Table("scenario", box=None, pad_edge=False)
     for heading in ("responses", "branch taken", "workflow", "retries", "time", ""):
         table.add_column(heading, no_wrap=True)
-    for ending in endings:
+    for result in results:
         table.add_row(
-            Text(ending.scenario.title),
-            Text(", ".join(str(status) for status in ending.answers) or "none"),
-            outcome_text(ending.branch),
-            Text(ending.status),
-            Text(str(ending.retries)),
-            Text(f"{ending.seconds:.1f} s"),
-            Text("ok", style="green") if not ending.mistakes else Text("WRONG", style="bold red"),
+            Text(result.scenario.title),
+            Text(", ".join(str(status) for status in result.responses) or "none"),
+            outcome_text(result.branch),
+            Text(result.status),
+            Text(str(result.retries)),
+            Text(f"{result.seconds:.1f} s"),
+            Text("ok", style="green") if not result.mismatches else Text("WRONG", style="bold red"),
         )
     console.print(table)
-    for ending in endings:
-        for mistake in ending.mistakes:
-            console.print(Text(f"{ending.scenario.title}: {mistake} (workflow {ending.workflow_id})", style="red"))
+    for result in results:
+        for mismatch in result.mismatches:
+            console.print(Text(f"{result.scenario.title}: {mismatch} (workflow {result.workflow_id})", style="red"))
 
 
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:

@@ -50,7 +50,7 @@ from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import PURPOSES
 from dialpad_ivr.provisioning.workflow import WORKFLOW, ProvisioningRun
 from dialpad_ivr.settings import SettingsError
-from dialpad_ivr.tasks.run import Tools
+from dialpad_ivr.tasks.tools import Tools
 
 _FOLDER = Path(__file__).parent
 _LARGEST_FORM = 64 * 1024  # bytes

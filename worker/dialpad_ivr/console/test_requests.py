@@ -11,8 +11,9 @@ from dialpad_ivr.contract.outputs import TaskOutput
 from dialpad_ivr.contract.schema import INPUTS, OUTPUTS
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import follow
+from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.registry import TASKS
-from dialpad_ivr.tasks.run import Delivery, Tools
+from dialpad_ivr.tasks.tools import Tools
 
 _CONNECT_SECONDS = 5.0
 _AT_ONCE_SECONDS = 2.0  # for which an answer is waited for; then the page asks for it again and again

@@ -4,43 +4,27 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 from dialpad_ivr.contract.outputs import PreparedRequest
-from dialpad_ivr.credentials import KEY_NAME, Credentials, variable
-from dialpad_ivr.dialpad.client import DialpadClient
-from dialpad_ivr.pacing.redis import paced
+from dialpad_ivr.credentials import KEY_NAME, variable
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.tasks.run import Delivery, Result, Tools
+from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
-from dialpad_ivr.telemetry.metrics import Metrics
+from dialpad_ivr.tasks.tools import open_tools
 
 
-async def run_locally(raw_input: dict[str, Any], settings: Settings, *, send: bool) -> Result:
-    """Prepare one request, and send it when asked to.
+async def run_locally(payload: dict[str, Any], settings: Settings, *, send: bool) -> Result:
+    """Prepare one request, and send it on demand.
 
     Args:
-        raw_input: The task's input.
+        payload: The task's input.
         settings: The host, the time limits and where the keys are.
-        send: Whether to go by the input's `mode`; else nothing leaves this machine.
+        send: Whether to follow the input's `mode`; else nothing leaves this machine.
     """
-    asked = raw_input if send else {**raw_input, "mode": "validate"}
-    async with tools(settings) as its_tools:
-        return await set_custom_ivr(Delivery(asked), its_tools)
-
-
-@asynccontextmanager
-async def tools(settings: Settings) -> AsyncIterator[Tools]:
-    """What a task works with where no worker is: one client, and pacing of its own or the fleet's.
-
-    Raises:
-        SettingsError: Redis is named, and its client is not installed.
-    """
-    metrics = Metrics()
-    async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
-        yield Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
+    async with open_tools(settings) as tools:
+        return await set_custom_ivr(Delivery(payload if send else {**payload, "mode": "validate"}), tools)
 
 
 def as_curl(request: PreparedRequest, profile: str) -> str:

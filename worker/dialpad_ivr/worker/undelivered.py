@@ -1,12 +1,12 @@
-"""Changes that were made, but whose result the engine has not taken: kept, so that they are not made twice.
+"""Results the engine has not accepted yet. They are stored so that a redelivered task is answered, not re-executed.
 
-An engine that is away for longer than a task's response timeout times the task out when it is back, and hands out
-another in its place. Whoever gets that one finds here what came of the first, and answers with it. To send the PATCH
-again would change nothing by itself, but would undo what somebody else has selected meanwhile.
+An engine that is away for longer than a task's response timeout times the task out when it is back, and dispatches a
+retry. Whoever polls that finds here the result of the first, and answers with it. To send the PATCH again would change
+nothing by itself, but would undo what somebody else has selected meanwhile.
 
-Only changes that were made are kept (`updated`): all else is better asked again. They are kept in memory, in a folder
-if the settings name one (it outlives the worker), and in the fleet's Redis if there is one (another worker may get the
-task). They are written when the engine has failed to take a result for the first time: on a good day, never.
+Only changes that were made are stored (`updated`): everything else is better run again. They are stored in memory, in
+the state directory if the settings name one (it outlives the worker), and in the fleet's Redis if there is one (another
+worker may get the task). They are written once the engine has failed to accept a result: on a good day, never.
 """
 
 from __future__ import annotations
@@ -20,37 +20,27 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from conductor.client.http.models import Task, TaskResult
 from pydantic import ValidationError
 
 from dialpad_ivr.contract.outputs import SetCustomIvrOutput
-from dialpad_ivr.pacing.limiter import NotYetError
-from dialpad_ivr.redis_client import connected, redis_faults
+from dialpad_ivr.contract.values import LIST_LIMIT
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.redis_client import open_redis, redis_errors
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.logs import get_logger
 
-_ASK_AGAIN_SECONDS: Final = 1.0
-KEPT_SECONDS: Final = 900
-"""For how long a change that was made answers for the same one, asked for again."""
-
-
-def delivery_id(task_id: str, scheduled_time: int | None, raw_input: Any) -> str:
-    """What names one delivery of a task with one input.
-
-    Args:
-        task_id: The engine's id. A task that a person runs again in its place keeps it.
-        scheduled_time: When it was scheduled; a task that is run again is scheduled anew.
-        raw_input: Its input: a retry may come with another one.
-    """
-    text = json.dumps([task_id, scheduled_time, raw_input], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+_RETRY_SECONDS: Final = 1.0
+STORED_SECONDS: Final = 900
+"""For how long a stored result answers for a redelivered task."""
 
 
 @asynccontextmanager
 async def undelivered_results(settings: Settings) -> AsyncIterator[UndeliveredResults]:
-    """Where the settings say that changes are kept.
+    """The store that the settings describe.
 
     Raises:
-        SettingsError: The folder cannot be used, or the client of Redis is not installed.
+        SettingsError: The state directory cannot be used, or the client of Redis is not installed.
     """
     folder = settings.state_dir
     if folder is not None:
@@ -63,12 +53,12 @@ async def undelivered_results(settings: Settings) -> AsyncIterator[UndeliveredRe
     if settings.redis_url is None:
         yield UndeliveredResults(folder)
         return
-    async with connected(settings.redis_url) as redis:
+    async with open_redis(settings.redis_url) as redis:
         yield UndeliveredResults(folder, redis)
 
 
 class UndeliveredResults:
-    """The changes that are kept, each as the output of its task.
+    """Outputs of tasks whose change was made, each under the digest of its delivery.
 
     Args:
         folder: Where they outlive this process.
@@ -82,60 +72,87 @@ class UndeliveredResults:
         self._clock = clock
         self._memory: dict[str, tuple[float, str]] = {}
 
-    async def keep(self, delivery: str, output: dict[str, Any]) -> None:
-        """Keep what came of a delivery. Where that fails it is told, and the other places have it."""
-        text = json.dumps(output)
-        self._memory = {name: (at, kept) for name, (at, kept) in self._memory.items() if self._fresh(at)}
+    async def store(self, task: Task, result: TaskResult) -> None:
+        """Store a result that the engine did not accept, if it is that of a change that was made.
+
+        Where a place cannot be written that is logged, and the other places have it.
+        """
+        if result.output_data.get("outcome") != "updated":
+            return
+        delivery, text = _delivery_id(task, task.input_data), json.dumps(result.output_data)
+        self._memory = {name: entry for name, entry in self._memory.items() if self._is_fresh(entry[0])}
         self._memory[delivery] = self._clock(), text
         if self._folder is not None:
             try:
                 self._write(self._folder, delivery, text)
             except OSError as exc:
-                get_logger().warning("cannot keep a change over a restart", folder=str(self._folder), cause=str(exc))
+                get_logger().warning("undelivered_not_stored", folder=str(self._folder), cause=str(exc))
         if self._redis is not None:
             try:
-                await self._redis.set(_key(delivery), text, ex=KEPT_SECONDS)
-            except redis_faults() as exc:
-                get_logger().warning("cannot keep a change for other workers", cause=type(exc).__name__)
+                await self._redis.set(_redis_key(delivery), text, ex=STORED_SECONDS)
+            except redis_errors() as exc:
+                get_logger().warning("undelivered_not_stored", folder=None, cause=type(exc).__name__)
 
-    async def find(self, delivery: str) -> dict[str, Any] | None:
-        """What came of a delivery, if it is known.
+    async def answer(self, task: Task, previous: Task | None) -> dict[str, Any] | None:
+        """The output of the previous attempt, if that made the change and its result reached the engine too late.
+
+        Args:
+            task: The retry.
+            previous: The attempt that it replaces, if it is known.
 
         Raises:
-            NotYetError: Redis, which may know, does not answer. Without it nothing may be sent anyway.
+            PermitDeferredError: Redis, which may know, does not respond. Without it nothing may be sent anyway.
         """
-        for text in (self._remembered(delivery), self._written(delivery)):
+        if previous is None:
+            return None
+        output = None
+        if previous.status == "TIMED_OUT":
+            output = await self._find(_delivery_id(previous, task.input_data))
+        elif previous.status == "COMPLETED" and previous.input_data == task.input_data:
+            # The result came when the engine had given up on it, but had not noted so: it has it, and wants another.
+            output = previous.output_data
+        if not output or output.get("outcome") != "updated":
+            return None
+        get_logger().info("duplicate_delivery_answered")
+        note = (
+            "The previous attempt already made this change, but its result reached the engine too late. "
+            "No request was sent."
+        )
+        return {**output, "warnings": [*output.get("warnings", ()), note][:LIST_LIMIT]}
+
+    async def _find(self, delivery: str) -> dict[str, Any] | None:
+        for text in (self._remembered(delivery), self._read(delivery)):
             if text:
-                return _read(text)
+                return _parse(text)
         if self._redis is None:
             return None
         try:
-            return _read(await self._redis.get(_key(delivery)))
-        except redis_faults():
-            raise NotYetError(_ASK_AGAIN_SECONDS, why="the Redis that the fleet shares does not answer") from None
+            return _parse(await self._redis.get(_redis_key(delivery)))
+        except redis_errors():
+            raise PermitDeferredError(_RETRY_SECONDS, why="the Redis that the fleet shares does not respond") from None
 
     def _remembered(self, delivery: str) -> str | None:
-        at, text = self._memory.get(delivery, (0.0, None))
-        return text if self._fresh(at) else None
+        stored_at, text = self._memory.get(delivery, (0.0, None))
+        return text if self._is_fresh(stored_at) else None
 
-    def _written(self, delivery: str) -> str | None:
+    def _read(self, delivery: str) -> str | None:
         if self._folder is None:
             return None
         path = self._folder / f"{delivery}.json"
         try:
-            return path.read_text("utf-8") if self._fresh(path.stat().st_mtime) else None
+            return path.read_text("utf-8") if self._is_fresh(path.stat().st_mtime) else None
         except (OSError, UnicodeDecodeError):
             return None
 
-    def _fresh(self, at: float) -> bool:
+    def _is_fresh(self, stored_at: float) -> bool:
         # What comes from the future was written before the clock was set back: nobody knows how old it is.
-        return 0 <= self._clock() - at < KEPT_SECONDS
+        return 0 <= self._clock() - stored_at < STORED_SECONDS
 
     def _write(self, folder: Path, delivery: str, text: str) -> None:
         for path in folder.glob("*.json"):
-            if not self._fresh(path.stat().st_mtime):
+            if not self._is_fresh(path.stat().st_mtime):
                 path.unlink(missing_ok=True)
-        # In one step: whoever reads it while the process is killed finds all of it or nothing.
+        # Atomically: whoever reads it while the process is killed finds all of it or nothing.
         part = folder / f"{delivery}.{os.getpid()}.part"
         with open(
             part, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o600)
@@ -144,13 +161,22 @@ class UndeliveredResults:
         part.replace(folder / f"{delivery}.json")
 
 
-def _read(text: str | None) -> dict[str, Any] | None:
-    """The output that a text holds, as far as it is one: who can write to the folder or to Redis can write anything."""
+def _delivery_id(task: Task, payload: Any) -> str:
+    """The digest of one delivery.
+
+    A task that a person runs again keeps its id, but is scheduled again; a retry may come with another input.
+    """
+    text = json.dumps([task.task_id, task.scheduled_time, payload], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _parse(text: str | None) -> dict[str, Any] | None:
+    """The output that a text holds, if it is one: who can write to the folder or to Redis can write anything."""
     try:
         return SetCustomIvrOutput.model_validate_json(text or "").model_dump(mode="json")
     except ValidationError:
         return None
 
 
-def _key(delivery: str) -> str:
-    return f"dialpad-ivr:kept:{delivery}"
+def _redis_key(delivery: str) -> str:
+    return f"dialpad-ivr:undelivered:{delivery}"

@@ -1,0 +1,174 @@
+"""The calls of one delivery: credential, permit, send, record; and the result that their verdict comes to."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import anyio
+
+from dialpad_ivr.contract.outputs import TaskError
+from dialpad_ivr.contract.schema import TaskInput
+from dialpad_ivr.credentials import Credential, CredentialError
+from dialpad_ivr.dialpad.client import CallError, NoAnswerError, Request, Response
+from dialpad_ivr.dialpad.parsing import Slot
+from dialpad_ivr.dialpad.verdict import Verdict, is_rate_limit, no_answer_verdict, page_or_verdict, retry_after
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.result import Draft, Result
+from dialpad_ivr.tasks.tools import Tools
+
+_PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
+
+
+class LeaseExpiredError(Exception):
+    """The engine is about to deliver the task again: a change must not be sent any more."""
+
+
+class Listing(NamedTuple):
+    """A target's slots as they were read.
+
+    Attributes:
+        slots: What was read, all of it unless there is a `refusal`.
+        refusal: The verdict on a list that could not be read to its end.
+        response: The last response.
+    """
+
+    slots: list[Slot]
+    refusal: Verdict | None
+    response: Response | None
+
+
+class Caller:
+    """Makes the calls of one delivery, and records them in its draft."""
+
+    def __init__(self, delivery: Delivery, tools: Tools, profile: str, credential: Credential, draft: Draft) -> None:
+        self.retry_after_seconds: float | None = None  # what a 429 asked for
+        self.pause_seconds = 0.0  # what is left of the pause that it caused
+        self._delivery = delivery
+        self._tools = tools
+        self._profile = profile
+        self._credential = credential
+        self._draft = draft
+
+    async def send(self, request: Request) -> Response:
+        """Wait for a permit, send, and record what came of it.
+
+        Raises:
+            PermitDeferredError: The permit is further away than a worker waits.
+            LeaseExpiredError: It is too late for a change.
+            CallError: No usable response.
+        """
+        write = request.method != "GET"
+        limiter = self._tools.limiter.company(self._credential.company)
+        permit = await limiter.permit(write=write)
+        if write and time.monotonic() >= self._delivery.send_deadline:
+            raise LeaseExpiredError
+        self._draft.waited_ms += permit.waited_seconds * 1000
+        resent = self._draft.attempts if write else 0
+        self._draft.attempts += request.method == self._draft.request.method
+        with (
+            self._tools.metrics.calling(request.method, permit.waited_seconds) as counted,
+            self._tools.tracing.call(request, waited_seconds=permit.waited_seconds, resent=resent) as traced,
+        ):
+            response = await self._tools.client.send(request, self._credential.key)
+            counted(response.status_code)
+            traced(response.status_code)
+        if is_rate_limit(response):
+            self.retry_after_seconds = retry_after(response.headers)
+            self.pause_seconds = await limiter.throttled(self.retry_after_seconds)
+            self._tools.metrics.paused()
+        else:
+            limiter.not_throttled()
+        if response.status_code < 300:  # refusals come quicker: they say nothing of how long the way is
+            await permit.answered(response.headers_at)
+        return response
+
+    async def list_slots(self, target_type: str, target_id: str, *, only: str | None = None) -> Listing:
+        """Read a target's slots, page by page.
+
+        Args:
+            target_type: The target's type.
+            target_id: The target's id.
+            only: The one slot that is wanted: no page is read after it was found.
+
+        Raises:
+            PermitDeferredError: The permit is further away than a worker waits.
+        """
+        slots: list[Slot] = []
+        response: Response | None = None
+        cursor: str | None = None
+        settings = self._tools.settings
+        seconds = settings.max_inline_wait_seconds + settings.deadline_seconds
+        try:
+            with anyio.fail_after(seconds):  # all pages together: the engine waits for a result
+                for _ in range(_PAGES):
+                    request = self._tools.client.prepare_list_custom_ivrs(target_type, target_id, cursor)
+                    response = await self.send(request)
+                    page = page_or_verdict(response, self._profile)
+                    if isinstance(page, Verdict):
+                        return Listing(slots, page, response)
+                    slots += page.slots
+                    cursor = page.cursor
+                    if cursor is None or (only and any(slot.ivr_type == only for slot in page.slots)):
+                        return Listing(slots, None, response)
+        except CallError as exc:
+            return Listing(slots, no_answer_verdict(exc), response)
+        except TimeoutError:
+            late = NoAnswerError("deadline", f"The list took more than {seconds:g} s.")
+            return Listing(slots, no_answer_verdict(late), response)
+        # What is missing may be on a page that was not read: nothing is concluded from what is not there.
+        message = f"Dialpad's list of the target's IVRs has not ended after {_PAGES} pages."
+        return Listing(slots, Verdict("unavailable", "endless_list", message), response)
+
+
+async def run(
+    delivery: Delivery, tools: Tools, params: TaskInput, draft: Draft, judge: Callable[[Caller], Awaitable[Verdict]]
+) -> Result:
+    """Find the credential, make the calls, and turn their verdict into the result.
+
+    Args:
+        delivery: The delivery.
+        tools: What to work with.
+        params: The valid input.
+        draft: The output so far.
+        judge: Makes the task's calls; returns the verdict on them.
+    """
+    tools.tracing.record_input(params)
+    try:
+        credential = tools.credentials.find(params.credential, delivery.runtime_metadata)
+    except CredentialError as exc:
+        return Result(draft.output("unauthorized", TaskError(code="no_credential", message=str(exc))))
+    caller = Caller(delivery, tools, params.credential, credential, draft)
+    try:
+        verdict = await judge(caller)
+    except LeaseExpiredError:
+        message = "The task's lease expired before the request could be sent (was the worker suspended?). "
+        error = TaskError(code="expired", message=f"{message}No request was sent.")
+        return Result(draft.output("unavailable", error))
+    except PermitDeferredError as exc:
+        error = TaskError(code="paced", message=f"Waiting for a permit: {exc.why}.")
+        # Waiting in our own queue is no failure: only the pause that Dialpad ordered counts against the budget.
+        return _defer(draft, tools, exc.seconds, error, charged_seconds=exc.pause_seconds)
+    reason = TaskError(code=verdict.code, message=verdict.message) if verdict.code else None
+    if verdict.outcome is None and reason is not None:
+        reason = reason.model_copy(update={"retry_after_seconds": caller.retry_after_seconds})
+        return _defer(draft, tools, caller.pause_seconds, reason)
+    return Result(draft.output(verdict.outcome, reason))
+
+
+def _defer(
+    draft: Draft, tools: Tools, seconds: float, error: TaskError, charged_seconds: float | None = None
+) -> Result:
+    """Defer the task to the engine until it is worth trying again, or end it when its waiting budget is used up."""
+    budget = tools.settings.waiting_budget_seconds
+    charged = seconds if charged_seconds is None else charged_seconds
+    if charged and draft.waited_ms / 1000 + charged > budget:
+        message = f"{error.message} The waiting budget of {budget:g} s is used up."
+        return Result(draft.output("rate_limited", error.model_copy(update={"message": message})))
+    # A shared window may name any time, if somebody corrupted it: nothing is further away than the longest pause.
+    callback = max(1, math.ceil(min(seconds, tools.settings.longest_pause_seconds)))
+    draft.waited_ms += callback * 1000 if charged_seconds is None else charged * 1000
+    return Result(draft.output(None, error), callback)

@@ -1,0 +1,30 @@
+"""One delivery of a task, free of the engine's SDK: `dialpad_ivr.worker.mapping` makes it from a polled task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery of a task.
+
+    Attributes:
+        payload: The task's input, not validated.
+        runtime_metadata: The engine's secrets by name.
+        attempts: Calls sent in previous deliveries of this task.
+        waited_ms: Milliseconds waited in previous deliveries.
+        last_attempt: Whether no retry follows a failure.
+        send_deadline: No change is sent from then on (monotonic seconds). The engine re-queues the task shortly after;
+            a later PATCH could overtake its replacement.
+    """
+
+    payload: Any
+    runtime_metadata: Mapping[str, object] = field(default_factory=dict, repr=False)
+    attempts: int = 0
+    waited_ms: int = 0
+    last_attempt: bool = True
+    send_deadline: float = math.inf

@@ -1,0 +1,128 @@
+"""The result of a delivery, and the draft that a task fills in on its way there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES, Outcome
+from dialpad_ivr.contract.outputs import (
+    FieldError,
+    FoundIvr,
+    IvrState,
+    PreparedRequest,
+    ResponseSummary,
+    SelectedIvr,
+    TaskError,
+    TaskOutput,
+)
+from dialpad_ivr.contract.schema import OUTPUTS
+from dialpad_ivr.contract.validation import example_input
+from dialpad_ivr.contract.values import LIST_LIMIT
+from dialpad_ivr.dialpad.client import Request, Response
+from dialpad_ivr.dialpad.parsing import ListedIvr
+from dialpad_ivr.dialpad.verdict import EngineStatus, engine_status
+from dialpad_ivr.tasks.delivery import Delivery
+
+_REASON_LIMIT = 500  # characters: the engine cuts a longer reasonForIncompletion
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is reported to the engine.
+
+    Attributes:
+        output: The task's output.
+        callback_seconds: For a deferred task: when it is delivered again.
+    """
+
+    output: TaskOutput
+    callback_seconds: int | None = None
+
+    @property
+    def status(self) -> EngineStatus:
+        """The task's status."""
+        return engine_status(self.output.outcome)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the task failed or waits, in a line."""
+        error = self.output.error
+        return None if error is None else f"{self.output.outcome or 'waiting'}: {error.message}"[:_REASON_LIMIT]
+
+
+@dataclass
+class Draft:
+    """The output of a delivery with a valid input, filled in as the task goes on.
+
+    Attributes:
+        task_type: The task's type, which decides the model of the output.
+        request: The task's own call, prepared.
+        ivr_type: The slot.
+        attempts: How often that call was sent, over all deliveries.
+        waited_ms: Milliseconds waited, over all deliveries.
+        warnings: What is allowed but probably not meant, or what a response leaves open.
+        response: The response that the output shows.
+        selected: What is selected in the slot now.
+        previous: What was selected before.
+        own_fields: The fields that this task's output has of its own.
+    """
+
+    task_type: str
+    request: Request
+    ivr_type: str | None
+    attempts: int
+    waited_ms: float
+    warnings: list[str]
+    response: Response | None = None
+    selected: ListedIvr | FoundIvr | None = None
+    previous: ListedIvr | None = None
+    own_fields: dict[str, Any] = field(default_factory=dict)
+
+    def output(self, outcome: Outcome | None, error: TaskError | None = None) -> TaskOutput:
+        """The output as far as it is known."""
+        response = self.response
+        return OUTPUTS[self.task_type](
+            outcome=outcome,
+            ok=outcome in OK_OUTCOMES,
+            ivr=IvrState(ivr_type=self.ivr_type, selected=_named(self.selected), previous=_named(self.previous)),
+            request=PreparedRequest(method=self.request.method, url=self.request.url, body=self.request.body),
+            response=None
+            if response is None
+            else ResponseSummary(
+                status_code=response.status_code,
+                elapsed_ms=round(response.elapsed_ms, 1),
+                headers=dict(response.headers),
+                body=response.body,
+                body_truncated=response.body_truncated,
+            ),
+            error=error,
+            warnings=self.warnings[:LIST_LIMIT],
+            attempts=self.attempts,
+            waited_ms=round(self.waited_ms),
+            **self.own_fields,
+        )
+
+
+def invalid_input(delivery: Delivery, field_errors: list[FieldError], task_type: str) -> Result:
+    """The result of an input that breaks the schema. Nothing was sent."""
+    count = len(field_errors)
+    summary = " ".join(error.message for error in field_errors)
+    message = f"{count} violation{'s' if count > 1 else ''} of the input schema; nothing was sent. {summary}"
+    ivr_type = delivery.payload.get("ivr_type") if isinstance(delivery.payload, dict) else None
+    return Result(
+        OUTPUTS[task_type](
+            outcome="invalid_input",
+            ok=False,
+            ivr=IvrState(ivr_type=ivr_type[:64] if isinstance(ivr_type, str) else None),
+            error=TaskError(
+                code="invalid_input", message=message, example=example_input(task_type), field_errors=field_errors
+            ),
+            attempts=delivery.attempts,
+            waited_ms=delivery.waited_ms,
+        )
+    )
+
+
+def _named(ivr: ListedIvr | FoundIvr | None) -> SelectedIvr | None:
+    return None if ivr is None else SelectedIvr(id=ivr.id, name=ivr.name)
