@@ -34,7 +34,7 @@ def test_two_workers_keep_one_limit_and_lose_nothing(
             redis.kill()
         if trouble == "redis gone for a while":
             # Whoever asks is told no; what was let through before has arrived by then.
-            until(lambda: all("cannot be asked" in worker.log for worker in workers), what="both to notice")
+            until(lambda: all("redis_unavailable" in worker.log for worker in workers), what="both to notice")
             seen = double.summary()["arrivals"]
             assert all("dialpad_ivr_redis_up 0.0" in worker.get("/metrics").text for worker in workers)
             assert all(worker.get("/readyz").status_code == 200 for worker in workers)

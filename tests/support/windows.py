@@ -1,4 +1,4 @@
-"""How full windows get."""
+"""The peak of a sliding window."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ async def test_the_health_port_is_only_read(method: str) -> None:
 
 
 async def test_connections_that_say_nothing_are_few_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "_MAX_CONNECTIONS", 3)
     monkeypatch.setattr(http_server, "_CONNECTION_SECONDS", 0.5)
     async with _health_port() as url, httpx.AsyncClient(trust_env=False) as client:
         port = int(url.rpartition(":")[2])
@@ -359,7 +359,7 @@ async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis: Redis) -> N
     await redis.set("bystander", "1")
     fleet = RedisLimiter(redis, Settings(), Metrics())
     for company in HOSTILE_NAMES:
-        taken = await fleet.window(company).take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
+        taken = await fleet.window(company).take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
         assert isinstance(taken, Wait)  # a new log's first seconds
     keys = set(await redis.keys("*")) - {"bystander"}
     assert await redis.get("bystander") == "1"
@@ -374,7 +374,7 @@ async def test_whoever_writes_to_redis_can_hold_tasks_back_but_not_for_long_nor_
 ) -> None:
     settings = Settings(longest_pause_seconds=60)
     fleet = RedisLimiter(redis, settings, Metrics())
-    await fleet.window("acme").take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
+    await fleet.window("acme").take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
     (state,) = await redis.keys("*:state")
     await redis.hset(state, field, value)
     environ = {"DIALPAD_API_KEY": KEY, "DIALPAD_COMPANY": "acme"}

@@ -10,27 +10,27 @@ from pydantic import SecretStr
 
 from dialpad_ivr.settings import SettingsError
 
-# Redis answers in a millisecond; one that takes this long is as good as gone, and a task in a slot waits for it.
-_ANSWER_SECONDS: Final = 1.0
+# Redis normally responds in a millisecond, and a task waits for it.
+_TIMEOUT_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
 async def open_redis(url: SecretStr) -> AsyncIterator[Any]:
-    """A client of the fleet's Redis. It neither waits long nor tries again: what it is asked for can be done later.
+    """A client of the fleet's Redis, with a short timeout and no retries: callers try again later.
 
     Raises:
-        SettingsError: It is not installed.
+        SettingsError: The Redis client is not installed.
     """
     try:
         from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
     except ImportError:
-        raise SettingsError("redis_url: its client is missing; pip install 'dialpad-ivr[fleet]'") from None
+        raise SettingsError("redis_url: the Redis client is not installed; pip install 'dialpad-ivr[fleet]'") from None
     async with Redis.from_url(
         url.get_secret_value(),
-        socket_timeout=_ANSWER_SECONDS,
-        socket_connect_timeout=_ANSWER_SECONDS,
+        socket_timeout=_TIMEOUT_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
     ) as redis:
@@ -38,7 +38,7 @@ async def open_redis(url: SecretStr) -> AsyncIterator[Any]:
 
 
 def redis_errors() -> tuple[type[Exception], ...]:
-    """What a client of Redis raises when Redis does not answer, or cannot."""
+    """The exceptions of a Redis that does not respond, or responds with an error."""
     from redis.exceptions import RedisError  # noqa: PLC0415  # an optional extra, there once `open_redis` was entered
 
     return (RedisError, OSError)

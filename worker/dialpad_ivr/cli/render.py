@@ -17,6 +17,7 @@ from rich.text import Text
 from dialpad_ivr.cli.doctor import Check
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
 from dialpad_ivr.contract.outputs import TaskOutput
+from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.local.demo import ScenarioResult
 from dialpad_ivr.provisioning.changes import Violation
@@ -64,7 +65,8 @@ def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
         if output.error.field_errors:
             for error in output.error.field_errors:
                 console.print(Text(f"{error.path}: ", style="bold"), Text(error.message), sep="")
-                console.print(Padding(Text(error.hint, style="dim"), (0, 0, 0, 4)))
+                todo = advice(error.hint, error.suggestion, error.allowed)
+                console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
         else:
             console.print(Text(output.error.message))
     for warning in output.warnings:
@@ -127,15 +129,11 @@ def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
 
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:
     """Every mistake in a file of changes."""
-    listed: set[str] = set()
     for violation in violations:
         where = "" if violation.path == "$" else f" {violation.path}"
         console.print(Text(f"line {violation.line}{where}: ", style="bold"), Text(violation.message), sep="")
-        meant, found, choices = violation.hint.partition("One of: ")
-        hint = meant if violation.path in listed and meant else meant + found + choices  # 67 choices are told once
-        listed.add(violation.path)
-        if hint:
-            console.print(Padding(Text(hint, style="dim"), (0, 0, 0, 4)))
+        todo = advice(violation.hint, violation.suggestion, violation.allowed)
+        console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
     console.print(Text(f"{len(violations)} mistakes; nothing was read or changed.", style="red"))
 
 

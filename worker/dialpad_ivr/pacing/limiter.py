@@ -1,18 +1,18 @@
-"""Permits: when a call may leave, so that Dialpad has no reason to answer 429.
+"""Permits: when a call may be sent, so that Dialpad has no reason to answer 429.
 
-Two limits hold at once, both of the company: so many PATCHes in any minute, and so many calls of any kind in any
-second. A log of the company's calls (`dialpad_ivr.pacing.window`) keeps count of both; what is added here is
+Two limits of the company hold at once: PATCHes in any minute, and calls of any kind in any second. A call window
+(`dialpad_ivr.pacing.window`) counts both. This module adds
 
 - order: first come, first served;
-- arrival: what a server counts is not when a call leaves but when it arrives, so jitter on the way can move calls
-  closer together than they left. An answer tells how late its call may have arrived, at most: by as much as its round
-  trip was longer than the shortest one. The call then counts from that moment on (`Permit.answered`). So the allowance
-  follows the jitter that is seen, call by call, a stall included, and costs its average, not its worst case;
-- the pause that a 429 orders, for everyone of that company;
-- a bound on the wait: a permit further away than that is not waited for here, but handed back (`PermitDeferredError`).
+- arrivals: a server counts when a call arrives, not when it leaves, so jitter can move calls closer together than they
+  were sent. A response bounds the network delay of its call: that exceeds the minimum by at most what the round trip
+  does. The call then counts from that time on (`Permit.answered`). So the jitter allowance follows the jitter that is
+  seen, call by call, and costs its average instead of its worst case;
+- the pause that a 429 causes, for all calls of that company;
+- a bound on the wait: a permit further away than `max_inline_wait_seconds` is deferred (`PermitDeferredError`).
 
-Nothing here knows of the engine, of HTTP or of Redis. The log, the clock and the sleep are passed in, so the rules are
-tested without time.
+Nothing here knows of the engine, of HTTP or of Redis. The window, the clock and the sleep are parameters, so the rules
+are tested without time passing.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from dialpad_ivr.settings import Settings
 
 
 class PermitDeferredError(Exception):
-    """The permit is further away than a caller should wait here.
+    """The permit is further away than a caller should wait in the worker.
 
     Attributes:
-        seconds: How long until it is worth asking again.
+        seconds: How long until it is worth trying again.
         pause_seconds: How much of that Dialpad ordered; 0 where only our own pacing is the reason.
         why: The reason, in a few words.
     """
@@ -43,203 +43,207 @@ class PermitDeferredError(Exception):
 
 
 class DelayEstimator:
-    """How much later than the quickest calls a call may have arrived.
+    """How much longer than the minimum a call may have taken to arrive.
 
-    The time from leaving to arriving is a part of the round trip, so it exceeds the quickest call's by no more than the
-    round trip does.
+    The way there is a part of the round trip, so its delay is at most the round trip's.
     """
 
-    _KEPT = 128  # round trips
-    _ENOUGH = 4  # of them, to know the quickest
-    MOST = 0.5  # of the window: slow answers are not jitter, and must not throttle without bound
+    _SAMPLES = 128  # round trips
+    _MIN_SAMPLES = 4  # to estimate the minimum from
+    MAX_SHARE = 0.5  # of the window: slow responses are not jitter, and must not throttle without bound
 
     def __init__(self, window_seconds: float) -> None:
-        self._most = self.MOST * window_seconds
-        self._round_trips: deque[float] = deque(maxlen=self._KEPT)
-        self._quickest = 0.0  # that a call can be, in seconds; 0 until enough were seen to tell
+        self._max_delay = self.MAX_SHARE * window_seconds
+        self._round_trips: deque[float] = deque(maxlen=self._SAMPLES)
+        self._minimum = 0.0  # round trip in seconds; 0 until there are enough samples
         self.average = 0.0
-        """The average of those seen lately, in seconds."""
+        """The average delay of recent calls, in seconds."""
         self.assumed = 0.0
-        """What to assume of a call that is not answered yet, in seconds: the worst of those seen lately."""
+        """The delay to assume for a call without a response, in seconds: the longest of recent calls."""
 
     def observe(self, round_trip_seconds: float) -> float:
-        """The seconds by which a call with that round trip may have been late."""
-        seen = self._round_trips
-        seen.append(min(round_trip_seconds, self._quickest + 2 * self._most))
-        least, longest = min(seen), max(seen)
-        if len(seen) >= self._ENOUGH:
-            # The least of n values, evenly spread, lies the n-th part of their spread above the least possible.
-            self._quickest = max(0.0, least - (longest - least) / len(seen))
-        self.average = sum(min(trip - self._quickest, self._most) for trip in seen) / len(seen)
-        self.assumed = min(longest - self._quickest, self._most)
-        return min(round_trip_seconds - self._quickest, self._most)
+        """Add a sample; returns the delay of that call, at most, in seconds."""
+        samples = self._round_trips
+        samples.append(min(round_trip_seconds, self._minimum + 2 * self._max_delay))
+        shortest, longest = min(samples), max(samples)
+        if len(samples) >= self._MIN_SAMPLES:
+            # For n uniform samples the minimum overestimates the true minimum by about range / n.
+            self._minimum = max(0.0, shortest - (longest - shortest) / len(samples))
+        self.average = sum(min(sample - self._minimum, self._max_delay) for sample in samples) / len(samples)
+        self.assumed = min(longest - self._minimum, self._max_delay)
+        return min(round_trip_seconds - self._minimum, self._max_delay)
 
 
 class Permit:
-    """Leave to send one call, now.
+    """Permission to send one call, now.
 
     Attributes:
         waited_seconds: How long it was waited for.
     """
 
-    def __init__(self, waited_seconds: float, asked: float, entry: Reservation, lateness: DelayEstimator) -> None:
+    def __init__(
+        self, waited_seconds: float, requested: float, reservation: Reservation, delays: DelayEstimator
+    ) -> None:
         self.waited_seconds = waited_seconds
-        self._asked = asked
-        self._entry = entry
-        self._lateness = lateness
+        self._requested = requested
+        self._reservation = reservation
+        self._delays = delays
 
     async def answered(self, moment: float) -> None:
-        """Tell when the answer's headers came, by the lane's clock: the call then counts from when it arrived at most.
+        """Report the response time, so that the call is counted at its latest possible arrival.
 
-        What counts is the time since the log was asked, not since the sending: its answer may take a while, and the
-        process may be held up before it sends.
+        Measured from the reservation on, not from the sending: the window may take a while to respond, and the process
+        may be suspended before it sends.
+
+        Args:
+            moment: When the response's headers came, by the limiter's clock.
         """
-        await self._entry.move(self._lateness.observe(moment - self._asked))
+        await self._reservation.move(self._delays.observe(moment - self._requested))
 
 
 class CompanyLimiter:
     """The permits of one company, in this process."""
 
-    # How much the latest gap between two permits weighs in their average.
-    _NEWEST = 0.1
+    # The weight of the latest interval between two permits in their moving average.
+    _NEWEST_WEIGHT = 0.1
 
     def __init__(
         self,
         settings: Settings,
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
-        log: CallWindow,
+        window: CallWindow,
     ) -> None:
         self._limits = Limits.of(settings)
         self._default_pause = settings.default_pause_seconds
         self._longest_pause = settings.longest_pause_seconds
-        self._longest_hold = settings.max_inline_wait_seconds
+        self._max_inline_wait = settings.max_inline_wait_seconds
         self._clock = clock
         self._sleep = sleep
-        self._log = log
+        self._window = window
         self._turn = asyncio.Lock()  # wakes its waiters in the order in which they came
         self._waiting = 0
-        self._refusals = 0  # 429s in a row
-        self._handed_back = 0
+        self._throttled_in_a_row = 0
+        self._deferred_in_a_row = 0
         self._last_permit = float("-inf")
-        self._gap = 0.0  # between two permits while others waited, on average: others may share the limit
-        # Apart, since a read takes another time than a write.
-        window = self._limits.shortest
-        self._lateness = {True: DelayEstimator(window), False: DelayEstimator(window)}
+        self._interval_seen = 0.0  # between two permits while calls waited, on average: others may share the limit
+        # Separately, since a read takes a different time from a write.
+        shortest = self._limits.shortest
+        self._delays = {True: DelayEstimator(shortest), False: DelayEstimator(shortest)}
 
     async def permit(self, *, write: bool) -> Permit:
-        """Wait for leave to send one call.
+        """Wait for the permission to send one call.
 
         Args:
             write: Whether it is a PATCH, which both limits count; any other call counts for the company's only.
 
         Raises:
-            PermitDeferredError: It would take more than the longest hold.
+            PermitDeferredError: The wait exceeds `max_inline_wait_seconds`, or the window does not respond.
         """
         arrived = self._clock()
-        self._refuse_if_far(0, max(self._waiting * self._interval(write=write), self.pause_seconds))
+        self._defer_if_far(0, max(self._waiting * self._interval(write=write), self.pause_seconds))
         self._waiting += 1
         try:
             async with self._turn:
-                entry, asked = await self._wait(arrived, write=write)
+                reservation, requested = await self._reserve(arrived, write=write)
         finally:
             self._waiting -= 1
-        released = self._clock()
-        self._note_gap(arrived, released)
-        self._handed_back = 0
-        return Permit(released - arrived, asked, entry, self._lateness[write])
+        now = self._clock()
+        self._record_interval(arrived, now)
+        self._deferred_in_a_row = 0
+        return Permit(now - arrived, requested, reservation, self._delays[write])
 
     async def throttled(self, retry_after_seconds: float | None) -> float:
-        """Take note of a 429: nobody of this company passes for a while.
+        """Record a 429 and pause all calls of this company.
 
         Args:
-            retry_after_seconds: What the answer asks for, if it does. Else the default pause, doubled for each refusal
-                that follows another one.
+            retry_after_seconds: What the response asks for, if it does. Otherwise the default pause, doubled for each
+                429 in a row.
 
         Returns:
-            The seconds of the pause that is under way now.
+            The rest of the pause, in seconds.
         """
-        if self.pause_seconds == 0:  # else it is one of the same burst
-            self._refusals += 1
-        asked = retry_after_seconds
-        if not asked:  # 0 would be an invitation to hammer
-            asked = self._default_pause * 2 ** min(self._refusals - 1, 16)
-        await self._log.pause(min(asked, self._longest_pause))
+        if self.pause_seconds == 0:  # else it belongs to the same burst
+            self._throttled_in_a_row += 1
+        pause = retry_after_seconds
+        if not pause:  # a 0 would invite hammering
+            pause = self._default_pause * 2 ** min(self._throttled_in_a_row - 1, 16)
+        await self._window.pause(min(pause, self._longest_pause))
         return self.pause_seconds
 
     def not_throttled(self) -> None:
-        """Take note of an answer that is no 429."""
+        """Record a response other than a 429."""
         if self.pause_seconds == 0:
-            self._refusals = 0
+            self._throttled_in_a_row = 0
 
     @property
     def pause_seconds(self) -> float:
-        """What is left of a pause."""
-        return self._log.pause_seconds
+        """The rest of the pause."""
+        return self._window.pause_seconds
 
-    async def _wait(self, arrived: float, *, write: bool) -> tuple[Reservation, float]:
-        """Wait until the log takes the call; returns when it was asked, too."""
-        lateness = self._lateness[write]
+    async def _reserve(self, arrived: float, *, write: bool) -> tuple[Reservation, float]:
+        """Wait until the window has room; returns the reservation and when it was requested."""
+        delays = self._delays[write]
         while True:
-            asked = self._clock()
-            held = asked - arrived
-            taken = await self._log.take(
+            requested = self._clock()
+            waited = requested - arrived
+            taken = await self._window.take(
                 write=write,
-                waited_seconds=held,
-                average_late=lateness.average,
-                assumed_late=lateness.assumed,
+                waited_seconds=waited,
+                average_delay=delays.average,
+                assumed_delay=delays.assumed,
             )
             if not isinstance(taken, Wait):
-                return taken, asked
-            self._refuse_if_far(held, taken.seconds)
+                return taken, requested
+            self._defer_if_far(waited, taken.seconds)
             await self._sleep(taken.seconds)
 
-    def _note_gap(self, arrived: float, released: float) -> None:
-        """Keep the pace at which permits are to be had: with a fleet it is a part of what the limits allow."""
-        if arrived < self._last_permit:  # it waited for its turn: the gap is not for want of calls
-            gap = min(released - self._last_permit, self._longest_hold)  # a pause is no pace
-            self._gap += self._NEWEST * (gap - self._gap)
-        self._last_permit = released
+    def _record_interval(self, arrived: float, now: float) -> None:
+        """Track the rate at which permits are available: a fleet shares the limits."""
+        if arrived < self._last_permit:  # it waited for its turn: the interval is not due to a lack of calls
+            interval = min(now - self._last_permit, self._max_inline_wait)  # a pause says nothing about the rate
+            self._interval_seen += self._NEWEST_WEIGHT * (interval - self._interval_seen)
+        self._last_permit = now
 
     def _interval(self, *, write: bool) -> float:
-        return max(self._limits.interval(self._lateness[write].average, write=write), self._gap)
+        return max(self._limits.interval(self._delays[write].average, write=write), self._interval_seen)
 
-    def _refuse_if_far(self, held_seconds: float, seconds: float) -> None:
-        """Hand the caller back if the permit is so far away that it would be held too long."""
-        if held_seconds + seconds > self._longest_hold:
-            # Those handed back come again one after another, not all in the moment in which the way is free.
-            behind = self._handed_back * self._interval(write=True)
-            self._handed_back += 1
+    def _defer_if_far(self, waited_seconds: float, seconds: float) -> None:
+        """Raise if the wait exceeds `max_inline_wait_seconds`."""
+        if waited_seconds + seconds > self._max_inline_wait:
+            # Deferred callers return one after another, not all at once when the pause ends.
+            stagger = self._deferred_in_a_row * self._interval(write=True)
+            self._deferred_in_a_row += 1
             if self.pause_seconds:
-                raise PermitDeferredError(seconds + behind, self.pause_seconds, "Dialpad's rate limit was reached")
-            raise PermitDeferredError(seconds + behind)
+                raise PermitDeferredError(seconds + stagger, self.pause_seconds, "Dialpad's rate limit was reached")
+            raise PermitDeferredError(seconds + stagger)
 
 
 class Limiter:
-    """The lanes of all companies.
+    """The limiters of all companies.
 
     Args:
-        settings: The limits, the pauses and the longest hold.
-        log: The log of a company's calls; one in memory if left out: this process has the limits to itself.
-        clock: Seconds that never go back.
-        sleep: Waits so many seconds.
+        settings: The limits, the pauses and the longest inline wait.
+        window: The call window of a company; by default one in memory, for a process that has the limits to itself.
+        clock: Monotonic seconds.
+        sleep: Waits that many seconds.
     """
 
     def __init__(
         self,
         settings: Settings,
-        log: Callable[[str], CallWindow] | None = None,
+        window: Callable[[str], CallWindow] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
-        self._log = log or (lambda _: MemoryWindow(Limits.of(settings), clock))
+        self._window = window or (lambda _: MemoryWindow(Limits.of(settings), clock))
         self._clock = clock
         self._sleep = sleep
-        self._lanes: dict[str, CompanyLimiter] = {}
+        self._companies: dict[str, CompanyLimiter] = {}
 
-    def company(self, company: str) -> CompanyLimiter:
-        """The lane of a company, made when it is first asked for."""
-        if company not in self._lanes:
-            self._lanes[company] = CompanyLimiter(self._settings, self._clock, self._sleep, self._log(company))
-        return self._lanes[company]
+    def company(self, name: str) -> CompanyLimiter:
+        """The limiter of a company, made at its first use."""
+        if name not in self._companies:
+            self._companies[name] = CompanyLimiter(self._settings, self._clock, self._sleep, self._window(name))
+        return self._companies[name]

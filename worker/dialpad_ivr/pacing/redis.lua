@@ -1,10 +1,10 @@
--- One call of one company: is there room for it in the log that the fleet shares?
--- All of it is one step for Redis, and all times are microseconds of Redis's own clock.
+-- Reserve one call of a company in the window that the fleet shares, if there is room for it.
+-- One atomic step for Redis; all times are microseconds of Redis's own clock.
 --
 -- KEYS   calls, patches (sorted sets: member = a call, score = when it arrives), state (hash)
--- ARGV   member, write (1 or 0), waited, average late, assumed late, pause, hold,
+-- ARGV   member, write (1 or 0), waited, average delay, assumed delay, pause, hold,
 --        company: calls, window, patch: calls, window, slots to catch up, time to live in ms
--- returns {wait, why, now}: wait 0 is leave to go; why is "", "pause", "new" or "unknown"
+-- returns {wait, why, now}: with a wait of 0 the call may be sent; why is "", "pause", "new" or "unknown"
 local calls, patches, state = KEYS[1], KEYS[2], KEYS[3]
 local member, write = ARGV[1], ARGV[2] == '1'
 local waited, average, assumed = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -20,15 +20,15 @@ local now = time[1] * 1000000 + time[2]
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local known = redis.call('HMGET', state, 'run', 'since', 'seen', 'paused')
 
--- The log tells nothing of the calls before it began: it is new, was flushed, restored from a snapshot or evicted, or the
--- clock went back (by less than a second is harmless: calls count for that much longer). Each set holds a marker, so
--- that losing one is noticed too.
-local whole = known[1] == run and known[3] and tonumber(known[3]) < now + 1000000
-  and redis.call('ZSCORE', calls, 'log') and redis.call('ZSCORE', patches, 'log')
-if not whole then
+-- Previous calls are unknown if the window is new, was flushed, restored from a snapshot or evicted, or if the clock went
+-- back (less than a second is harmless: calls count for that much longer). Each set has a marker, so that losing one set
+-- is noticed too.
+local complete = known[1] == run and known[3] and tonumber(known[3]) < now + 1000000
+  and redis.call('ZSCORE', calls, 'marker') and redis.call('ZSCORE', patches, 'marker')
+if not complete then
   redis.call('DEL', calls, patches, state)
-  redis.call('ZADD', calls, '+inf', 'log')
-  redis.call('ZADD', patches, '+inf', 'log')
+  redis.call('ZADD', calls, '+inf', 'marker')
+  redis.call('ZADD', patches, '+inf', 'marker')
   redis.call('HSET', state, 'run', run, 'since', now + hold)
   known = {run, now + hold, now, nil}
 end
@@ -41,10 +41,10 @@ if paused > now then
   return {math.ceil(paused - now), 'pause', now}
 end
 if tonumber(known[2]) > now then
-  return {math.ceil(known[2] - now), whole and 'unknown' or 'new', now}
+  return {math.ceil(known[2] - now), complete and 'unknown' or 'new', now}
 end
 
--- Slots spread the calls evenly, over all workers.
+-- Slots spread the calls evenly over all workers.
 local wait = 0
 for _, window in ipairs(windows) do
   window[5] = math.max(tonumber(redis.call('HGET', state, window[4]) or 0), now - waited)

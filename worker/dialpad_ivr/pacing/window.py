@@ -1,58 +1,53 @@
-"""The log of a company's calls: is there room for one more now, and if not, when to ask again.
+"""The calls of a company within both limits: is there room for one more now, and if not, when to try again.
 
-`MemoryWindow` serves one process; pyrate-limiter keeps count of its windows. `RedisWindow` serves a fleet,
-over Redis. Both obey the same rules:
+`MemoryWindow` serves one process, `RedisWindow` a fleet. Both follow the same rules:
 
-- both limits hold in every window, a PATCH counting for both, any other call for the company's alone;
-- calls leave evenly spread, not in bursts; one that left late does not delay those behind it by as much;
-- a call counts from the moment on at which it may have arrived (`Reservation.move`), which is what a server counts;
-- nothing leaves during a pause.
+- both limits hold in every window; a PATCH counts for both, any other call only for the company's;
+- calls are spread evenly instead of sent in bursts; a late call does not delay those behind it by as much;
+- a call counts from the latest time at which it may have arrived (`Reservation.move`), since arrivals are what a server
+  counts;
+- nothing is sent during a pause.
 """
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Final, Protocol
-
-from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from dialpad_ivr.settings import Settings
 
-# Both logs count in microseconds: pyrate-limiter's usual milliseconds would each lose up to one.
+# Both windows count in microseconds: milliseconds would each lose up to one.
 MICROSECONDS: Final = 1_000_000
-# Added to every window, for what is left of uncertainty in how quick a call can be.
+# Added to every window, for the remaining uncertainty about the minimum network delay.
 _SLACK_SECONDS: Final = 0.002
-# A call that left later than its slot does not move the next ones, up to so many slots: a stall costs little then.
+# A call that left later than its slot does not move the next ones, up to this many slots: a stall costs little then.
 CATCH_UP: Final = 4
-
-_timestamp = attrgetter("timestamp")
 
 
 @dataclass(frozen=True)
 class Limit:
-    """So many calls in any window of so many seconds."""
+    """A number of calls in any window of a number of seconds."""
 
     calls: int
     seconds: float
 
-    def interval(self, late_seconds: float) -> float:
-        """Seconds between two calls that use the limit up evenly when calls are that late on average."""
-        return (self.seconds + late_seconds) / self.calls
+    def interval(self, delay_seconds: float) -> float:
+        """Seconds between two calls that use up the limit evenly at that average network delay."""
+        return (self.seconds + delay_seconds) / self.calls
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The two limits of a company, with what is added to their windows."""
+    """The two limits of a company, with the slack that is added to their windows."""
 
     company: Limit
     patch: Limit
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
-        """Those of the settings."""
+        """The limits of the settings."""
         return cls(
             Limit(settings.company_limit, settings.company_window_seconds + _SLACK_SECONDS),
             Limit(settings.patch_limit, settings.patch_window_seconds + _SLACK_SECONDS),
@@ -63,10 +58,10 @@ class Limits:
         """The shorter window, in seconds."""
         return min(self.company.seconds, self.patch.seconds)
 
-    def interval(self, late_seconds: float, *, write: bool) -> float:
+    def interval(self, delay_seconds: float, *, write: bool) -> float:
         """Seconds between two calls that use up the limits that count them."""
-        company = self.company.interval(late_seconds)
-        return max(company, self.patch.interval(late_seconds)) if write else company
+        company = self.company.interval(delay_seconds)
+        return max(company, self.patch.interval(delay_seconds)) if write else company
 
 
 @dataclass(frozen=True)
@@ -74,110 +69,125 @@ class Wait:
     """No room yet.
 
     Attributes:
-        seconds: When to ask again.
+        seconds: When to try again.
     """
 
     seconds: float
 
 
 class Reservation(Protocol):
-    """A call in the log."""
+    """A call that is counted in a window."""
 
-    async def move(self, late_seconds: float) -> None:
-        """Let it count from so many seconds after it was taken."""
+    async def move(self, delay_seconds: float) -> None:
+        """Count the call from that many seconds after it was reserved."""
 
 
 class CallWindow(Protocol):
-    """The log of one company's calls."""
+    """The calls of one company."""
 
     @property
     def pause_seconds(self) -> float:
-        """What is left of a pause, as far as is known here."""
+        """The rest of the pause, as far as this process knows."""
 
     async def take(
-        self, *, write: bool, waited_seconds: float, average_late: float, assumed_late: float
+        self, *, write: bool, waited_seconds: float, average_delay: float, assumed_delay: float
     ) -> Reservation | Wait:
-        """Enter one call, which then leaves at once, if there is room for it.
+        """Reserve one call, which is then sent at once, if there is room for it.
 
         Args:
             write: Whether it is a PATCH.
-            waited_seconds: How long it has been waiting: it has a claim on the slots of that time.
-            average_late: By how many seconds calls were late lately, on average.
-            assumed_late: By how many seconds to think that this one will be late.
+            waited_seconds: How long it has been waiting: it may use the slots of that time.
+            average_delay: The average network delay of recent calls, in seconds.
+            assumed_delay: The network delay to assume for this one until its response, in seconds.
 
         Raises:
-            PermitDeferredError: Nobody knows whether there is room.
+            PermitDeferredError: It cannot be found out whether there is room.
         """
 
     async def pause(self, seconds: float) -> None:
-        """Let nothing leave for so many seconds, or for what is left of a longer pause."""
+        """Send nothing for that many seconds, or for the rest of a longer pause."""
 
 
-class _SlidingWindow:
-    """One limit's window: pyrate-limiter's exact log, with calls that can be moved to when they arrived."""
+class SlidingWindow:
+    """One limit: the times of the calls that count, in order. All times are whole microseconds."""
+
+    def __init__(self, calls: int, length: int) -> None:
+        self._calls = calls
+        self._length = length
+        self._times: list[int] = []
+
+    def wait(self, now: int) -> int:
+        """Drop the calls that have left the window; returns 0, or the microseconds until there is room.
+
+        A call that is exactly the window's length ago still counts.
+        """
+        del self._times[: bisect_left(self._times, now - self._length)]
+        excess = len(self._times) - self._calls
+        return 0 if excess < 0 else self._times[excess] + self._length - now + 1
+
+    def add(self, time: int) -> None:
+        """Count a call from a time on."""
+        insort(self._times, time)
+
+    def move(self, time: int, later: int) -> None:
+        """Count a call from another time on, unless it has left the window."""
+        index = bisect_left(self._times, time)
+        if index < len(self._times) and self._times[index] == time:
+            del self._times[index]
+            insort(self._times, later)
+
+
+class _PacedWindow(SlidingWindow):
+    """A limit whose calls are also spread evenly: each has a slot."""
 
     def __init__(self, limit: Limit) -> None:
+        super().__init__(limit.calls, int(limit.seconds * MICROSECONDS))
         self._limit = limit
-        self._bucket = InMemoryBucket([Rate(limit.calls, int(limit.seconds * MICROSECONDS))])
         self._next_slot = float("-inf")
 
     def slot(self, arrived: float) -> float:
-        """When the next call may leave, as far as evenness goes."""
+        """The earliest slot of a call that arrived then, in seconds."""
         return max(self._next_slot, arrived)
 
-    def use_slot(self, arrived: float, now: float, late_seconds: float) -> None:
-        """Take note that a call leaves now."""
-        interval = self._limit.interval(late_seconds)
+    def use_slot(self, arrived: float, now: float, delay_seconds: float) -> None:
+        """Record that a call is sent now."""
+        interval = self._limit.interval(delay_seconds)
         self._next_slot = max(self.slot(arrived), now - CATCH_UP * interval) + interval
-
-    def take(self, item: RateItem) -> float:
-        """Count a call from its timestamp on; returns 0, or the seconds until there is room for it."""
-        self._bucket.leak(item.timestamp)
-        if self._bucket.put(item):
-            return 0.0
-        return int(self._bucket.waiting(item)) / MICROSECONDS  # type: ignore[arg-type]  # awaitable for async buckets
-
-    def move(self, item: RateItem, timestamp: int) -> None:
-        """Count a call from another moment on. The log is kept in the order of time, which its search relies on."""
-        if self.forget(item):
-            item.timestamp = timestamp
-            insort(self._bucket.items, item, key=_timestamp)
-
-    def forget(self, item: RateItem) -> bool:
-        """Count a call no longer; false if its time in the window was over already."""
-        try:
-            self._bucket.items.remove(item)
-        except ValueError:
-            return False
-        return True
 
 
 class _MemoryReservation:
-    def __init__(self, taken: dict[_SlidingWindow, RateItem], released: float) -> None:
-        self._taken = taken
-        self._released = released
+    def __init__(self, windows: tuple[_PacedWindow, ...], reserved: float, delay_seconds: float) -> None:
+        self._windows = windows
+        self._reserved = reserved
+        self._time = self._arrival(delay_seconds)
+        for window in windows:
+            window.add(self._time)
 
-    async def move(self, late_seconds: float) -> None:
-        for window, item in self._taken.items():
-            window.move(item, int((self._released + late_seconds) * MICROSECONDS))
+    async def move(self, delay_seconds: float) -> None:
+        earlier, self._time = self._time, self._arrival(delay_seconds)
+        for window in self._windows:
+            window.move(earlier, self._time)
+
+    def _arrival(self, delay_seconds: float) -> int:
+        return int((self._reserved + delay_seconds) * MICROSECONDS)
 
 
 class MemoryWindow:
-    """The log of a process that has the company's limits to itself.
+    """The calls of a company that only this process makes.
 
     Args:
         limits: The two limits.
-        clock: Seconds that never go back.
+        clock: Monotonic seconds.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        self._company, self._patch = _SlidingWindow(limits.company), _SlidingWindow(limits.patch)
+        self._company, self._patch = _PacedWindow(limits.company), _PacedWindow(limits.patch)
         self._clock = clock
         self._paused_until = float("-inf")
 
     @property
     def pause_seconds(self) -> float:
-        """What is left of a pause."""
+        """See `CallWindow`."""
         return max(0.0, self._paused_until - self._clock())
 
     async def pause(self, seconds: float) -> None:
@@ -185,26 +195,17 @@ class MemoryWindow:
         self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     async def take(
-        self, *, write: bool, waited_seconds: float, average_late: float, assumed_late: float
+        self, *, write: bool, waited_seconds: float, average_delay: float, assumed_delay: float
     ) -> Reservation | Wait:
         """See `CallWindow`."""
         now = self._clock()
         arrived = now - waited_seconds
         windows = (self._patch, self._company) if write else (self._company,)
         wait = max(self._paused_until - now, *(window.slot(arrived) - now for window in windows))
+        if wait <= 0:
+            wait = max(window.wait(int(now * MICROSECONDS)) for window in windows) / MICROSECONDS
         if wait > 0:
             return Wait(wait)
-        taken: dict[_SlidingWindow, RateItem] = {}
         for window in windows:
-            item = RateItem("", int(now * MICROSECONDS))
-            wait = window.take(item)
-            if wait > 0:
-                for earlier, its_item in taken.items():
-                    earlier.forget(its_item)
-                return Wait(wait)
-            taken[window] = item
-        for window in windows:
-            window.use_slot(arrived, now, average_late)
-        entry = _MemoryReservation(taken, now)
-        await entry.move(assumed_late)
-        return entry
+            window.use_slot(arrived, now, average_delay)
+        return _MemoryReservation(windows, now, assumed_delay)

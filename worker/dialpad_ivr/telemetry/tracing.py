@@ -189,7 +189,7 @@ def tracing() -> Iterator[Tracing]:
         flushing.start()
         flushing.join(_FLUSH_SECONDS)
         if flushing.is_alive():
-            get_logger().warning("the last spans were not taken in time", after_seconds=_FLUSH_SECONDS)
+            get_logger().warning("tracing_flush_timeout", seconds=_FLUSH_SECONDS)
 
 
 def _provider() -> TracerProvider | None:
@@ -206,7 +206,7 @@ def _provider() -> TracerProvider | None:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
-        log.warning("no traces: their client is missing", exporters=names, hint="pip install 'dialpad-ivr[otel]'")
+        log.warning("tracing_unavailable", exporters=names, hint="pip install 'dialpad-ivr[otel]'")
         return None
     # Below that are its retries, and headers that it cannot read.
     for name in ("opentelemetry.exporter", "opentelemetry.util"):
@@ -220,9 +220,10 @@ def _provider() -> TracerProvider | None:
     except Exception as exc:  # noqa: BLE001  # whatever is wrong with them: it is no reason not to work
         installed = sorted(entry_points(group=_EXPORTERS).names)
         cause = type(exc).__name__
-        log.warning("no traces: check the OTEL_ variables", exporters=names, installed=installed, cause=cause)
+        hint = "check the OTEL_ variables"
+        log.warning("tracing_unavailable", exporters=names, installed=installed, cause=cause, hint=hint)
         return None
-    log.info("traces are exported", exporters=names)
+    log.info("tracing_started", exporters=names)
     return provider
 
 
