@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -134,10 +133,9 @@ class StubEngine:
                 self.completed_tasks.append(request.body)
                 return 200, request.body["taskId"]
             case ("GET", "workflow", name, "correlated", correlation_id):
-                states = (run[0] for run in self.runs.values())
-                return 200, [
-                    s for s in states if (s.get("workflowName"), s.get("correlationId")) == (name, correlation_id)
-                ]
+                wanted = (name, correlation_id)
+                latest = [run[0] for run in self.runs.values()]
+                return 200, [s for s in latest if (s.get("workflowName"), s.get("correlationId")) == wanted]
             case ("GET", "workflow", workflow_id, *_):
                 states = self.runs.get(workflow_id) or []
                 return self._found(states.pop(0) if len(states) > 1 else states[0] if states else None)
@@ -155,8 +153,3 @@ def running_stub_engine() -> Iterator[StubEngine]:
     engine = StubEngine()
     with running_stub(engine.respond) as engine.stub:
         yield engine
-
-
-def plain(text: str) -> str:
-    """Terminal output on one line."""
-    return re.sub(r"\s+", " ", text)

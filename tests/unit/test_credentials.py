@@ -1,4 +1,4 @@
-"""Where keys come from, and that they go nowhere else."""
+"""Where keys are looked up, and that no error or repr shows one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write(path: Path, content: object) -> None:
     os.utime(path, ns=(path.stat().st_mtime_ns + 1_000_000,) * 2)
 
 
-def test_the_engines_secret_comes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
+def test_key_is_taken_from_runtime_metadata_then_environment_then_file(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write(file, {"default": "from-file"})
     environ = {"DIALPAD_API_KEY": "from-environment"}
@@ -28,13 +28,13 @@ def test_the_engines_secret_comes_before_the_environment_and_that_before_the_fil
     assert credentials.find("default").key.get_secret_value() == "from-file"
 
 
-def test_a_profile_has_names_of_its_own() -> None:
+def test_profile_has_its_own_variables() -> None:
     credentials = Credentials(environ={"DIALPAD_API_KEY_EMEA": "k", "DIALPAD_COMPANY_EMEA": "acme"})
     found = credentials.find("emea")
     assert (found.key.get_secret_value(), found.company) == ("k", "acme")
 
 
-def test_a_key_is_its_own_company_unless_its_profile_names_one(tmp_path: Path) -> None:
+def test_company_is_the_digest_of_the_key_unless_the_profile_names_one(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write(
         file,
@@ -53,7 +53,7 @@ def test_a_key_is_its_own_company_unless_its_profile_names_one(tmp_path: Path) -
     assert credentials.find("b").company == credentials.find("c").company == "acme"
 
 
-def test_a_rotated_key_is_seen_without_a_restart(tmp_path: Path) -> None:
+def test_rotated_key_is_used_without_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write(file, {"default": "old"})
     credentials = Credentials(file, {})
@@ -62,7 +62,7 @@ def test_a_rotated_key_is_seen_without_a_restart(tmp_path: Path) -> None:
     assert credentials.find("default").key.get_secret_value() == "new-key"
 
 
-def test_a_half_written_file_leaves_the_last_good_key_in_use(tmp_path: Path) -> None:
+def test_half_written_file_leaves_the_last_valid_key_in_use(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write(file, {"default": "old"})
     credentials = Credentials(file, {})
@@ -71,7 +71,7 @@ def test_a_half_written_file_leaves_the_last_good_key_in_use(tmp_path: Path) -> 
     assert credentials.find("default").key.get_secret_value() == "old"
 
 
-def test_a_missing_key_names_the_profile_and_the_places() -> None:
+def test_missing_key_error_names_the_profile_and_the_places_searched() -> None:
     with pytest.raises(CredentialError) as caught:
         Credentials(environ={}).find("emea")
     message = str(caught.value)
@@ -81,7 +81,7 @@ def test_a_missing_key_names_the_profile_and_the_places() -> None:
 
 
 @pytest.mark.parametrize("content", ["not json SECRET", '["SECRET"]', '{"default": {"api_kee": "SECRET"}}'])
-def test_an_unusable_file_is_told_without_its_contents(tmp_path: Path, content: str) -> None:
+def test_invalid_file_error_does_not_show_its_contents(tmp_path: Path, content: str) -> None:
     file = tmp_path / "keys.json"
     write(file, content)
     with pytest.raises(CredentialError) as caught:
@@ -91,17 +91,17 @@ def test_an_unusable_file_is_told_without_its_contents(tmp_path: Path, content: 
 
 
 @pytest.mark.parametrize("key", ["with space", "line\nbreak", "\u00fcmlaut", "nul\x00"])
-def test_a_key_that_no_header_can_carry_is_refused_without_being_told(key: str) -> None:
+def test_key_that_no_header_can_carry_is_rejected_without_being_shown(key: str) -> None:
     with pytest.raises(CredentialError) as caught:
         Credentials(environ={"DIALPAD_API_KEY": key}).find("default")
     assert key not in str(caught.value)
 
 
-def test_a_blank_key_is_none(tmp_path: Path) -> None:
+def test_blank_key_counts_as_missing(tmp_path: Path) -> None:
     with pytest.raises(CredentialError):
         Credentials(environ={"DIALPAD_API_KEY": "  "}).find("default")
 
 
-def test_no_repr_holds_a_key() -> None:
+def test_key_is_in_no_repr() -> None:
     credentials = Credentials(environ={"DIALPAD_API_KEY": "SECRET"})
     assert "SECRET" not in repr(credentials) + repr(credentials.find("default")) + str(credentials.find("default"))

@@ -7,7 +7,7 @@ import pytest
 from dialpad_ivr.settings import Settings, SettingsError, check_api_url, load_settings
 
 
-def test_the_defaults_are_the_documented_limits() -> None:
+def test_defaults_are_the_documented_limits() -> None:
     settings = Settings()
     assert (settings.patch_limit, settings.patch_window_seconds) == (1200, 60)
     assert (settings.company_limit, settings.company_window_seconds) == (20, 1)
@@ -16,23 +16,21 @@ def test_the_defaults_are_the_documented_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "url",
     ["http://conductor:8080", "http://conductor:8080/", "http://conductor:8080/api/", "http://conductor:8080/api"],
 )
-def test_the_engines_url_is_brought_into_the_form_that_the_sdk_wants(
-    given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CONDUCTOR_SERVER_URL", given)
+def test_server_url_is_normalized_to_end_in_api(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUCTOR_SERVER_URL", url)
     assert load_settings().server_url == "http://conductor:8080/api"
 
 
 @pytest.mark.parametrize("host", ["https://dialpad.com", "https://sandbox.dialpad.com"])
-def test_dialpads_two_hosts_are_allowed(host: str) -> None:
+def test_dialpad_hosts_are_allowed(host: str) -> None:
     assert check_api_url(host, allow_loopback=False) == host
 
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1:8100", "http://127.1.2.3", "http://[::1]:80", "https://127.0.0.1"])
-def test_a_loopback_address_is_allowed_when_a_setting_says_so(host: str) -> None:
+def test_loopback_address_is_allowed_only_by_setting(host: str) -> None:
     assert check_api_url(host, allow_loopback=True) == host
     with pytest.raises(ValueError, match="DIALPAD_IVR_ALLOW_LOOPBACK"):
         check_api_url(host, allow_loopback=False)
@@ -71,21 +69,47 @@ def test_a_loopback_address_is_allowed_when_a_setting_says_so(host: str) -> None
         "dialpad.com",
     ],
 )
-def test_a_key_is_sent_to_no_other_host(host: str) -> None:
+def test_any_other_host_is_rejected(host: str) -> None:
     with pytest.raises(ValueError, match="key is sent to no other host"):
         check_api_url(host, allow_loopback=True)
 
 
-def test_faults_are_listed_without_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_are_listed_without_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIALPAD_IVR_API_URL", "https://user:SECRET@evil.example")
     monkeypatch.setenv("DIALPAD_IVR_CONCURRENCY", "SECRET")
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert "SECRET" not in str(caught.value)
-    assert "concurrency" in str(caught.value)
+    lines = dict(line.split(": ", 1) for line in str(caught.value).splitlines())
+    assert set(lines) == {"api_url", "concurrency"}
+    assert lines["api_url"].startswith("DIALPAD_IVR_API_URL must be")  # the validator's own message, without a prefix
 
 
-def test_the_engines_secret_is_in_no_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("CONDUCTOR_SERVER_URL", "conductor:8080"),
+        ("CONDUCTOR_SERVER_URL", "http://"),
+        ("CONDUCTOR_SERVER_URL", "http://conductor:99999"),
+        ("CONDUCTOR_SERVER_URL", "http://user:hunter2@conductor:8080"),
+        ("DIALPAD_IVR_REDIS_URL", "http://redis:6379"),
+        ("DIALPAD_IVR_REDIS_URL", "redis://"),
+        ("DIALPAD_IVR_REDIS_URL", "redis://:hunter2@redis:99999"),
+        ("DIALPAD_IVR_REDIS_URL", "unix://"),
+        ("DIALPAD_IVR_HEALTH_PORT", "65536"),
+        ("DIALPAD_IVR_LOG_FORMAT", "xml"),
+    ],
+)
+def test_invalid_value_is_rejected_at_start(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    (line,) = str(caught.value).splitlines()
+    assert line.partition(": ")[0] in {variable, variable.removeprefix("DIALPAD_IVR_").lower()}
+    assert "hunter2" not in line
+
+
+def test_auth_secret_is_not_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONDUCTOR_AUTH_KEY", "id")
     monkeypatch.setenv("CONDUCTOR_AUTH_SECRET", "SECRET")
     assert "SECRET" not in repr(load_settings())

@@ -1,14 +1,14 @@
-"""Credential profiles: where a profile's API key is, and which company's limits it counts against.
+"""Credential profiles: a profile's API key, and the company whose rate limits its calls count against.
 
-A key comes from the task's `runtimeMetadata` (the engine's secret), else from the environment, else from a file. For
-the profile `default` the name is `DIALPAD_API_KEY`, for a profile `emea` it is `DIALPAD_API_KEY_EMEA`. The file is
+A key is looked up in the task's `runtimeMetadata` (the engine's secrets), the environment and a file, in this order.
+Its name is `DIALPAD_API_KEY` for the profile `default`, and `DIALPAD_API_KEY_EMEA` for a profile `emea`. The file is
 JSON:
 
     {"default": "KEY", "emea": {"api_key": "KEY", "company": "acme"}}
 
-A profile names its company (`DIALPAD_COMPANY`, `DIALPAD_COMPANY_EMEA`, or `company` in the file), so that two keys of
-one company share its limits. One that names none is its key's own: it is then known by a one-way digest of the key, so
-that two profiles, or two workers, with the same key share too.
+A profile names its company (`DIALPAD_COMPANY`, `DIALPAD_COMPANY_EMEA`, or `company` in the file), so that several keys
+of one company share its limits. Without a company, the key's SHA-256 digest identifies it, so that profiles and workers
+with the same key share its limits.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ COMPANY_NAME = "DIALPAD_COMPANY"
 
 
 class CredentialError(Exception):
-    """No usable key for a profile. The message names the profile and where it was looked for, never a key."""
+    """No usable key for a profile. The message names the profile and the places searched, never a key."""
 
 
 @dataclass(frozen=True)
 class Credential:
-    """A key and the company whose limits it counts against."""
+    """An API key, and the company whose limits its calls count against."""
 
     key: SecretStr
     company: str
     source: str
-    """Where the key was found, for `doctor`: never the key."""
+    """Where the key was found, for `doctor`."""
 
 
 class _FileProfile(BaseModel):
@@ -50,12 +50,12 @@ _FILE = TypeAdapter(dict[str, SecretStr | _FileProfile])
 
 
 def variable(name: str, profile: str) -> str:
-    """The variable of a profile: `DIALPAD_API_KEY` for `default`, `DIALPAD_API_KEY_EMEA` for `emea`."""
+    """A profile's environment variable: `DIALPAD_API_KEY` for `default`, `DIALPAD_API_KEY_EMEA` for `emea`."""
     return name if profile == "default" else f"{name}_{profile.upper()}"
 
 
 class Credentials:
-    """Finds keys. Holds the file's last contents, and reads it again when it changes, so that keys can be rotated."""
+    """Looks up keys. The file is reloaded when it changes, so that keys can be rotated without a restart."""
 
     def __init__(self, file: Path | None = None, environ: Mapping[str, str] | None = None) -> None:
         self._file = file
@@ -68,10 +68,10 @@ class Credentials:
 
         Args:
             profile: The profile's name.
-            runtime_metadata: The polled task's, which holds the engine's secrets by name.
+            runtime_metadata: The task's, which holds the engine's secrets by name.
 
         Raises:
-            CredentialError: No key, or one that cannot be sent in a header, or an unreadable file.
+            CredentialError: There is no key, or it cannot be sent in a header, or the file is unreadable.
         """
         name = variable(KEY_NAME, profile)
         entry = self._in_file(profile)
@@ -89,7 +89,9 @@ class Credentials:
             if not key:
                 continue
             if not (key.isascii() and key.isprintable() and " " not in key):
-                raise CredentialError(f"The key of profile {profile!r} from {source} holds characters no key can have.")
+                raise CredentialError(
+                    f"The key of profile {profile!r} from {source} contains characters no key can have."
+                )
             return Credential(SecretStr(key), company or f"key:{hashlib.sha256(key.encode()).hexdigest()[:24]}", source)
         places = [f"the engine's secret {name} (runtimeMetadata)", f"the environment variable {name}"]
         places.append(f"the file {self._file}" if self._file else "a file (DIALPAD_IVR_CREDENTIALS_FILE is not set)")
@@ -107,11 +109,11 @@ class Credentials:
         except FileNotFoundError:
             self._stamp, self._profiles = None, {}
         except (OSError, ValidationError) as exc:
-            if self._profiles:  # half-written, perhaps: the last good contents serve until it can be read again
+            if self._profiles:  # perhaps half-written: use the last valid contents until then
                 return self._profiles.get(profile)
-            # Whatever the file holds may be a key: only the kind of fault is told.
+            # Any text in the file may be a key: show only the type of the error.
             raise CredentialError(
-                f"The credentials file {self._file} cannot be used ({type(exc).__name__}). It must be JSON such as "
+                f"The credentials file {self._file} is invalid ({type(exc).__name__}). It must be JSON such as "
                 '{"default": "KEY", "emea": {"api_key": "KEY", "company": "acme"}}.'
             ) from None
         return self._profiles.get(profile)

@@ -1,4 +1,4 @@
-"""Every setting, read from the environment (and from nowhere else), checked before anything starts."""
+"""The settings: read from the environment only, and validated before anything starts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from dialpad_ivr.contract.values import (
 
 
 class SettingsError(Exception):
-    """The environment cannot be used. The message lists every fault, without the values."""
+    """Invalid settings. The message lists every error, without the values."""
 
 
 class Settings(BaseSettings):
-    """The settings of a worker and of the command. Field `x` is the environment variable `DIALPAD_IVR_X`.
+    """The settings of the worker and of the commands. Field `x` is the environment variable `DIALPAD_IVR_X`.
 
-    The engine's own three keep the SDK's names (CONDUCTOR_SERVER_URL, CONDUCTOR_AUTH_KEY, CONDUCTOR_AUTH_SECRET).
-    Dialpad's API keys are no settings: see `dialpad_ivr.credentials`.
+    Those of the engine have the SDK's names: CONDUCTOR_SERVER_URL, CONDUCTOR_AUTH_KEY, CONDUCTOR_AUTH_SECRET.
+    Dialpad's API keys are not settings: see `dialpad_ivr.credentials`.
     """
 
     model_config = SettingsConfigDict(
@@ -39,80 +39,99 @@ class Settings(BaseSettings):
     server_url: str = Field(
         default="http://localhost:8080/api",
         validation_alias=AliasChoices("CONDUCTOR_SERVER_URL", "DIALPAD_IVR_SERVER_URL"),
-        description="The engine's API.",
+        description="The URL of the engine's API.",
     )
     auth_key: str | None = Field(
         default=None,
         validation_alias="CONDUCTOR_AUTH_KEY",
-        description="Key id of an engine that asks for one (Orkes, or a secured server).",
+        description="The access key id, for a secured engine.",
     )
     auth_secret: SecretStr | None = Field(
-        default=None, validation_alias="CONDUCTOR_AUTH_SECRET", description="The secret that belongs to it."
+        default=None,
+        validation_alias="CONDUCTOR_AUTH_SECRET",
+        description="The access key secret, for a secured engine.",
     )
-    domain: str | None = Field(default=None, description="The task domain to poll; none polls the default queue.")
-    concurrency: int = Field(default=24, ge=1, le=500, description="Tasks that run at once in one worker.")
+    domain: str | None = Field(default=None, description="The task domain to poll; the default queue if not set.")
+    concurrency: int = Field(default=24, ge=1, le=500, description="Tasks that one worker runs concurrently.")
     poll_interval_seconds: float = Field(
-        default=0.05, gt=0, le=60, description="Longest pause between two polls of an empty queue."
+        default=0.05, gt=0, le=60, description="The longest pause between two polls of an empty queue."
     )
     grace_seconds: float = Field(
-        default=25, ge=0, le=3600, description="On SIGTERM or SIGINT: how long calls in flight may take to finish."
+        default=25, ge=0, le=3600, description="After SIGTERM or SIGINT: how long calls in flight may take to finish."
     )
 
     # Dialpad
-    allow_loopback: bool = Field(default=False, description="Allow a loopback address as the host, for a test double.")
+    allow_loopback: bool = Field(
+        default=False, description="Allow a loopback address as Dialpad's host, for a test double."
+    )
     api_url: str = Field(
         default=API_URLS[0],
-        description=f"Dialpad's host: {API_URLS[0]} (live) or {API_URLS[1]}; a loopback address if that is allowed.",
+        description=f"Dialpad's host: {API_URLS[0]} (live) or {API_URLS[1]}; a loopback address if allowed.",
     )
     credentials_file: Path | None = Field(
-        default=None, description="A JSON file of credential profiles, read again whenever it changes."
+        default=None, description="A JSON file of credential profiles, reloaded when it changes."
     )
-    connect_timeout_seconds: float = Field(default=5, gt=0, le=300, description="To connect, TLS included.")
-    read_timeout_seconds: float = Field(default=10, gt=0, le=300, description="Between two parts of an answer.")
-    write_timeout_seconds: float = Field(default=10, gt=0, le=300, description="Between two parts of a request.")
-    pool_timeout_seconds: float = Field(default=5, gt=0, le=300, description="For a free connection.")
-    deadline_seconds: float = Field(default=20, gt=0, le=600, description="For a whole call, whatever happens in it.")
+    connect_timeout_seconds: float = Field(
+        default=5, gt=0, le=300, description="The timeout for connecting, including TLS."
+    )
+    read_timeout_seconds: float = Field(
+        default=10, gt=0, le=300, description="The timeout between two chunks of a response."
+    )
+    write_timeout_seconds: float = Field(
+        default=10, gt=0, le=300, description="The timeout between two chunks of a request."
+    )
+    pool_timeout_seconds: float = Field(
+        default=5, gt=0, le=300, description="The timeout for a free connection from the pool."
+    )
+    deadline_seconds: float = Field(default=20, gt=0, le=600, description="The timeout for a whole call.")
 
     # Pacing
-    patch_limit: int = Field(default=PATCH_LIMIT, ge=1, description="PATCHes in any patch window.")
+    patch_limit: int = Field(default=PATCH_LIMIT, ge=1, description="The most PATCH calls in any patch window.")
     patch_window_seconds: float = Field(
-        default=PATCH_WINDOW_SECONDS, gt=0, le=86_400, description="The length of that window."
+        default=PATCH_WINDOW_SECONDS, gt=0, le=86_400, description="The length of the patch window."
     )
-    company_limit: int = Field(default=COMPANY_LIMIT, ge=1, description="Calls of any kind in any company window.")
+    company_limit: int = Field(
+        default=COMPANY_LIMIT, ge=1, description="The most calls of a company, of any kind, in any company window."
+    )
     company_window_seconds: float = Field(
-        default=COMPANY_WINDOW_SECONDS, gt=0, le=86_400, description="The length of that window."
+        default=COMPANY_WINDOW_SECONDS, gt=0, le=86_400, description="The length of the company window."
     )
     max_inline_wait_seconds: float = Field(
         default=3,
         ge=0,
         le=60,
-        description="A permit further away is waited for in the engine, not in a slot.",
+        description="The longest wait for the rate limiter inside the worker; longer waits are deferred to the engine.",
     )
     default_pause_seconds: float = Field(
-        default=1, gt=0, le=300, description="The pause after a 429 without a Retry-After; doubled for each in a row."
+        default=1,
+        gt=0,
+        le=300,
+        description="The pause after a 429 without a Retry-After; doubled for each consecutive one.",
     )
-    longest_pause_seconds: float = Field(default=300, gt=0, le=3600, description="A longer Retry-After is cut to this.")
+    longest_pause_seconds: float = Field(
+        default=300, gt=0, le=3600, description="The upper limit of a pause; a longer Retry-After is capped."
+    )
     waiting_budget_seconds: float = Field(
-        default=900, gt=0, description="A task that waited longer than this in all ends as rate_limited."
+        default=900, gt=0, description="A task that waited longer than this in total ends as rate_limited."
     )
 
     redis_url: SecretStr | None = Field(
         default=None,
-        description="A Redis (redis://, rediss:// or unix://) in which all workers share each company's limits. "
-        "Without one, run one worker for a company.",
+        description="The Redis (redis://, rediss:// or unix://) in which all workers share each company's limits. "
+        "Without it, run one worker per company.",
     )
 
     state_dir: Path | None = Field(
         default=None,
-        description="A folder in which changes whose result the engine has not taken yet outlive a restart of the "
-        "worker. Without one they are kept in memory, and in the Redis if there is one.",
+        description="The directory for undelivered results, so that they survive a worker restart. Without it they "
+        "are held in memory, and in the Redis if there is one.",
     )
 
     # Operations
-    health_host: str = Field(default="127.0.0.1", description="Where /healthz, /readyz and /metrics listen.")
-    health_port: int = Field(default=9464, ge=0, le=65535, description="Their port; 0 takes a free one.")
+    health_host: str = Field(default="127.0.0.1", description="The address that serves /healthz, /readyz and /metrics.")
+    health_port: int = Field(default=9464, ge=0, le=65535, description="The port that serves them; 0 picks a free one.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least that is logged."
+        default="info", description="The lowest level that is logged."
     )
     log_format: Literal["auto", "human", "json"] = Field(
         default="auto", description="auto: human on a terminal, JSON elsewhere."
@@ -120,8 +139,8 @@ class Settings(BaseSettings):
 
     @field_validator("server_url")
     @classmethod
-    def _server_url_as_the_sdk_wants_it(cls, value: str) -> str:
-        """With `/api` and without a slash at its end: with one the SDK's requests end in 404."""
+    def _normalize_server_url(cls, value: str) -> str:
+        """Ends in `/api`, without a trailing slash: with one, the SDK's requests get a 404."""
         value = value.strip().rstrip("/")
         parts = urlsplit(value)
         try:
@@ -131,12 +150,12 @@ class Settings(BaseSettings):
         if not usable:
             raise ValueError("must be an http(s) URL, e.g. http://localhost:8080/api")
         if parts.username or parts.password:
-            raise ValueError("must not hold a user or a password; use CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")
+            raise ValueError("must not contain a user or a password; use CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET")
         return value if value.endswith("/api") else f"{value}/api"
 
     @field_validator("redis_url")
     @classmethod
-    def _redis_url_can_be_used(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_redis_url(cls, value: SecretStr | None) -> SecretStr | None:
         try:
             parts = urlsplit(value.get_secret_value()) if value else None
             usable = parts is None or (
@@ -150,7 +169,7 @@ class Settings(BaseSettings):
 
     @field_validator("api_url")
     @classmethod
-    def _host_is_allowed(cls, value: str, info: ValidationInfo) -> str:
+    def _check_host(cls, value: str, info: ValidationInfo) -> str:
         return check_api_url(value, allow_loopback=bool(info.data.get("allow_loopback")))
 
 
@@ -158,7 +177,7 @@ def load_settings() -> Settings:
     """The settings from the environment.
 
     Raises:
-        SettingsError: A variable has a value that cannot be used.
+        SettingsError: A variable has an invalid value.
     """
     try:
         return Settings()
@@ -173,22 +192,22 @@ def _message(error: ErrorDetails) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether it is a literal loopback address: of 127.0.0.0/8, or ::1. No name is, and no other way to write one."""
+    """Whether it is a literal loopback address (127.0.0.0/8 or ::1) in its usual notation. Host names are not."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    # ::ffff:127.0.0.1 is one for some versions of Python and not for others.
+    # Python versions disagree about ::ffff:127.0.0.1.
     return address.is_loopback if address.version == 4 else address == ipaddress.IPv6Address("::1")
 
 
 def check_api_url(url: str, *, allow_loopback: bool) -> str:
-    """Check that a key may be sent to this host.
+    """Check that keys may be sent to this host.
 
     Args:
         url: Scheme, host and, for loopback, port; nothing else.
         allow_loopback: Whether a literal loopback address (127.0.0.0/8 or ::1) is allowed too. Names such as
-            `localhost` are not: what a name means is the resolver's to say.
+            `localhost` are not, since they depend on the resolver.
 
     Returns:
         The same URL.
@@ -201,7 +220,7 @@ def check_api_url(url: str, *, allow_loopback: bool) -> str:
     try:
         parts = urlsplit(url)
         plain = f"{parts.scheme}://{parts.netloc}" == url and parts.scheme in ("http", "https")
-        # netloc is host[:port]: anything else, such as user info, makes the host's text differ from it.
+        # Nothing but host[:port], such as user info, is allowed.
         host, port = parts.hostname or "", parts.port
         shown = f"[{host}]" if ":" in host else host
         plain = plain and parts.netloc == (shown if port is None else f"{shown}:{port}")
@@ -212,7 +231,7 @@ def check_api_url(url: str, *, allow_loopback: bool) -> str:
         if allow_loopback:
             return url
         raise ValueError(f"{url} is a loopback address; for tests, set DIALPAD_IVR_ALLOW_LOOPBACK=true")
-    # The URL is not repeated: it may hold a key.
+    # The URL is not shown: it may hold a key.
     raise ValueError(
         f"DIALPAD_IVR_API_URL must be exactly {' or '.join(API_URLS)}: a key is sent to no other host "
         "(for a test double: http://127.0.0.1:PORT with DIALPAD_IVR_ALLOW_LOOPBACK=true)"

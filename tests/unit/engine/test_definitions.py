@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dialpad_ivr import __version__
 from dialpad_ivr.engine import definitions
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import Definition, compare, register, shipped
@@ -72,7 +73,7 @@ def test_diff_goes_from_the_remote_to_the_local_definition(api: EngineApi) -> No
 def test_registered_definition_names_the_version_in_its_stamp(stub_engine: StubEngine, api: EngineApi) -> None:
     register(api, SHIPPED[0])
     name, version, digest = stub_engine.definitions[(SHIPPED[0].name,)]["ownerApp"].split()
-    assert (name, version) == ("dialpad-ivr", definitions.__version__)
+    assert (name, version) == ("dialpad-ivr", __version__)
     assert len(digest) == 16
 
 

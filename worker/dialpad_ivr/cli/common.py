@@ -20,7 +20,7 @@ EXIT_CODES = {
     0: "success",
     EXIT_FAILED: "a change failed, or a check failed",
     EXIT_USAGE: "invalid usage or settings",
-    EXIT_CONSENT: "a definition was edited on the server, or is newer there",
+    EXIT_CONSENT: "a definition on the server was edited, or is newer",
     EXIT_NO_ENGINE: "no engine answers",
     EXIT_INTERRUPTED: "interrupted",
 }

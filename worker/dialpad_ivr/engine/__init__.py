@@ -1,1 +1,1 @@
-"""The Conductor server: its REST API, the definitions on it, and workflows followed to their end."""
+"""The Conductor server: its REST API, the definitions registered on it, and following workflows."""

@@ -1,7 +1,7 @@
-"""The engine's REST API as the command uses it: definitions in and out as raw JSON, workflows started and followed.
+"""A client of the engine's REST API: definitions as raw JSON, workflows started and read.
 
-It goes through the SDK's own client, so key and secret of a secured server work here as they do for the worker. The
-SDK's models are left out: its `TaskDef` drops `maxRetryDelaySeconds` and `backoffJitterMs`.
+It uses the SDK's HTTP client, so that the key and secret of a secured server work as they do for the worker. It avoids
+the SDK's models: `TaskDef` drops `maxRetryDelaySeconds` and `backoffJitterMs`.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from conductor.client.http.rest import ApiException
 from dialpad_ivr.settings import Settings
 
 TERMINAL_STATUSES = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
-"""Statuses that a workflow does not leave by itself."""
+"""The statuses of a workflow that has ended."""
 
 JsonObject = dict[str, Any]
 
 
 class EngineError(Exception):
-    """The engine refused a request.
+    """The engine rejected a request, or did not answer.
 
     Attributes:
-        status: The HTTP status; 0 if it could not be reached.
+        status: The HTTP status; 0 if the engine did not answer.
     """
 
     def __init__(self, message: str, status: int) -> None:
@@ -45,7 +45,7 @@ class EngineError(Exception):
 
 
 def configuration(settings: Settings) -> Configuration:
-    """The SDK's configuration: where the engine is, and the key and secret for one that asks for them."""
+    """The SDK's configuration: the engine's URL, and the key and secret of a secured server."""
     auth = None
     if settings.auth_key and settings.auth_secret:
         auth = AuthenticationSettings(key_id=settings.auth_key, key_secret=settings.auth_secret.get_secret_value())
@@ -64,11 +64,11 @@ class EngineApi:
         return str(self._call("GET", "/version", response_type="str"))
 
     def task_definition(self, name: str) -> JsonObject | None:
-        """A registered task definition, `None` if there is none of that name."""
+        """A registered task definition; `None` if there is none of that name."""
         return self._find(f"/metadata/taskdefs/{quote(name, safe='')}")
 
     def workflow_definition(self, name: str, version: int) -> JsonObject | None:
-        """A registered workflow definition, `None` if there is none of that name and version."""
+        """A registered workflow definition; `None` if there is none of that name and version."""
         return self._find(f"/metadata/workflow/{quote(name, safe='')}", [("version", version)])
 
     def put_task_definition(self, definition: JsonObject) -> None:
@@ -82,13 +82,13 @@ class EngineApi:
     def start_workflow(
         self, name: str, inputs: JsonObject, version: int | None = None, correlation_id: str | None = None
     ) -> str:
-        """Start a workflow; returns its id. Without a version the newest is taken."""
+        """Start a workflow, by default in its newest version; returns its id."""
         optional = {"version": version, "correlationId": correlation_id}
         body = {"name": name, "input": inputs, **{key: value for key, value in optional.items() if value}}
         return str(self._call("POST", "/workflow", body=body, response_type="str"))
 
     def workflow(self, workflow_id: str) -> JsonObject:
-        """A workflow with its tasks as they are now."""
+        """A workflow's current state, with its tasks."""
         found: JsonObject = self._call("GET", f"/workflow/{quote(workflow_id, safe='')}", [("includeTasks", "true")])
         return found
 
@@ -99,21 +99,21 @@ class EngineApi:
         return found
 
     def correlated(self, name: str, correlation_id: str) -> list[JsonObject]:
-        """The workflows of that name with that correlation id that have not ended, without their tasks."""
+        """The running workflows of that name with that correlation id, without their tasks."""
         path = f"/workflow/{quote(name, safe='')}/correlated/{quote(correlation_id, safe='')}"
         query = [("includeClosed", "false"), ("includeTasks", "false")]
         found: list[JsonObject] = self._call("GET", path, query)
         return found
 
     def newest(self, name: str, count: int) -> list[JsonObject]:
-        """The workflows of that name that were started last, newest first, each in short."""
+        """Summaries of the `count` most recently started workflows of that name, newest first."""
         query = [("query", f"workflowType='{name}'"), ("sort", "startTime:DESC"), ("start", 0), ("size", count)]
         found: JsonObject = self._call("GET", "/workflow/search", query)
         results: list[JsonObject] = found.get("results") or []
         return results
 
     def complete_task(self, workflow_id: str, task_id: str, output: JsonObject) -> None:
-        """Complete a task that waits for somebody outside."""
+        """Complete a waiting task with this output."""
         body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}
         self._call("POST", "/tasks", body=body, response_type="str")
 
@@ -135,7 +135,7 @@ class EngineApi:
         response_type: str = "object",
     ) -> Any:
         try:
-            answer = self._client.call_api(
+            response = self._client.call_api(
                 path,
                 method,
                 query_params=query or [],
@@ -144,11 +144,11 @@ class EngineApi:
                 response_type=response_type,
                 _return_http_data_only=True,
             )
-            if response_type == "object" and isinstance(answer, str) and answer:
+            if response_type == "object" and isinstance(response, str) and response:
                 raise EngineError(
                     f"{self.url} does not answer like a Conductor server. Check CONDUCTOR_SERVER_URL.", 200
                 )
-            return answer
+            return response
         except ApiException as exc:
             status = exc.status or 0
             if status == 0:

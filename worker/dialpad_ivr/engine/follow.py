@@ -1,4 +1,4 @@
-"""Following a workflow from its start to its end."""
+"""Follow a workflow until it ends."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ _LONGEST_PAUSE_SECONDS = 2.0
 def follow(
     engine: EngineApi, workflow_id: str, on_change: Callable[[JsonObject], None], timeout_seconds: float
 ) -> JsonObject:
-    """Ask for a workflow again and again until it ends.
-
-    A server that does not answer for a while is asked again until the time is up.
+    """Poll a workflow until it ends or the timeout expires. Server errors and outages are retried.
 
     Args:
-        engine: Where it runs.
+        engine: The engine that runs it.
         workflow_id: Its id.
-        on_change: Called with the workflow each time that a task of it has changed.
-        timeout_seconds: How long to follow.
+        on_change: Called with the workflow whenever a task of it has changed.
+        timeout_seconds: How long to poll, in seconds.
 
     Returns:
         The workflow with its tasks, ended or not.
 
     Raises:
-        EngineError: It does not exist, or the engine did not answer until the time was up.
+        EngineError: The workflow does not exist, or the engine still fails when the timeout expires.
     """
     deadline = time.monotonic() + timeout_seconds
     pause, seen = _FIRST_PAUSE_SECONDS, None

@@ -1,0 +1,273 @@
+"""Terminal output: what is shown for each outcome, that it is bounded, and that text from outside stays text."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from dialpad_ivr.cli import render
+from dialpad_ivr.cli.common import _PlainConsole
+from dialpad_ivr.cli.doctor import Check
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS, OUTCOMES, Outcome
+from dialpad_ivr.contract.outputs import (
+    IvrState,
+    PreparedRequest,
+    ResponseSummary,
+    SelectedIvr,
+    SetCustomIvrOutput,
+    TaskError,
+)
+from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.engine.definitions import Comparison, shipped
+from dialpad_ivr.provisioning.plan import PlannedChange, make_plan
+from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
+from dialpad_ivr.settings import Settings
+from support.bench import KEY, Bench
+
+HOSTILE = "\x1b]0;title\x07[red]x[/red]\r\u202e"
+CONTROLS = {"\x1b", "\x07", "\r", "\u202e"}
+
+
+class Screen:
+    """A console that keeps what is printed."""
+
+    def __init__(self, **options: Any) -> None:
+        self._file = io.StringIO()
+        self.console = _PlainConsole(file=self._file, width=200, **options)
+
+    @property
+    def text(self) -> str:
+        return self._file.getvalue()
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
+
+
+def output(outcome: Outcome, **more: Any) -> SetCustomIvrOutput:
+    return SetCustomIvrOutput(outcome=outcome, ok=outcome in OK_OUTCOMES, **more)
+
+
+def change(number: int, action: Any = "change", **more: Any) -> PlannedChange:
+    return PlannedChange(
+        line=number,
+        target_type="callcenter",
+        target_id=str(1000 + number),
+        ivr_type="HOLD_MUSIC",
+        ivr_id=str(7000 + number),
+        action=action,
+        **more,
+    )
+
+
+def row(number: int, outcome: str | None, message: str = "") -> dict[str, Any]:
+    return {
+        "line": number,
+        "target_type": "callcenter",
+        "target_id": str(1000 + number),
+        "ivr_type": "HOLD_MUSIC",
+        "select_option": None,
+        "outcome": outcome,
+        "ok": outcome in OK_OUTCOMES,
+        "message": message,
+    }
+
+
+def a_run(status: str, **attributes: Any) -> ProvisioningRun:
+    run = ProvisioningRun(EngineApi(Settings()), "WORKFLOW-ID")
+    for name, value in {"status": status, **attributes}.items():
+        setattr(run, name, value)
+    return run
+
+
+# ---- a test request
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_outcome_is_shown_with_its_meaning(screen: Screen, outcome: Outcome) -> None:
+    render.show_output(screen.console, output(outcome), None)
+    assert f"Outcome:  {outcome}" in screen.text
+    assert OUTCOME_MEANINGS[outcome] in screen.text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("outcome", [*OUTCOMES, None])
+def test_outcome_is_green_if_ok_red_if_not_and_yellow_while_it_waits(outcome: str | None) -> None:
+    colour = "green" if outcome in OK_OUTCOMES else "red" if outcome else "yellow"
+    text = render.outcome_text(outcome)
+    assert (text.plain, text.style) == (outcome or "waiting", f"bold {colour}")
+
+
+def test_test_request_shows_request_curl_response_and_selection(screen: Screen) -> None:
+    shown = output(
+        "updated",
+        ivr=IvrState(previous=SelectedIvr(id="1", name="Winter"), selected=SelectedIvr(id="2")),
+        request=PreparedRequest(method="PATCH", url="https://dialpad.com/api", body={"ivr_id": 2}),
+        response=ResponseSummary(
+            status_code=200, elapsed_ms=12.5, headers={"x-request-id": "abc"}, body={"name": "Summer"}
+        ),
+        warnings=["Something to think of"],
+    )
+    render.show_output(screen.console, shown, "curl --request PATCH")
+    parts = [
+        "PATCH https://dialpad.com/api",
+        '"ivr_id": 2',
+        "curl --request PATCH",
+        "200  in 12.5 ms",
+        "x-request-id: abc",
+        '"name": "Summer"',
+        "updated",
+        "Selected before: Winter (1)",
+        "Selected now: IVR (2)",
+        "Something to think of",
+    ]
+    positions = [screen.text.index(part) for part in parts]
+    assert positions == sorted(positions)
+
+
+def test_error_is_shown_where_no_field_is_at_fault(screen: Screen) -> None:
+    error = TaskError(code="http_404", message="Dialpad answered 404.")
+    render.show_output(screen.console, output("not_found", error=error), None)
+    assert "Dialpad answered 404." in screen.text
+
+
+def test_truncated_body_is_marked(screen: Screen) -> None:
+    response = ResponseSummary(status_code=200, elapsed_ms=1, body="x" * 10, body_truncated=True)
+    render.show_output(screen.console, output("updated", response=response), None)
+    assert "(truncated)" in screen.text
+
+
+@pytest.mark.parametrize("echo", [KEY, f"Bearer {KEY}", {"authorization": KEY}])
+def test_key_is_never_shown_even_if_dialpad_echoes_it(screen: Screen, settings: Settings, echo: Any) -> None:
+    bench = Bench(settings)
+    bench.handler = lambda _: httpx.Response(400, json={"error": {"message": echo}}, headers={"x-request-id": KEY})
+    result = asyncio.run(bench.run())
+    render.show_output(screen.console, result.output, None)
+    assert "Authorization: Bearer (not shown)" in screen.text
+    assert KEY not in screen.text
+
+
+# ---- what comes from outside
+
+
+def test_control_characters_and_markup_from_outside_stay_text() -> None:
+    screen = Screen(force_terminal=True)
+    selected = SelectedIvr(id="1", name=HOSTILE)
+    shown = output(
+        "unavailable",
+        error=TaskError(code="x", message=HOSTILE),
+        ivr=IvrState(selected=selected),
+        response=ResponseSummary(status_code=500, elapsed_ms=1, headers={"x-request-id": HOSTILE}, body=HOSTILE),
+        warnings=[HOSTILE],
+    )
+    render.show_output(screen.console, shown, None)
+    render.show_checks(screen.console, [Check(HOSTILE, "failed", HOSTILE, HOSTILE)])
+    render.show_comparison(screen.console, Comparison(shipped()[0], "edited", (HOSTILE,)))
+    render.show_plan(
+        screen.console, make_plan([change(2, ivr_name=HOSTILE, previous=(selected,), note=HOSTILE)], "u", "f")
+    )
+    render.show_run(screen.console, a_run("FAILED", reason=HOSTILE), [row(2, "rejected", HOSTILE)])
+    render.show_unrestorable(screen.console, [(ChangeResult({"target_id": HOSTILE}, 2, None), HOSTILE)])
+    task = {"referenceTaskName": HOSTILE, "taskType": HOSTILE, "status": HOSTILE, "outputData": {"outcome": HOSTILE}}
+    render.show_workflow(screen.console, {"tasks": [task]})
+    assert screen.text.count("[red]x") == 20  # none was taken for markup
+    without_colours = re.sub(r"\x1b\[[\d;]*m", "", screen.text)
+    assert not CONTROLS & set(without_colours)
+
+
+# ---- doctor, register, workflows
+
+
+@pytest.mark.parametrize("result", ["ok", "warning", "failed"])
+def test_check_shows_its_fix_only_when_it_is_not_ok(screen: Screen, result: Any) -> None:
+    render.show_checks(screen.console, [Check("engine", result, "the detail", "the fix")])
+    assert result in screen.text
+    assert "engine: the detail" in screen.text
+    assert ("-> the fix" in screen.text) == (result != "ok")
+
+
+def test_comparison_shows_state_and_diff(screen: Screen) -> None:
+    definition = shipped()[0]
+    render.show_comparison(screen.console, Comparison(definition, "edited", ("-  1", "+  2")))
+    assert screen.text.splitlines() == [f"{definition.label}: edited", "    -  1", "    +  2"]
+
+
+def test_workflow_shows_each_task_with_its_outcome_and_attempts(screen: Screen) -> None:
+    tasks = [
+        {"referenceTaskName": "set_ivr", "taskType": "set_custom_ivr", "status": "COMPLETED",
+         "outputData": {"outcome": "updated", "attempts": 2}},
+        {"referenceTaskName": "branch", "taskType": "SWITCH", "status": "COMPLETED", "outputData": None},
+        {"referenceTaskName": "waiting", "taskType": "set_custom_ivr", "status": "IN_PROGRESS",
+         "outputData": {"outcome": None}},
+    ]  # fmt: skip
+    render.show_workflow(screen.console, {"tasks": tasks})
+    lines = [line.replace("\u2502", " ").split() for line in screen.text.splitlines()]
+    assert ["set_ivr", "set_custom_ivr", "COMPLETED", "updated", "2"] in lines
+    assert ["branch", "SWITCH", "COMPLETED"] in lines
+    assert ["waiting", "set_custom_ivr", "IN_PROGRESS", "waiting"] in lines
+
+
+# ---- plans and runs
+
+
+def test_plan_shows_changes_and_blocked_rows_and_counts_the_rest(screen: Screen) -> None:
+    rows = [
+        change(2, previous=(SelectedIvr(id="1", name="Winter"),), ivr_name="Summer"),
+        change(3),
+        change(4, "unchanged"),
+        change(5, "missing_ivr", note="No such IVR."),
+        change(6, "unreadable", note="Dialpad answered 403."),
+    ]
+    render.show_plan(screen.console, make_plan(rows, "https://dialpad.com", "changes.csv"))
+    assert "~ callcenter 1002 HOLD_MUSIC  (line 2)" in screen.text
+    assert "Winter (1) -> Summer (7002)" in screen.text
+    assert "nothing -> 7003" in screen.text
+    assert "(line 4)" not in screen.text
+    assert "! callcenter 1005 HOLD_MUSIC  (line 5)" in screen.text
+    assert "No such IVR." in screen.text
+    assert "Plan: 2 to change, 1 unchanged, 1 missing IVR, 1 unreadable." in screen.text
+
+
+def test_plan_without_rows_has_nothing_to_change(screen: Screen) -> None:
+    render.show_plan(screen.console, make_plan([], "https://dialpad.com", "changes.csv"))
+    assert screen.text == "Plan: nothing to change.\n"
+
+
+def test_long_plan_is_shown_in_part(screen: Screen) -> None:
+    render.show_plan(screen.console, make_plan([change(n) for n in range(60)], "https://dialpad.com", "changes.csv"))
+    assert screen.text.count("~ callcenter") == 50
+    assert "and 10 more" in screen.text
+
+
+def test_run_shows_the_count_of_each_outcome_and_the_failed_rows(screen: Screen) -> None:
+    rows = [row(2, "updated"), row(3, "updated"), row(4, "not_found", "No such target."), row(5, None)]
+    render.show_run(screen.console, a_run("FAILED", output={"message": "1 of 4 failed"}), rows)
+    lines = [line.replace("\u2502", " ").split() for line in screen.text.splitlines()]
+    for expected in (["updated", "2"], ["not_found", "1"], ["waiting", "1"]):
+        assert expected in lines
+    assert ["4", "callcenter", "1004", "HOLD_MUSIC", "not_found", "No", "such", "target."] in lines
+    assert not any(line[:1] in (["2"], ["3"], ["5"]) for line in lines)
+    assert "Workflow WORKFLOW-ID: FAILED." in screen.text
+    assert "1 of 4 failed" in screen.text
+
+
+def test_run_with_many_failures_is_shown_in_part(screen: Screen) -> None:
+    render.show_run(screen.console, a_run("FAILED"), [row(n, "rejected") for n in range(60)])
+    assert screen.text.count("callcenter") == 50
+    assert "and 10 more" in screen.text
+
+
+def test_rows_that_cannot_be_restored_are_shown_with_the_reason(screen: Screen) -> None:
+    results = [
+        (ChangeResult({"target_type": "office", "target_id": str(n)}, n, None), f"reason {n}") for n in range(60)
+    ]
+    render.show_unrestorable(screen.console, results)
+    assert "office 0" in screen.text
+    assert "reason 49" in screen.text
+    assert "reason 50" not in screen.text
+    assert "and 10 more" in screen.text
