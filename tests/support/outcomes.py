@@ -40,7 +40,7 @@ ROWS = [
     Case("200 another selected", "unconfirmed", (fault("not_applied", None),), retries=1, attempts=2,
         code="another_selected", check=lambda o: o["ivr"]["selected"]["name"] == "Old hold music"),
     Case("200 another selected, inbound elsewhere", "unconfirmed", (fault("not_applied", None),),
-        {"select_option": "inbound"}, retries=1, attempts=2, code="another_selected"),
+        {"select_option": "inbound"}, retries=1, attempts=2, code="another_selected", warnings=1),
     Case("200 with an error", "unavailable", (fault("status", None, status=200, body={"error": "no"}),),
         retries=1, attempts=2, code="error_in_answer"),
     Case("200 broken JSON", "updated", (fault("broken_json", None),), retries=1, attempts=2,

@@ -24,7 +24,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dialpad_ivr.http_server import serving
-from dialpad_ivr.local.double.server import _Protocol
+from dialpad_ivr.local.double.server import ResettableProtocol
 
 _HOP_BY_HOP = ("connection", "content-length", "host", "keep-alive", "transfer-encoding")
 
@@ -120,7 +120,7 @@ class FaultyEngine:
 
             methods = ["GET", "POST", "PUT", "DELETE"]
             app = Starlette(routes=[Route("/{path:path}", respond, methods=methods)])
-            async with serving(app, "127.0.0.1", 0, http=_Protocol) as port:
+            async with serving(app, "127.0.0.1", 0, http=ResettableProtocol) as port:
                 self.url = f"http://127.0.0.1:{port}"
                 ready.set()
                 await stop.wait()
