@@ -70,7 +70,7 @@ def test_the_readmes_first_command_leads_to_a_response(page: Page, tmp_path: Pat
         )
     try:
         url = re.compile(r"^Console +(http://127\.0\.0\.1:\d+)  <- open this$", re.MULTILINE)
-        until(lambda: "Ctrl-C stops it all" in log.read_text() or process.poll() is not None, 120, "the stack")
+        until(lambda: "Ctrl-C stops everything" in log.read_text() or process.poll() is not None, 120, "the stack")
         found = url.search(log.read_text())
         assert found, log.read_text()
         page.goto(found[1])

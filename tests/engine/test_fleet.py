@@ -43,7 +43,7 @@ def test_two_workers_keep_one_limit_and_lose_nothing(
             redis.start()
         ended = engine.ended(ids, timeout=90)
         assert all(worker.stop() == 0 for worker in workers)
-        assert all("task done" in worker.log for worker in workers), "one worker did it all"
+        assert all("task_done" in worker.log for worker in workers), "one worker did it all"
     summary = double.summary()
     assert {workflow["status"] for workflow in ended} == {"COMPLETED"}
     assert summary["by_status"] == {"200": count}

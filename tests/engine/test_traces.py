@@ -56,7 +56,7 @@ def test_a_collector_gets_what_a_worker_did_and_its_logs_name_the_spans(
     }
     (again,) = [span for span in calls if values(span.attributes).get("http.request.resend_count")]
     assert values(again.attributes)["http.response.status_code"] == 200
-    lines = [line for line in worker.events if line["event"] == "task done"]
+    lines = [line for line in worker.events if line["event"] == "task_done"]
     assert len(lines) == len(run) == 4
     (shown,) = (block for block in blocks(ROOT / "docs/how-to/observe.md") if block.kind == "json")
     for line in lines:

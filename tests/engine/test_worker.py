@@ -97,7 +97,7 @@ def test_sigterm_with_20_calls_in_flight_loses_and_repeats_nothing(
             by_status.setdefault(workflow["status"], []).append(workflow["input"]["target_id"])
         assert sorted(by_status["COMPLETED"]) == sorted(started)
         assert len(by_status["RUNNING"]) == 40
-        assert worker.events[-1]["event"] == "stopped; everything in flight was reported"
+        assert worker.events[-1]["event"] == "worker_stopped"
     double.configure(latency=0)
     with start_worker(DIALPAD_IVR_DOMAIN="drain", **unpaced) as successor:
         assert {w["status"] for w in engine.ended(ids)} == {"COMPLETED"}
@@ -132,7 +132,7 @@ def test_the_grace_time_ends_a_drain_of_both_tasks(
         engine.start("set_custom_ivr_by_name", by_name(1), domain="grace")
         double.wait_for_arrivals(2)
         assert worker.stop(timeout=10) == 1
-        assert worker.events[-1]["tasks"] == 2
+        assert worker.events[-1]["tasks_in_flight"] == 2
 
 
 def test_both_tasks_run_beside_each_other_and_are_drained(
@@ -146,7 +146,7 @@ def test_both_tasks_run_beside_each_other_and_are_drained(
         engine.start("set_custom_ivr_by_name", by_name(1), domain="both")
         assert double.wait_for_arrivals(2)["in_flight"] == 2
         assert worker.stop() == 0
-    done = {event["task"]: event["outcome"] for event in worker.events if event["event"] == "task done"}
+    done = {event["task"]: event["outcome"] for event in worker.events if event["event"] == "task_done"}
     assert done == {"set_custom_ivr": "updated", "list_custom_ivrs": "listed"}
     assert engine.workflow(changed)["status"] == "COMPLETED"
     assert {line["method"] for line in double.ledger()} == {"PATCH", "GET"}
@@ -163,7 +163,7 @@ def test_a_worker_that_is_told_to_stop_while_it_starts_takes_no_work(
     with start_worker(command, ready=False) as worker:
         until(lambda: "conductor" in worker.log, what="the imports")
         assert worker.stop(timeout=10) == 143
-        assert "worker started" not in worker.log
+        assert "worker_started" not in worker.log
 
 
 def test_an_idle_worker_stops_quickly(start_worker: StartWorker) -> None:
@@ -196,7 +196,7 @@ def test_health_metrics_and_logs_tell_what_happened_and_no_key(
         "dialpad_ivr_update_failures_total 0.0",
     ):
         assert line in metrics, line
-    done = {event["workflow_id"]: event for event in worker.events if event["event"] == "task done"}
+    done = {event["workflow_id"]: event for event in worker.events if event["event"] == "task_done"}
     assert {done[i]["outcome"] for i in ids} == {"updated", "rejected", "invalid_input"}
     assert all(done[w["workflowId"]]["task_id"] for w in ended)
     # Neither logs, nor metrics, nor outputs, nor the engine's database hold a key.
@@ -222,7 +222,7 @@ def test_the_engines_database_can_be_searched(local_engine: LocalEngine, engine:
 def test_a_worker_outlasts_an_engine_that_is_not_there(double: DoubleControl, start_worker: StartWorker) -> None:
     nowhere = "http://127.0.0.1:9/api"
     with start_worker(ready=False, CONDUCTOR_SERVER_URL=nowhere) as worker:
-        until(lambda: worker.log.count("cannot poll the engine") >= 3, what="the warnings")
+        until(lambda: worker.log.count("poll_failed") >= 3, what="the warnings")
         assert worker.get("/healthz").status_code == 200
         assert worker.get("/readyz").status_code == 503
         (line,) = (

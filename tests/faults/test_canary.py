@@ -44,12 +44,12 @@ ALL_KEYS = {**KEYS, "engine": VAULT_KEY}
 BUGGY = """
 import runpy, sys
 from dialpad_ivr.tasks import set_custom_ivr as set_task
-judge = set_task.judge_patch
+judge = set_task.patch_verdict
 def buggy(response, params):
     if params.credential == "file":
         raise RuntimeError("a bug")
     return judge(response, params)
-set_task.judge_patch = buggy
+set_task.patch_verdict = buggy
 sys.argv = ["dialpad-ivr", "worker"]
 runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
 """

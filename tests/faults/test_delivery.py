@@ -181,7 +181,7 @@ def test_permanently_rejected_result_is_logged_and_does_not_block_the_next_task(
     assert other["status"] == "COMPLETED"
     assert "dialpad_ivr_update_failures_total 1.0" in metrics
     (lost,) = (event for event in worker.events if event["event"] == "result_lost")
-    assert lost["workflow_id"] == gone
+    assert (lost["workflow_id"], lost["cause"]) == (gone, "HTTP 404")
 
 
 def test_update_is_retried_when_the_engine_hangs(

@@ -359,7 +359,7 @@ async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis: Redis) -> N
     await redis.set("bystander", "1")
     fleet = RedisLimiter(redis, Settings(), Metrics())
     for company in HOSTILE_NAMES:
-        taken = await fleet.log(company).take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
+        taken = await fleet.window(company).take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
         assert isinstance(taken, Wait)  # a new log's first seconds
     keys = set(await redis.keys("*")) - {"bystander"}
     assert await redis.get("bystander") == "1"
@@ -374,13 +374,13 @@ async def test_whoever_writes_to_redis_can_hold_tasks_back_but_not_for_long_nor_
 ) -> None:
     settings = Settings(longest_pause_seconds=60)
     fleet = RedisLimiter(redis, settings, Metrics())
-    await fleet.log("acme").take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
+    await fleet.window("acme").take(write=True, waited_seconds=0, average_late=0, assumed_late=0)
     (state,) = await redis.keys("*:state")
     await redis.hset(state, field, value)
     environ = {"DIALPAD_API_KEY": KEY, "DIALPAD_COMPANY": "acme"}
     transport = httpx.MockTransport(lambda _: streamed(httpx.Response(500)))
     async with DialpadClient(settings, transport) as client:
-        tools = Tools(settings, client, Credentials(environ=environ), Limiter(settings, fleet.log), Metrics())
+        tools = Tools(settings, client, Credentials(environ=environ), Limiter(settings, fleet.window), Metrics())
         result = await set_custom_ivr(Delivery(VALID), tools)
     if result.callback_seconds is None:
         assert result.output.outcome in ("rate_limited", "unavailable")

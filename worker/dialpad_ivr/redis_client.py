@@ -15,7 +15,7 @@ _ANSWER_SECONDS: Final = 1.0
 
 
 @asynccontextmanager
-async def connected(url: SecretStr) -> AsyncIterator[Any]:
+async def open_redis(url: SecretStr) -> AsyncIterator[Any]:
     """A client of the fleet's Redis. It neither waits long nor tries again: what it is asked for can be done later.
 
     Raises:
@@ -37,8 +37,8 @@ async def connected(url: SecretStr) -> AsyncIterator[Any]:
         yield redis
 
 
-def redis_faults() -> tuple[type[Exception], ...]:
+def redis_errors() -> tuple[type[Exception], ...]:
     """What a client of Redis raises when Redis does not answer, or cannot."""
-    from redis.exceptions import RedisError  # noqa: PLC0415  # an optional extra, there once `connected` was entered
+    from redis.exceptions import RedisError  # noqa: PLC0415  # an optional extra, there once `open_redis` was entered
 
     return (RedisError, OSError)

@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dialpad_ivr.contract.values import (
@@ -81,7 +82,7 @@ class Settings(BaseSettings):
     company_window_seconds: float = Field(
         default=COMPANY_WINDOW_SECONDS, gt=0, le=86_400, description="The length of that window."
     )
-    longest_hold_seconds: float = Field(
+    max_inline_wait_seconds: float = Field(
         default=3,
         ge=0,
         le=60,
@@ -162,9 +163,13 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as exc:
-        faults = exc.errors(include_input=False, include_url=False)
-        lines = (f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults)
-        raise SettingsError("\n".join(lines)) from None
+        errors = exc.errors(include_input=False, include_url=False)
+        raise SettingsError("\n".join(f"{error['loc'][0]}: {_message(error)}" for error in errors)) from None
+
+
+def _message(error: ErrorDetails) -> str:
+    """A validator's own message, else pydantic's."""
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
 
 
 def is_loopback(host: str) -> bool:

@@ -81,7 +81,7 @@ def test_every_outcome_has_a_meaning_and_a_branch() -> None:
 
 def test_the_task_definition_outlasts_a_worker_with_the_default_settings() -> None:
     definition, worker = task_definition(), Settings()
-    longest_run = 3 * (worker.longest_hold_seconds + worker.deadline_seconds) + 60
+    longest_run = 3 * (worker.max_inline_wait_seconds + worker.deadline_seconds) + 60
     assert longest_run < definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
     assert worker.waiting_budget_seconds + longest_run < definition["timeoutSeconds"]
     assert definition["pollTimeoutSeconds"] == 0

@@ -10,7 +10,7 @@ import pytest
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES, RETRIED_OUTCOMES, TERMINAL_OUTCOMES
 from dialpad_ivr.dialpad.client import NoAnswerError, NotSentError, Response
-from dialpad_ivr.dialpad.verdict import engine_status, is_rate_limit, judge_failure, judge_patch, retry_after
+from dialpad_ivr.dialpad.verdict import engine_status, is_rate_limit, no_answer_verdict, patch_verdict, retry_after
 
 ASKED = SetCustomIvrInput(target_type="callcenter", target_id="5", ivr_type="HOLD_MUSIC", ivr_id="7")
 INBOUND = ASKED.model_copy(update={"select_option": "inbound", "ivr_type": "AUTO_RECORDING"})
@@ -49,7 +49,7 @@ def slot(*ivrs: tuple[Any, Any], ivr_type: Any = "HOLD_MUSIC") -> dict[str, Any]
     ],
 )
 def test_a_200_counts_by_what_its_body_shows(body: Any, outcome: str, warns: bool) -> None:
-    verdict = judge_patch(answer(200, body), ASKED)
+    verdict = patch_verdict(answer(200, body), ASKED)
     assert verdict.outcome == outcome
     assert bool(verdict.warnings) == warns
     assert bool(verdict.code) == (outcome != "updated")
@@ -57,16 +57,16 @@ def test_a_200_counts_by_what_its_body_shows(body: Any, outcome: str, warns: boo
 
 def test_with_select_option_another_ivr_shown_is_a_warning() -> None:
     shown = slot(("7", False), ("8", True), ivr_type="AUTO_RECORDING")
-    verdict = judge_patch(answer(200, shown), INBOUND)
+    verdict = patch_verdict(answer(200, shown), INBOUND)
     assert verdict.outcome == "updated"
     assert "cannot tell inbound from outbound" in verdict.warnings[0]
 
 
 def test_select_option_excuses_nothing_else() -> None:
     nothing = slot(("7", False), ivr_type="AUTO_RECORDING")
-    assert judge_patch(answer(200, nothing), INBOUND).outcome == "unconfirmed"
+    assert patch_verdict(answer(200, nothing), INBOUND).outcome == "unconfirmed"
     elsewhere = ASKED.model_copy(update={"select_option": "inbound"})
-    assert judge_patch(answer(200, slot(("7", False), ("8", True))), elsewhere).outcome == "unconfirmed"
+    assert patch_verdict(answer(200, slot(("7", False), ("8", True))), elsewhere).outcome == "unconfirmed"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_select_option_excuses_nothing_else() -> None:
     ],
 )
 def test_every_status_has_its_outcome(status: int, outcome: str | None) -> None:
-    verdict = judge_patch(answer(status, {"error": {"message": "told  so"}}), ASKED)
+    verdict = patch_verdict(answer(status, {"error": {"message": "told  so"}}), ASKED)
     assert verdict.outcome == outcome
     assert verdict.message
     if outcome not in (None, "unconfirmed"):
@@ -112,7 +112,7 @@ def test_every_status_has_its_outcome(status: int, outcome: str | None) -> None:
     "body", [{"error": {"message": "m"}}, {"errors": [{"message": "m"}]}, {"message": "m"}, {"error": "m"}, "m"]
 )
 def test_the_message_is_found_in_every_shape_seen_in_the_wild(body: Any) -> None:
-    assert "(m)" in judge_patch(answer(400, body), ASKED).message
+    assert "(m)" in patch_verdict(answer(400, body), ASKED).message
 
 
 def test_an_error_that_says_rate_limit_exceeded_is_one_whatever_its_status() -> None:
@@ -123,9 +123,9 @@ def test_an_error_that_says_rate_limit_exceeded_is_one_whatever_its_status() -> 
 
 
 def test_no_answer_may_have_changed_something_and_an_unsent_request_may_not() -> None:
-    assert judge_failure(NoAnswerError("read_timeout", "x")).may_have_changed
-    assert not judge_failure(NotSentError("connect_failed", "x")).may_have_changed
-    assert judge_failure(NotSentError("connect_failed", "x")).outcome == "unavailable"
+    assert no_answer_verdict(NoAnswerError("read_timeout", "x")).may_have_changed
+    assert not no_answer_verdict(NotSentError("connect_failed", "x")).may_have_changed
+    assert no_answer_verdict(NotSentError("connect_failed", "x")).outcome == "unavailable"
 
 
 def test_what_the_engine_is_told_of_each_outcome() -> None:

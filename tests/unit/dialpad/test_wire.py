@@ -24,8 +24,8 @@ from dialpad_ivr.contract.values import BODY_LIMIT, IVR_TYPES, TARGET_TYPES
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad.client import READ_LIMIT, DialpadClient, NoAnswerError, NotSentError, Response
 from dialpad_ivr.engine.api import EngineApi, EngineError
-from dialpad_ivr.pacing.limiter import Limiter, NotYetError
-from dialpad_ivr.pacing.redis import paced
+from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
+from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
@@ -236,9 +236,9 @@ async def test_neither_an_engine_nor_a_redis_that_nobody_vouches_for_is_sent_any
         settings = Settings.model_validate({"server_url": wire.url, "redis_url": wire.url.replace("https", "rediss")})
         with pytest.raises(EngineError, match=r"(?i)certificate.verify.failed"):
             await asyncio.to_thread(EngineApi(settings).version)
-        async with paced(settings, Metrics()) as pacer:
-            with pytest.raises(NotYetError, match="does not answer"):
-                await pacer.lane("company").permit(write=True)
+        async with open_limiter(settings, Metrics()) as pacer:
+            with pytest.raises(PermitDeferredError, match="does not answer"):
+                await pacer.company("company").permit(write=True)
         assert wire.heads == []
 
 

@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from dialpad_ivr.pacing import redis as fleet
-from dialpad_ivr.pacing.limiter import CompanyLimiter, DelayEstimator, Limiter, NotYetError
+from dialpad_ivr.pacing.limiter import CompanyLimiter, DelayEstimator, Limiter, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter
 from dialpad_ivr.pacing.window import Limits, MemoryWindow
 from dialpad_ivr.settings import Settings
@@ -84,11 +84,11 @@ async def lane(
 
         def make(sleep: Any = clock.sleep, **limits: Any) -> CompanyLimiter:
             settings = Settings(
-                **{"patch_limit": 200, "patch_window_seconds": 10, "longest_hold_seconds": 60, **limits}
+                **{"patch_limit": 200, "patch_window_seconds": 10, "max_inline_wait_seconds": 60, **limits}
             )
             if store == "memory":
                 return CompanyLimiter(settings, clock, sleep, MemoryWindow(Limits.of(settings), clock))
-            log = RedisLimiter(client, settings, Metrics(), clock).log(f"company {next(numbers)}")
+            log = RedisLimiter(client, settings, Metrics(), clock).window(f"company {next(numbers)}")
             log._hold = 0.0  # what a log holds back for when it is new has tests of its own
             return CompanyLimiter(settings, clock, sleep, log)
 
@@ -189,19 +189,19 @@ async def test_waiters_are_served_in_the_order_in_which_they_came(clock: Clock, 
 
 
 async def test_a_permit_further_away_than_the_longest_hold_is_handed_back(clock: Clock, lane: MakeLane) -> None:
-    one = lane(patch_limit=1, patch_window_seconds=30, longest_hold_seconds=3)
+    one = lane(patch_limit=1, patch_window_seconds=30, max_inline_wait_seconds=3)
     await (await one.permit(write=True)).answered(clock.now + 0.05)
-    with pytest.raises(NotYetError) as caught:
+    with pytest.raises(PermitDeferredError) as caught:
         await one.permit(write=True)
     assert caught.value.pause_seconds == 0
     assert 29 < caught.value.seconds < 31
 
 
 async def test_what_is_handed_back_took_nothing(clock: Clock, lane: MakeLane) -> None:
-    one = lane(patch_limit=1, patch_window_seconds=30, longest_hold_seconds=3)
+    one = lane(patch_limit=1, patch_window_seconds=30, max_inline_wait_seconds=3)
     await (await one.permit(write=True)).answered(clock.now + 0.05)
     for _ in range(50):
-        with pytest.raises(NotYetError):
+        with pytest.raises(PermitDeferredError):
             await one.permit(write=True)
     before = clock.now
     for _ in range(19):
@@ -210,11 +210,11 @@ async def test_what_is_handed_back_took_nothing(clock: Clock, lane: MakeLane) ->
 
 
 async def test_a_429_pauses_everybody_and_they_come_back_one_after_another(clock: Clock, lane: MakeLane) -> None:
-    one = lane(longest_hold_seconds=2)
-    assert await one.refused(3) == 3
+    one = lane(max_inline_wait_seconds=2)
+    assert await one.throttled(3) == 3
     waits = []
     for _ in range(3):
-        with pytest.raises(NotYetError) as caught:
+        with pytest.raises(PermitDeferredError) as caught:
             await one.permit(write=True)
         assert caught.value.pause_seconds == 3
         waits.append(caught.value.seconds)
@@ -225,7 +225,7 @@ async def test_a_429_pauses_everybody_and_they_come_back_one_after_another(clock
 
 async def test_a_short_pause_is_waited_for(clock: Clock, lane: MakeLane) -> None:
     one = lane()
-    await one.refused(1.5)
+    await one.throttled(1.5)
     permit = await one.permit(write=True)
     assert permit.waited_seconds == pytest.approx(1.5)
 
@@ -234,26 +234,26 @@ async def test_pauses_without_a_retry_after_double_until_an_answer_comes_through
     one = lane(default_pause_seconds=1, longest_pause_seconds=6)
     pauses = []
     for _ in range(4):
-        pauses.append(await one.refused(None))
+        pauses.append(await one.throttled(None))
         clock.now += pauses[-1]
     assert pauses == [1, 2, 4, 6]
-    one.accepted()
-    assert await one.refused(None) == 1
+    one.not_throttled()
+    assert await one.throttled(None) == 1
 
 
 async def test_429s_of_one_burst_count_as_one(clock: Clock, lane: MakeLane) -> None:
     one = lane(default_pause_seconds=1)
-    assert [await one.refused(None) for _ in range(20)] == pytest.approx([1] * 20)
+    assert [await one.throttled(None) for _ in range(20)] == pytest.approx([1] * 20)
 
 
 async def test_a_longer_pause_stands(clock: Clock, lane: MakeLane) -> None:
     one = lane()
-    await one.refused(30)
-    assert await one.refused(2) == 30
+    await one.throttled(30)
+    assert await one.throttled(2) == 30
 
 
 async def test_a_retry_after_is_cut_to_the_longest_pause(clock: Clock, lane: MakeLane) -> None:
-    assert await lane(longest_pause_seconds=300).refused(1e9) == 300
+    assert await lane(longest_pause_seconds=300).throttled(1e9) == 300
 
 
 async def test_a_cancelled_waiter_leaves_its_place_to_the_next(clock: Clock, lane: MakeLane) -> None:
@@ -276,8 +276,8 @@ async def test_a_cancelled_waiter_leaves_its_place_to_the_next(clock: Clock, lan
 
 def test_companies_have_lanes_of_their_own() -> None:
     pacer = Limiter(Settings())
-    assert pacer.lane("a") is pacer.lane("a")
-    assert pacer.lane("a") is not pacer.lane("b")
+    assert pacer.company("a") is pacer.company("a")
+    assert pacer.company("a") is not pacer.company("b")
 
 
 def test_lateness_is_what_exceeds_the_quickest_round_trip_once_enough_were_seen() -> None:

@@ -14,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from dialpad_ivr.pacing import redis as fleet
-from dialpad_ivr.pacing.limiter import CompanyLimiter, Limiter, NotYetError
-from dialpad_ivr.pacing.redis import RedisLimiter, paced
+from dialpad_ivr.pacing.limiter import CompanyLimiter, Limiter, PermitDeferredError
+from dialpad_ivr.pacing.redis import RedisLimiter, open_limiter
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.redis import RedisServer, running_redis
@@ -27,7 +27,7 @@ LIMITS = {
     "company_window_seconds": 0.2,
     "patch_limit": 200,
     "patch_window_seconds": 2,
-    "longest_hold_seconds": 1,
+    "max_inline_wait_seconds": 1,
 }
 COMPANY = "acme"
 
@@ -49,7 +49,7 @@ async def worker(server: RedisServer) -> AsyncIterator[MakePacer]:
         async def make(**limits: Any) -> tuple[Limiter, Metrics]:
             metrics = Metrics()
             settings = Settings(**{**LIMITS, **limits}, redis_url=SecretStr(server.url))
-            return await stack.enter_async_context(paced(settings, metrics)), metrics
+            return await stack.enter_async_context(open_limiter(settings, metrics)), metrics
 
         yield make
 
@@ -59,7 +59,7 @@ async def calls(lane: CompanyLimiter, until: float, sent: list[float]) -> None:
     while time.monotonic() < until:
         try:
             permit = await lane.permit(write=True)
-        except NotYetError as exc:
+        except PermitDeferredError as exc:
             await asyncio.sleep(min(exc.seconds, 0.2))
             continue
         sent.append(time.monotonic())
@@ -68,7 +68,7 @@ async def calls(lane: CompanyLimiter, until: float, sent: list[float]) -> None:
 
 
 async def test_several_workers_share_one_limit(worker: MakePacer) -> None:
-    lanes = [(await worker())[0].lane(COMPANY) for _ in range(4)]
+    lanes = [(await worker())[0].company(COMPANY) for _ in range(4)]
     sent: list[float] = []
     ends = time.monotonic() + 3
     await asyncio.gather(*(calls(lane, ends, sent) for lane in lanes for _ in range(4)))
@@ -91,7 +91,7 @@ async def test_workers_whose_clocks_are_30_seconds_apart_keep_the_limit(server: 
 
             settings = Settings(**LIMITS)
             shared = RedisLimiter(redis, settings, Metrics(), clock)
-            lanes.append(Limiter(settings, shared.log, clock).lane(COMPANY))
+            lanes.append(Limiter(settings, shared.window, clock).company(COMPANY))
 
         async def use(lane: CompanyLimiter) -> None:
             while time.monotonic() < ends:
@@ -112,22 +112,22 @@ def test_no_clock_of_the_worker_is_what_calls_are_stamped_with() -> None:
 
 async def test_a_429_of_one_worker_pauses_the_others(worker: MakePacer) -> None:
     (first, _), (second, _) = await worker(), await worker()
-    (await first.lane(COMPANY).permit(write=True))
-    assert await first.lane(COMPANY).refused(5) == pytest.approx(5, abs=0.1)
-    with pytest.raises(NotYetError) as caught:
-        await second.lane(COMPANY).permit(write=True)
+    (await first.company(COMPANY).permit(write=True))
+    assert await first.company(COMPANY).throttled(5) == pytest.approx(5, abs=0.1)
+    with pytest.raises(PermitDeferredError) as caught:
+        await second.company(COMPANY).permit(write=True)
     assert caught.value.pause_seconds == pytest.approx(5, abs=0.5)
-    await second.lane("another company").permit(write=True)
+    await second.company("another company").permit(write=True)
 
 
 async def test_a_pause_survives_a_flush(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
-    await pacer.lane(COMPANY).permit(write=True)
-    await pacer.lane(COMPANY).refused(0.9)
+    await pacer.company(COMPANY).permit(write=True)
+    await pacer.company(COMPANY).throttled(0.9)
     with server.client() as client:
         client.flushall()
     before = time.monotonic()
-    await pacer.lane(COMPANY).permit(write=True)
+    await pacer.company(COMPANY).permit(write=True)
     assert time.monotonic() - before > 0.8
 
 
@@ -135,7 +135,7 @@ async def test_a_pause_survives_a_flush(worker: MakePacer, server: RedisServer) 
 async def test_when_the_log_is_lost_the_limit_holds_and_work_goes_on(
     worker: MakePacer, server: RedisServer, fault: str
 ) -> None:
-    lanes = [(await worker())[0].lane(COMPANY) for _ in range(2)]
+    lanes = [(await worker())[0].company(COMPANY) for _ in range(2)]
     sent: list[float] = []
     ends = time.monotonic() + 4
     running = [asyncio.create_task(calls(lane, ends, sent)) for lane in lanes for _ in range(4)]
@@ -159,31 +159,31 @@ async def test_when_the_log_is_lost_the_limit_holds_and_work_goes_on(
 
 async def test_what_is_restored_from_a_snapshot_is_no_whole_log(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
-    await pacer.lane(COMPANY).permit(write=True)
+    await pacer.company(COMPANY).permit(write=True)
     with server.client() as client:
         (state,) = client.keys("*:state")
         client.hset(state, "run", "the run id of the server that wrote the snapshot")
     before = time.monotonic()
-    await pacer.lane(COMPANY).permit(write=True)
+    await pacer.company(COMPANY).permit(write=True)
     assert time.monotonic() - before > 0.25
 
 
 async def test_a_clock_set_back_is_noticed(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
-    await pacer.lane(COMPANY).permit(write=True)
+    await pacer.company(COMPANY).permit(write=True)
     with server.client() as client:
         (state,) = client.keys("*:state")
         seconds, _ = client.time()
         client.hset(state, "seen", (seconds + 3600) * 1_000_000)  # as if an hour later
     before = time.monotonic()
-    await pacer.lane(COMPANY).permit(write=True)
+    await pacer.company(COMPANY).permit(write=True)
     assert 0.25 < time.monotonic() - before < 2
 
 
 async def test_limits_that_do_not_imply_each_other_wait_for_the_longer_window(worker: MakePacer) -> None:
     pacer, _ = await worker(patch_limit=50, patch_window_seconds=30)
-    with pytest.raises(NotYetError) as caught:
-        await pacer.lane(COMPANY).permit(write=True)
+    with pytest.raises(PermitDeferredError) as caught:
+        await pacer.company(COMPANY).permit(write=True)
     assert 44 < caught.value.seconds < 46
 
 
@@ -215,12 +215,12 @@ async def test_a_redis_that_cannot_be_asked_holds_everybody_back_until_it_can(
     worker: MakePacer, server: RedisServer, fault: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pacer, metrics = await worker()
-    lane = pacer.lane(COMPANY)
+    lane = pacer.company(COMPANY)
     await lane.permit(write=True)
     await fault(server, on=True)
     for _ in range(3):
         before = time.monotonic()
-        with pytest.raises(NotYetError) as caught:
+        with pytest.raises(PermitDeferredError) as caught:
             await lane.permit(write=True)
         assert time.monotonic() - before < 2
         assert caught.value.pause_seconds == 0
@@ -233,7 +233,7 @@ async def test_a_redis_that_cannot_be_asked_holds_everybody_back_until_it_can(
         try:
             await lane.permit(write=True)
             break
-        except NotYetError as exc:
+        except PermitDeferredError as exc:
             assert time.monotonic() < ends
             await asyncio.sleep(min(exc.seconds, 0.5))
     assert gauge(metrics, "up") == 1
@@ -246,15 +246,15 @@ async def test_a_permit_that_redis_lost_after_it_was_given_harms_nothing(
     worker: MakePacer, server: RedisServer
 ) -> None:
     pacer, _ = await worker()
-    permit = await pacer.lane(COMPANY).permit(write=True)
+    permit = await pacer.company(COMPANY).permit(write=True)
     await gone(server, on=True)
     await permit.answered(time.monotonic())
-    assert await pacer.lane(COMPANY).refused(7) == pytest.approx(7, abs=1.5)
+    assert await pacer.company(COMPANY).throttled(7) == pytest.approx(7, abs=1.5)
 
 
 async def test_the_keys_name_no_company_and_no_credential(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
-    await pacer.lane("key:SECRET-COMPANY").permit(write=True)
+    await pacer.company("key:SECRET-COMPANY").permit(write=True)
     with server.client() as client:
         names = client.keys("*")
         kept = [client.hgetall(name) if name.endswith("state") else client.zrange(name, 0, -1) for name in names]
@@ -264,7 +264,7 @@ async def test_the_keys_name_no_company_and_no_credential(worker: MakePacer, ser
 
 async def test_a_log_that_nobody_uses_goes_away(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
-    await pacer.lane(COMPANY).permit(write=True)
+    await pacer.company(COMPANY).permit(write=True)
     with server.client() as client:
         assert all(0 < client.ttl(name) <= 24 * 3600 for name in client.keys("*"))
 
@@ -272,7 +272,7 @@ async def test_a_log_that_nobody_uses_goes_away(worker: MakePacer, server: Redis
 async def test_without_the_client_of_redis_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(SettingsError, match=r"dialpad-ivr\[fleet\]"):
-        async with paced(Settings(redis_url=SecretStr("redis://127.0.0.1:1")), Metrics()):
+        async with open_limiter(Settings(redis_url=SecretStr("redis://127.0.0.1:1")), Metrics()):
             pass
 
 

@@ -183,7 +183,7 @@ async def test_an_endless_list_is_given_up_and_proves_nothing() -> None:
 
 
 async def test_all_pages_together_have_one_deadline() -> None:
-    bench = Bench(Settings(deadline_seconds=0.2, longest_hold_seconds=0.1, company_limit=1000))
+    bench = Bench(Settings(deadline_seconds=0.2, max_inline_wait_seconds=0.1, company_limit=1000))
 
     async def slowly(_: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.1)  # within a call's deadline, each time

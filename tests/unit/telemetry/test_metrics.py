@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
 from dialpad_ivr.contract.schema import INPUTS
-from dialpad_ivr.pacing.redis import paced
+from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import WAITING, Metrics
 from support.docs import ROOT, blocks
@@ -44,7 +44,7 @@ EXPRESSIONS = dict(expressions())
 async def exported() -> list[Metric]:
     """What a worker exports once it has made a call."""
     metrics = Metrics()
-    async with paced(Settings(), metrics):
+    async with open_limiter(Settings(), metrics):
         for method in ("PATCH", "GET"):
             with metrics.calling(method, 0.1) as counted:
                 counted(200)

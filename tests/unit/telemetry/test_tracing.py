@@ -188,7 +188,7 @@ async def test_a_429_hands_the_task_back_and_what_is_sent_again_says_so(traced: 
 
 async def test_a_permit_that_is_far_away_is_an_event_and_no_call(double: DoubleControl) -> None:
     double.set_state(synthetic=2)
-    paced = {"company_limit": 1, "company_window_seconds": 60, "longest_hold_seconds": 0}
+    paced = {"company_limit": 1, "company_window_seconds": 60, "max_inline_wait_seconds": 0}
     traced = Traced(Settings(api_url=double.url, allow_loopback=True, **paced))  # type: ignore[arg-type]
     await traced.run(change(0))
     await traced.run(change(1))
@@ -213,7 +213,7 @@ async def test_a_bug_is_an_error_without_its_message(traced: Traced, monkeypatch
     def buggy(*_: Any) -> None:
         raise RuntimeError("values")
 
-    monkeypatch.setattr(set_task, "judge_patch", buggy)
+    monkeypatch.setattr(set_task, "patch_verdict", buggy)
     await traced.run(change(0))
     _, task = traced.spans
     assert told(task)["error.type"] == "internal_error"
@@ -233,7 +233,7 @@ async def test_no_span_holds_the_key_whatever_dialpad_answers_and_wherever_someb
 
     seen: set[str] = set()
     for answer in (lost, *map(answering, (200, 302, 400, 401, 403, 404, 409, 429, 500))):
-        traced = Traced(Settings(longest_hold_seconds=60), key, answer)
+        traced = Traced(Settings(max_inline_wait_seconds=60), key, answer)
         for raw in (VALID, {**VALID, "mode": "plan"}, {**VALID, "ivr_type": key}, {**VALID, "credential": key}, key):
             await traced.run(raw, retry_count=1)
         await traced.run({"target_type": "user", "target_id": "7", "name": key}, LIST_TASK_TYPE)

@@ -17,7 +17,7 @@ from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.engine.definitions import task_definition
-from dialpad_ivr.pacing.limiter import Limiter, NotYetError
+from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.tools import Tools
@@ -121,7 +121,7 @@ async def test_a_redis_that_does_not_respond_defers_a_retry(
     client: DialpadClient, settings: Settings, sent: list[httpx.Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unknown(*_: Any) -> None:
-        raise NotYetError(1, why="Redis")
+        raise PermitDeferredError(1, why="Redis")
 
     handled = Handled(client, settings, task(task_id="first", status="TIMED_OUT"))
     monkeypatch.setattr(handled.undelivered, "answer", unknown)

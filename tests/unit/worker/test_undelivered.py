@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from dialpad_ivr.contract.outputs import IvrState, SelectedIvr, SetCustomIvrOutput
-from dialpad_ivr.pacing.limiter import NotYetError
-from dialpad_ivr.redis_client import connected
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.worker.undelivered import STORED_SECONDS, UndeliveredResults, undelivered_results
 from support.redis import running_redis
@@ -143,7 +143,7 @@ async def test_a_missing_state_directory_is_logged_and_memory_answers(tmp_path: 
 
 async def test_redis_answers_for_other_workers_and_an_outage_defers_the_task(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
-        async with connected(SecretStr(server.url)) as redis:
+        async with open_redis(SecretStr(server.url)) as redis:
             first, second = UndeliveredResults(redis=redis), UndeliveredResults(redis=redis)
             await first.store(attempt(), RESULT)
             assert await answered(second)
@@ -154,7 +154,7 @@ async def test_redis_answers_for_other_workers_and_an_outage_defers_the_task(tmp
             server.kill()
             await first.store(attempt(task_id="another"), RESULT)
             assert await answered(first, attempt(task_id="another"))
-            with pytest.raises(NotYetError):  # Redis may know
+            with pytest.raises(PermitDeferredError):  # Redis may know
                 await second.answer(retry(), attempt(task_id="another"))
 
 

@@ -248,7 +248,7 @@ class _Console:
         try:
             await anyio.to_thread.run_sync(run.refresh, limiter=self._reading)
         except EngineError as exc:
-            problem, gone = str(exc), not exc.passing
+            problem, gone = str(exc), not exc.transient
         else:
             self._runs[workflow_id] = run
             if len(self._runs) > _RUNS_KEPT:

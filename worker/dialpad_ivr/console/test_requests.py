@@ -88,7 +88,7 @@ async def look(engine: EngineApi, workflow_id: str) -> RequestRun:
     try:
         return _seen(await anyio.to_thread.run_sync(engine.workflow, workflow_id))
     except EngineError as exc:
-        return RequestRun(workflow_id=workflow_id, task_status="UNKNOWN" if exc.passing else None, problem=str(exc))
+        return RequestRun(workflow_id=workflow_id, task_status="UNKNOWN" if exc.transient else None, problem=str(exc))
 
 
 async def direct(tools: Tools, task_type: str, given: JsonObject) -> RequestRun:

@@ -94,7 +94,7 @@ _BY_STATUS: Final[Mapping[int, tuple[Outcome, str]]] = {
 }
 
 
-def judge_refusal(answer: Response, profile: str) -> Verdict | None:
+def error_verdict(answer: Response, profile: str) -> Verdict | None:
     """The verdict on an answer that is not a success; `None` for a 2xx.
 
     Args:
@@ -119,9 +119,9 @@ def judge_refusal(answer: Response, profile: str) -> Verdict | None:
     return Verdict(outcome, f"http_{status}", message, may_have_changed=outcome == "unavailable")
 
 
-def judge_patch(answer: Response, asked: SetCustomIvrInput) -> Verdict:
+def patch_verdict(answer: Response, asked: SetCustomIvrInput) -> Verdict:
     """The verdict on the PATCH's answer."""
-    refusal = judge_refusal(answer, asked.credential)
+    refusal = error_verdict(answer, asked.credential)
     if refusal is not None:
         return refusal
     slot = read_slot(answer.json)
@@ -152,7 +152,7 @@ def judge_patch(answer: Response, asked: SetCustomIvrInput) -> Verdict:
     return Verdict("unconfirmed", "another_selected", message, selected=shown)
 
 
-def judge_page(answer: Response, profile: str) -> Page | Verdict:
+def page_or_verdict(answer: Response, profile: str) -> Page | Verdict:
     """The page of a target's IVRs that an answer holds, or the verdict on one that holds none.
 
     A 200 with an error in it must not pass for a target without IVRs: a guarded change would be sent on its word.
@@ -161,7 +161,7 @@ def judge_page(answer: Response, profile: str) -> Page | Verdict:
         answer: The answer to the GET.
         profile: The credential profile's name, for the message.
     """
-    refusal = judge_refusal(answer, profile)
+    refusal = error_verdict(answer, profile)
     if refusal is not None:
         return refusal
     page = read_page(answer.json)
@@ -174,7 +174,7 @@ def judge_page(answer: Response, profile: str) -> Page | Verdict:
     return page
 
 
-def is_set(found: Slot, asked: SetCustomIvrInput) -> bool:
+def already_selected(found: Slot, asked: SetCustomIvrInput) -> bool:
     """Whether a slot has what was asked for already.
 
     Our IVR must be the only one selected: beside another one it is so for one direction only, and without
@@ -183,7 +183,7 @@ def is_set(found: Slot, asked: SetCustomIvrInput) -> bool:
     return asked.select_option is None and found.all_selected() == {asked.ivr_id}
 
 
-def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
+def precondition_verdict(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
     """The verdict on a slot as it was read before the PATCH; `None` if the PATCH may be sent.
 
     It may when the selection is the one of `if_selected`, or when ours is among it and the rest is what was expected:
@@ -192,7 +192,7 @@ def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
     if asked.if_selected is None:
         return None
     expected, selected = set(asked.if_selected), found.all_selected()
-    if is_set(found, asked):
+    if already_selected(found, asked):
         return Verdict("unchanged", selected=found.selected())
     if found.selection_unknown():
         message = (
@@ -208,7 +208,7 @@ def judge_expectation(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
     return Verdict("conflict", "moved", f"{message} Plan again before you change it.", selected=found.selected())
 
 
-def judge_failure(error: CallError) -> Verdict:
+def no_answer_verdict(error: CallError) -> Verdict:
     """The verdict on a call without an answer."""
     sent = isinstance(error, NoAnswerError)
     what = "No answer came from Dialpad" if sent else "Dialpad could not be reached"

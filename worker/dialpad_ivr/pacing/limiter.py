@@ -9,7 +9,7 @@ second. A log of the company's calls (`dialpad_ivr.pacing.window`) keeps count o
   trip was longer than the shortest one. The call then counts from that moment on (`Permit.answered`). So the allowance
   follows the jitter that is seen, call by call, a stall included, and costs its average, not its worst case;
 - the pause that a 429 orders, for everyone of that company;
-- a bound on the wait: a permit further away than that is not waited for here, but handed back (`NotYetError`).
+- a bound on the wait: a permit further away than that is not waited for here, but handed back (`PermitDeferredError`).
 
 Nothing here knows of the engine, of HTTP or of Redis. The log, the clock and the sleep are passed in, so the rules are
 tested without time.
@@ -26,7 +26,7 @@ from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservat
 from dialpad_ivr.settings import Settings
 
 
-class NotYetError(Exception):
+class PermitDeferredError(Exception):
     """The permit is further away than a caller should wait here.
 
     Attributes:
@@ -113,7 +113,7 @@ class CompanyLimiter:
         self._limits = Limits.of(settings)
         self._default_pause = settings.default_pause_seconds
         self._longest_pause = settings.longest_pause_seconds
-        self._longest_hold = settings.longest_hold_seconds
+        self._longest_hold = settings.max_inline_wait_seconds
         self._clock = clock
         self._sleep = sleep
         self._log = log
@@ -134,7 +134,7 @@ class CompanyLimiter:
             write: Whether it is a PATCH, which both limits count; any other call counts for the company's only.
 
         Raises:
-            NotYetError: It would take more than the longest hold.
+            PermitDeferredError: It would take more than the longest hold.
         """
         arrived = self._clock()
         self._refuse_if_far(0, max(self._waiting * self._interval(write=write), self.pause_seconds))
@@ -149,7 +149,7 @@ class CompanyLimiter:
         self._handed_back = 0
         return Permit(released - arrived, asked, entry, self._lateness[write])
 
-    async def refused(self, retry_after_seconds: float | None) -> float:
+    async def throttled(self, retry_after_seconds: float | None) -> float:
         """Take note of a 429: nobody of this company passes for a while.
 
         Args:
@@ -167,7 +167,7 @@ class CompanyLimiter:
         await self._log.pause(min(asked, self._longest_pause))
         return self.pause_seconds
 
-    def accepted(self) -> None:
+    def not_throttled(self) -> None:
         """Take note of an answer that is no 429."""
         if self.pause_seconds == 0:
             self._refusals = 0
@@ -211,8 +211,8 @@ class CompanyLimiter:
             behind = self._handed_back * self._interval(write=True)
             self._handed_back += 1
             if self.pause_seconds:
-                raise NotYetError(seconds + behind, self.pause_seconds, "Dialpad's rate limit was reached")
-            raise NotYetError(seconds + behind)
+                raise PermitDeferredError(seconds + behind, self.pause_seconds, "Dialpad's rate limit was reached")
+            raise PermitDeferredError(seconds + behind)
 
 
 class Limiter:
@@ -238,7 +238,7 @@ class Limiter:
         self._sleep = sleep
         self._lanes: dict[str, CompanyLimiter] = {}
 
-    def lane(self, company: str) -> CompanyLimiter:
+    def company(self, company: str) -> CompanyLimiter:
         """The lane of a company, made when it is first asked for."""
         if company not in self._lanes:
             self._lanes[company] = CompanyLimiter(self._settings, self._clock, self._sleep, self._log(company))

@@ -6,8 +6,8 @@ lost. `redis.lua` does all that in one step, on Redis's clock; it is the same ru
 
 What a Redis may do, and what happens then:
 
-- gone, slow, or out of memory: nobody knows whether there is room, so the caller is handed back (`NotYetError`), and
-  nothing leaves. It goes on by itself when Redis answers again;
+- gone, slow, or out of memory: nobody knows whether there is room, so callers get `PermitDeferredError` and
+  nothing is sent. It goes on by itself when Redis answers again;
 - restarted, flushed, failed over or restored: calls made before are forgotten. Redis's run id and markers in the log
   show it, and nothing leaves until those calls have left their windows.
 
@@ -24,9 +24,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from dialpad_ivr.pacing.limiter import DelayEstimator, Limiter, NotYetError
+from dialpad_ivr.pacing.limiter import DelayEstimator, Limiter, PermitDeferredError
 from dialpad_ivr.pacing.window import CATCH_UP, MICROSECONDS, Limits, Reservation, Wait
-from dialpad_ivr.redis_client import connected, redis_faults
+from dialpad_ivr.redis_client import open_redis, redis_errors
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.logs import get_logger
 from dialpad_ivr.telemetry.metrics import Metrics
@@ -38,7 +38,7 @@ _KEPT_MS: Final = 24 * 3600 * 1000  # a log that is asked for nothing
 
 
 @asynccontextmanager
-async def paced(settings: Settings, metrics: Metrics) -> AsyncIterator[Limiter]:
+async def open_limiter(settings: Settings, metrics: Metrics) -> AsyncIterator[Limiter]:
     """The pacer that the settings ask for: over Redis if they name one, else in memory.
 
     Raises:
@@ -51,9 +51,9 @@ async def paced(settings: Settings, metrics: Metrics) -> AsyncIterator[Limiter]:
     if settings.redis_url is None:
         yield Limiter(settings)
         return
-    async with connected(settings.redis_url) as redis:
+    async with open_redis(settings.redis_url) as redis:
         fleet = RedisLimiter(redis, settings, metrics)
-        yield Limiter(settings, fleet.log)
+        yield Limiter(settings, fleet.window)
 
 
 class RedisLimiter:
@@ -77,7 +77,7 @@ class RedisLimiter:
         self._failures = 0
         self._ask_again_at = float("-inf")
 
-    def log(self, company: str) -> RedisWindow:
+    def window(self, company: str) -> RedisWindow:
         """The log of a company."""
         return RedisWindow(self, company, Limits.of(self._settings))
 
@@ -85,14 +85,14 @@ class RedisLimiter:
         """Run the script.
 
         Raises:
-            NotYetError: Redis does not answer, or cannot.
+            PermitDeferredError: Redis does not answer, or cannot.
         """
         left = self._ask_again_at - self.clock()
         if left > 0:  # those that wait in line need not each find out anew
-            raise NotYetError(left, why=_UNANSWERED)
+            raise PermitDeferredError(left, why=_UNANSWERED)
         try:
             answer: list[Any] = await self._script(keys, arguments)
-        except redis_faults() as exc:
+        except redis_errors() as exc:
             raise await self._failed(exc) from None
         if self._failures:
             get_logger().info("the shared limit can be asked again", failures=self._failures)
@@ -107,10 +107,10 @@ class RedisLimiter:
                 for key in keys:
                     pipe.zadd(key, {member: stamp}, xx=True)
                 await pipe.execute()
-        except redis_faults() as exc:
+        except redis_errors() as exc:
             await self._failed(exc)
 
-    async def _failed(self, exc: Exception) -> NotYetError:
+    async def _failed(self, exc: Exception) -> PermitDeferredError:
         self._failures += 1
         delay = min(_RETRY_SECONDS * 2 ** min(self._failures - 1, 8), _LONGEST_RETRY_SECONDS)
         self._ask_again_at = self.clock() + delay
@@ -124,7 +124,7 @@ class RedisLimiter:
                 failures=self._failures,
                 hint="check DIALPAD_IVR_REDIS_URL and the Redis; see: dialpad-ivr doctor",
             )
-        return NotYetError(delay, why=_UNANSWERED)
+        return PermitDeferredError(delay, why=_UNANSWERED)
 
 
 class RedisWindow:
@@ -152,7 +152,7 @@ class RedisWindow:
         self._paused_until = max(self._paused_until, self._ordered_until)
         try:
             await self._ask(write=False, waited=0, average=0, assumed=0)
-        except NotYetError:
+        except PermitDeferredError:
             return
 
     async def take(
@@ -161,7 +161,7 @@ class RedisWindow:
         """See `CallWindow`.
 
         Raises:
-            NotYetError: Redis does not answer.
+            PermitDeferredError: Redis does not answer.
         """
         wait, why, now, member = await self._ask(
             write=write, waited=waited_seconds, average=average_late, assumed=assumed_late

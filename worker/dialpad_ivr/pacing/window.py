@@ -106,7 +106,7 @@ class CallWindow(Protocol):
             assumed_late: By how many seconds to think that this one will be late.
 
         Raises:
-            NotYetError: Nobody knows whether there is room.
+            PermitDeferredError: Nobody knows whether there is room.
         """
 
     async def pause(self, seconds: float) -> None:

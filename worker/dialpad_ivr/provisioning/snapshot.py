@@ -13,8 +13,8 @@ from dialpad_ivr.contract.values import LISTED_LIMIT
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.dialpad.parsing import ListedIvr, Slot
-from dialpad_ivr.dialpad.verdict import is_set
-from dialpad_ivr.pacing.redis import paced
+from dialpad_ivr.dialpad.verdict import already_selected
+from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.settings import Settings
@@ -51,7 +51,7 @@ async def read_selections(
     found: dict[_Target, ListCustomIvrsOutput] = {}
     refused: dict[str, ListCustomIvrsOutput] = {}  # credentials whose key is not accepted: no use to go on with them
     metrics = Metrics()
-    async with DialpadClient(settings) as client, paced(settings, metrics) as pacer:
+    async with DialpadClient(settings) as client, open_limiter(settings, metrics) as pacer:
         tools = Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
         at_once = asyncio.Semaphore(settings.concurrency)
 
@@ -116,7 +116,7 @@ def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
     if slot.selection_unknown():
         note = "Dialpad's list does not tell what is selected."
         return PlannedChange.of(asked, change.line, "unreadable", ivr_name=ours.name, note=note)
-    if is_set(slot, asked):
+    if already_selected(slot, asked):
         return PlannedChange.of(asked, change.line, "unchanged", ivr_name=ours.name, previous=selected)
     notes = input_warnings(asked.model_dump(), asked)
     if not selected:

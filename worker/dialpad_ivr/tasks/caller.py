@@ -14,8 +14,8 @@ from dialpad_ivr.contract.schema import TaskInput
 from dialpad_ivr.credentials import Credential, CredentialError
 from dialpad_ivr.dialpad.client import CallError, NoAnswerError, Request, Response
 from dialpad_ivr.dialpad.parsing import Slot
-from dialpad_ivr.dialpad.verdict import Verdict, is_rate_limit, judge_failure, judge_page, retry_after
-from dialpad_ivr.pacing.limiter import NotYetError
+from dialpad_ivr.dialpad.verdict import Verdict, is_rate_limit, no_answer_verdict, page_or_verdict, retry_after
+from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.result import Draft, Result
 from dialpad_ivr.tasks.tools import Tools
@@ -57,12 +57,12 @@ class Caller:
         """Wait for a permit, send, and record what came of it.
 
         Raises:
-            NotYetError: The permit is further away than a worker waits.
+            PermitDeferredError: The permit is further away than a worker waits.
             LeaseExpiredError: It is too late for a change.
             CallError: No usable response.
         """
         write = request.method != "GET"
-        limiter = self._tools.limiter.lane(self._credential.company)
+        limiter = self._tools.limiter.company(self._credential.company)
         permit = await limiter.permit(write=write)
         if write and time.monotonic() >= self._delivery.send_deadline:
             raise LeaseExpiredError
@@ -78,10 +78,10 @@ class Caller:
             traced(response.status_code)
         if is_rate_limit(response):
             self.retry_after_seconds = retry_after(response.headers)
-            self.pause_seconds = await limiter.refused(self.retry_after_seconds)
+            self.pause_seconds = await limiter.throttled(self.retry_after_seconds)
             self._tools.metrics.paused()
         else:
-            limiter.accepted()
+            limiter.not_throttled()
         if response.status_code < 300:  # refusals come quicker: they say nothing of how long the way is
             await permit.answered(response.headers_at)
         return response
@@ -95,19 +95,19 @@ class Caller:
             only: The one slot that is wanted: no page is read after it was found.
 
         Raises:
-            NotYetError: The permit is further away than a worker waits.
+            PermitDeferredError: The permit is further away than a worker waits.
         """
         slots: list[Slot] = []
         response: Response | None = None
         cursor: str | None = None
         settings = self._tools.settings
-        seconds = settings.longest_hold_seconds + settings.deadline_seconds
+        seconds = settings.max_inline_wait_seconds + settings.deadline_seconds
         try:
             with anyio.fail_after(seconds):  # all pages together: the engine waits for a result
                 for _ in range(_PAGES):
                     request = self._tools.client.prepare_list_custom_ivrs(target_type, target_id, cursor)
                     response = await self.send(request)
-                    page = judge_page(response, self._profile)
+                    page = page_or_verdict(response, self._profile)
                     if isinstance(page, Verdict):
                         return Listing(slots, page, response)
                     slots += page.slots
@@ -115,10 +115,10 @@ class Caller:
                     if cursor is None or (only and any(slot.ivr_type == only for slot in page.slots)):
                         return Listing(slots, None, response)
         except CallError as exc:
-            return Listing(slots, judge_failure(exc), response)
+            return Listing(slots, no_answer_verdict(exc), response)
         except TimeoutError:
             late = NoAnswerError("deadline", f"The list took more than {seconds:g} s.")
-            return Listing(slots, judge_failure(late), response)
+            return Listing(slots, no_answer_verdict(late), response)
         # What is missing may be on a page that was not read: nothing is concluded from what is not there.
         message = f"Dialpad's list of the target's IVRs has not ended after {_PAGES} pages."
         return Listing(slots, Verdict("unavailable", "endless_list", message), response)
@@ -136,7 +136,7 @@ async def run(
         draft: The output so far.
         judge: Makes the task's calls; returns the verdict on them.
     """
-    tools.tracing.asked(params)
+    tools.tracing.record_input(params)
     try:
         credential = tools.credentials.find(params.credential, delivery.runtime_metadata)
     except CredentialError as exc:
@@ -148,7 +148,7 @@ async def run(
         message = "The task's lease expired before the request could be sent (was the worker suspended?). "
         error = TaskError(code="expired", message=f"{message}No request was sent.")
         return Result(draft.output("unavailable", error))
-    except NotYetError as exc:
+    except PermitDeferredError as exc:
         error = TaskError(code="paced", message=f"Waiting for a permit: {exc.why}.")
         # Waiting in our own queue is no failure: only the pause that Dialpad ordered counts against the budget.
         return _defer(draft, tools, exc.seconds, error, charged_seconds=exc.pause_seconds)

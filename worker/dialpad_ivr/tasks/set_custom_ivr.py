@@ -7,8 +7,14 @@ from dialpad_ivr.contract.validation import check_input, input_warnings
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.dialpad.client import CallError, Response
 from dialpad_ivr.dialpad.parsing import Slot
-from dialpad_ivr.dialpad.verdict import Verdict, is_set, judge_expectation, judge_failure, judge_patch
-from dialpad_ivr.pacing.limiter import NotYetError
+from dialpad_ivr.dialpad.verdict import (
+    Verdict,
+    already_selected,
+    no_answer_verdict,
+    patch_verdict,
+    precondition_verdict,
+)
+from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.tasks.caller import Caller, run
 from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.result import Draft, Result, invalid_input
@@ -56,10 +62,10 @@ async def _plan(params: SetCustomIvrInput, caller: Caller, draft: Draft) -> Verd
             f"The target lists no IVR {params.ivr_id} for {params.ivr_type}: Dialpad may well refuse it."
         )
     elif listed.selected:
-        if is_set(slot, params):
+        if already_selected(slot, params):
             return Verdict("unchanged")
         draft.warnings.append("The IVR is selected, but the list cannot tell inbound from outbound.")
-    conflict = judge_expectation(slot, params)
+    conflict = precondition_verdict(slot, params)
     if conflict is not None:
         draft.warnings.append(conflict.message)
     return Verdict("planned")
@@ -73,10 +79,10 @@ async def _apply(params: SetCustomIvrInput, caller: Caller, draft: Draft, *, las
             return verdict
     try:
         draft.response = await caller.send(draft.request)
-        verdict = judge_patch(draft.response, params)
+        verdict = patch_verdict(draft.response, params)
     except CallError as exc:
         draft.response = None
-        verdict = judge_failure(exc)
+        verdict = no_answer_verdict(exc)
     draft.selected = verdict.selected
     draft.warnings += verdict.warnings
     if verdict.may_have_changed and last_attempt:
@@ -90,7 +96,7 @@ async def _check_expectation(params: SetCustomIvrInput, caller: Caller, draft: D
     if refusal is not None:
         return refusal
     draft.previous = draft.selected = slot.selected()
-    verdict = judge_expectation(slot, params)
+    verdict = precondition_verdict(slot, params)
     if not draft.attempts:
         return verdict
     # A previous attempt sent the PATCH and never saw the response: our IVR was not selected before it.
@@ -107,7 +113,7 @@ async def _settle(verdict: Verdict, params: SetCustomIvrInput, caller: Caller, d
     """Let the current selection decide what became of a PATCH whose response never came."""
     try:
         slot, refusal, _ = await _read_slot(params, caller)
-    except NotYetError:
+    except PermitDeferredError:
         slot, refusal = Slot(None, ()), verdict
     if refusal is not None or not slot.ivrs:
         # Where Dialpad itself said that it failed, that stands; where it said nothing, nothing is known.

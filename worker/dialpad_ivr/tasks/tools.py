@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.pacing.limiter import Limiter
-from dialpad_ivr.pacing.redis import paced
+from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.telemetry.tracing import Tracing
@@ -35,6 +35,6 @@ async def open_tools(settings: Settings, tracing: Tracing | None = None) -> Asyn
         SettingsError: Redis is configured, and its client is not installed.
     """
     metrics = Metrics()
-    async with DialpadClient(settings) as client, paced(settings, metrics) as limiter:
+    async with DialpadClient(settings) as client, open_limiter(settings, metrics) as limiter:
         credentials = Credentials(settings.credentials_file)
         yield Tools(settings, client, credentials, limiter, metrics, tracing or Tracing())

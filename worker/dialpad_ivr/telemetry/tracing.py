@@ -58,7 +58,7 @@ class Tracing:
         """
         yield lambda output, callback_seconds: None
 
-    def asked(self, valid_input: object) -> None:
+    def record_input(self, valid_input: object) -> None:
         """Tell of a valid input, in the span of its task."""
 
     @contextmanager
@@ -120,7 +120,7 @@ class Spans(Tracing):
 
             yield told
 
-    def asked(self, valid_input: object) -> None:
+    def record_input(self, valid_input: object) -> None:
         """See `Tracing.asked`."""
         given = {name: getattr(valid_input, name, None) for name in _ASKED}
         self._api.get_current_span().set_attributes(_given(given, "dialpad_ivr."))

@@ -10,7 +10,7 @@ from conductor.client.http.models import Task, TaskResult
 
 from dialpad_ivr.contract.outputs import TaskError
 from dialpad_ivr.contract.schema import OUTPUTS
-from dialpad_ivr.pacing.limiter import NotYetError
+from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.tasks.registry import TASKS
 from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.tools import Tools
@@ -55,7 +55,7 @@ def make_handler(
         previous = None if task.output_data else await previous_attempt(client, task)
         try:
             output = await undelivered.answer(task, previous)
-        except NotYetError:
+        except PermitDeferredError:
             return deferred(task, identity)
         if output is not None:
             return completed(task, identity, output)

@@ -102,7 +102,7 @@ async def run_worker(settings: Settings, tracing: Tracing) -> int:
 def _warn_of_short_timeouts(settings: Settings) -> None:
     """Warn when the engine would deliver a task again, or end it, while this worker still has it."""
     definition = task_definition()
-    longest_run = 3 * (settings.longest_hold_seconds + settings.deadline_seconds) + _REPORTING_SECONDS
+    longest_run = 3 * (settings.max_inline_wait_seconds + settings.deadline_seconds) + _REPORTING_SECONDS
     for name, needed in (
         ("responseTimeoutSeconds", longest_run),
         ("timeoutSeconds", settings.waiting_budget_seconds + longest_run),

@@ -25,8 +25,8 @@ from pydantic import ValidationError
 
 from dialpad_ivr.contract.outputs import SetCustomIvrOutput
 from dialpad_ivr.contract.values import LIST_LIMIT
-from dialpad_ivr.pacing.limiter import NotYetError
-from dialpad_ivr.redis_client import connected, redis_faults
+from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.redis_client import open_redis, redis_errors
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.logs import get_logger
 
@@ -53,7 +53,7 @@ async def undelivered_results(settings: Settings) -> AsyncIterator[UndeliveredRe
     if settings.redis_url is None:
         yield UndeliveredResults(folder)
         return
-    async with connected(settings.redis_url) as redis:
+    async with open_redis(settings.redis_url) as redis:
         yield UndeliveredResults(folder, redis)
 
 
@@ -90,7 +90,7 @@ class UndeliveredResults:
         if self._redis is not None:
             try:
                 await self._redis.set(_redis_key(delivery), text, ex=STORED_SECONDS)
-            except redis_faults() as exc:
+            except redis_errors() as exc:
                 get_logger().warning("undelivered_not_stored", folder=None, cause=type(exc).__name__)
 
     async def answer(self, task: Task, previous: Task | None) -> dict[str, Any] | None:
@@ -101,7 +101,7 @@ class UndeliveredResults:
             previous: The attempt that it replaces, if it is known.
 
         Raises:
-            NotYetError: Redis, which may know, does not respond. Without it nothing may be sent anyway.
+            PermitDeferredError: Redis, which may know, does not respond. Without it nothing may be sent anyway.
         """
         if previous is None:
             return None
@@ -128,8 +128,8 @@ class UndeliveredResults:
             return None
         try:
             return _parse(await self._redis.get(_redis_key(delivery)))
-        except redis_faults():
-            raise NotYetError(_RETRY_SECONDS, why="the Redis that the fleet shares does not respond") from None
+        except redis_errors():
+            raise PermitDeferredError(_RETRY_SECONDS, why="the Redis that the fleet shares does not respond") from None
 
     def _remembered(self, delivery: str) -> str | None:
         stored_at, text = self._memory.get(delivery, (0.0, None))

@@ -66,6 +66,7 @@ class ResettableProtocol(H11Protocol):
     """Puts the connection's transport into the scope's state, so that a fault can reset the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Set up the connection."""
         super().connection_made(transport)
         # asyncio does this only for sockets made with proto=IPPROTO_TCP. Without it a response, which is written in
         # two parts, takes 40 ms longer.
