@@ -1,4 +1,4 @@
-"""A faulty network before the real engine."""
+"""A faulty network in front of the real engine."""
 
 from __future__ import annotations
 

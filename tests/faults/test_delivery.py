@@ -1,4 +1,4 @@
-"""Results whose way to the engine is barred: no change is lost, and none is made twice."""
+"""Results that do not reach the engine: no change is lost, and none is made twice."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from support.fixtures import StartWorker, put_quick_definitions
 from support.provisioning import change, ivr, old_ivr, selected, target
 from support.proxy import Fault, FaultyEngine
 from support.redis import running_redis
+from support.worker import WorkerProcess
 
 UPDATES = "/tasks(/update-v2)?$"
 
 
 @pytest.fixture
-def impatient(engine: EngineRest) -> Iterator[None]:
-    """Workflows that start in this test have tasks that the engine takes back after five seconds."""
+def short_lease(engine: EngineRest) -> Iterator[None]:
+    """Tasks of workflows that start in this test have a lease of five seconds."""
     definition = engine.task_definition("set_custom_ivr")
     engine.put_task_definition({**definition, "responseTimeoutSeconds": 5})
     yield
@@ -32,37 +33,42 @@ def patches(double: DoubleControl) -> list[dict[str, Any]]:
     return [line for line in double.ledger() if line["method"] == "PATCH"]
 
 
+def logged(worker: WorkerProcess, event: str) -> bool:
+    return f'"event": "{event}"' in worker.log
+
+
 def timed_out(engine: EngineRest, workflow_id: str) -> bool:
-    return engine.workflow(workflow_id)["tasks"][0]["status"] == "TIMED_OUT"
+    return bool(engine.workflow(workflow_id)["tasks"][0]["status"] == "TIMED_OUT")
 
 
-def ended_well(engine: EngineRest, workflow_id: str) -> dict[str, Any]:
-    """The output of the retry that ended a workflow."""
+def output_of_retry(engine: EngineRest, workflow_id: str) -> dict[str, Any]:
+    """The output of the retry that completed a workflow."""
     (workflow,) = engine.ended([workflow_id])
     assert [task["status"] for task in workflow["tasks"]] == ["TIMED_OUT", "COMPLETED"]
     output: dict[str, Any] = workflow["tasks"][1]["outputData"]
     return output
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_lease")
 @pytest.mark.parametrize("kind", ["refuse", "reset"])
-def test_a_change_whose_result_comes_too_late_is_not_made_again(
+def test_change_is_not_repeated_when_its_result_comes_too_late(
     engine: EngineRest, proxy: FaultyEngine, double: DoubleControl, start_worker: StartWorker, kind: Any
 ) -> None:
     double.set_state(synthetic=1)
     proxy.add(Fault(kind, UPDATES))
     with start_worker(CONDUCTOR_SERVER_URL=proxy.url, DIALPAD_IVR_DOMAIN="late") as worker:
         started = engine.start("set_custom_ivr", change(0), domain="late")
-        until(lambda: timed_out(engine, started), 40, "the engine to take the task back")
+        until(lambda: timed_out(engine, started), 40, "the end of the lease")
         assert "dialpad_ivr_undelivered_results 1.0" in worker.get("/metrics").text
-        # Meanwhile somebody selects another one: to send ours again would undo that.
+        # Meanwhile somebody selects the other IVR: a repeated PATCH would undo that.
         double.set_state(synthetic=1)
         proxy.clear()
-        output = ended_well(engine, started)
+        output = output_of_retry(engine, started)
         until(lambda: "dialpad_ivr_undelivered_results 0.0" in worker.get("/metrics").text, what="the first result")
         metrics = worker.get("/metrics").text
         assert worker.stop() == 0
     assert output["outcome"] == "updated"
+    assert len(output["warnings"]) == 1
     assert len(patches(double)) == 1
     assert selected(double, range(1)) == [old_ivr(0)]
     assert "dialpad_ivr_update_failures_total 0.0" in metrics
@@ -71,9 +77,9 @@ def test_a_change_whose_result_comes_too_late_is_not_made_again(
     assert {"result_accepted", "duplicate_delivery_answered"} <= set(events)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_lease")
 @pytest.mark.parametrize("where", ["folder", "redis"])
-def test_what_one_worker_did_another_knows(
+def test_undelivered_result_of_a_killed_worker_is_answered_by_another(
     engine: EngineRest,
     proxy: FaultyEngine,
     double: DoubleControl,
@@ -86,21 +92,22 @@ def test_what_one_worker_did_another_knows(
     with running_redis(tmp_path) as redis:
         places = {"folder": ("STATE_DIR", str(tmp_path / "state")), "redis": ("REDIS_URL", redis.url)}
         name, value = places[where]
-        kept = {f"DIALPAD_IVR_{name}": value, "DIALPAD_IVR_DOMAIN": "known"}
-        with start_worker(CONDUCTOR_SERVER_URL=proxy.url, **kept) as worker:
+        settings = {f"DIALPAD_IVR_{name}": value, "DIALPAD_IVR_DOMAIN": "known"}
+        with start_worker(CONDUCTOR_SERVER_URL=proxy.url, **settings) as worker:
             started = engine.start("set_custom_ivr", change(0), domain="known")
-            until(lambda: "result_not_accepted" in worker.log, what="the first failure")
+            until(lambda: logged(worker, "result_not_accepted"), what="the first failure")
             worker.stop(signal.SIGKILL)
-        with start_worker(**kept) as other:
-            output = ended_well(engine, started)
+        with start_worker(**settings) as other:
+            output = output_of_retry(engine, started)
             assert other.stop() == 0
     assert (output["outcome"], output["ivr"]["selected"]["id"]) == ("updated", ivr(0))
-    assert "duplicate_delivery_answered" in {event["event"] for event in other.events}
+    assert logged(other, "duplicate_delivery_answered")
+    assert len(output["warnings"]) == 1
     assert len(patches(double)) == 1
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_change_that_nobody_knows_of_is_made_again(
+@pytest.mark.usefixtures("short_lease")
+def test_change_without_a_stored_result_is_repeated(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=1)
@@ -111,18 +118,18 @@ def test_a_change_that_nobody_knows_of_is_made_again(
         worker.stop(signal.SIGKILL)
     double.configure(latency=0)
     with start_worker(DIALPAD_IVR_DOMAIN="unknown") as other:
-        assert ended_well(engine, started)["warnings"] == []
+        assert output_of_retry(engine, started)["warnings"] == []
         assert other.stop() == 0
     assert selected(double, range(1)) == [ivr(0)]
     assert len(patches(double)) == 2
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_task_that_a_worker_had_for_too_long_is_left_to_the_one_that_gets_it_next(
+@pytest.mark.usefixtures("short_lease")
+def test_task_whose_lease_expires_in_the_worker_is_left_to_the_retry(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=2)
-    # The second permit is 2.9 s away: when it comes, the engine is about to take the task back.
+    # The second permit is 2.9 s away: too late, after half of the lease.
     slow = {"DIALPAD_IVR_COMPANY_LIMIT": "1", "DIALPAD_IVR_COMPANY_WINDOW_SECONDS": "2.9"}
     with start_worker(DIALPAD_IVR_DOMAIN="slow", **slow) as worker:
         ended = engine.ended([engine.start("set_custom_ivr", change(n), domain="slow") for n in range(2)])
@@ -133,21 +140,21 @@ def test_a_task_that_a_worker_had_for_too_long_is_left_to_the_one_that_gets_it_n
     assert len(patches(double)) == 2
 
 
-def test_a_result_that_the_engine_has_already_may_come_again(
+def test_engine_accepts_a_result_that_it_already_has(
     engine: EngineRest, proxy: FaultyEngine, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=1)
     proxy.add(Fault("lose", UPDATES, times=3))
     with start_worker(CONDUCTOR_SERVER_URL=proxy.url, DIALPAD_IVR_DOMAIN="lost") as worker:
         (ended,) = engine.ended([engine.start("set_custom_ivr", change(0), domain="lost")])
-        until(lambda: "result_accepted" in worker.log, what="the answer to the fourth")
+        until(lambda: logged(worker, "result_accepted"), what="the fourth update")
         assert worker.stop() == 0
     assert proxy.taken["lose"] == 3
     assert [task["status"] for task in ended["tasks"]] == ["COMPLETED"]
     assert len(patches(double)) == 1
 
 
-def test_an_engine_without_the_second_version_of_the_update_will_do(
+def test_worker_falls_back_to_the_first_version_of_the_update(
     engine: EngineRest, proxy: FaultyEngine, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=3)
@@ -158,11 +165,11 @@ def test_an_engine_without_the_second_version_of_the_update_will_do(
     assert proxy.taken["refuse"] == 1
 
 
-def test_a_result_that_is_refused_for_good_is_told_and_holds_nobody_up(
+def test_permanently_rejected_result_is_logged_and_does_not_block_the_next_task(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=2)
-    double.add_faults({"fault": "slow", "seconds": 1, "match": {"target_id": target(0)}})
+    double.add_faults({"fault": "slow", "seconds": 3, "match": {"target_id": target(0)}})
     with start_worker(DIALPAD_IVR_DOMAIN="gone", DIALPAD_IVR_CONCURRENCY="1") as worker:
         gone = engine.start("set_custom_ivr", change(0), domain="gone")
         double.wait_for_arrivals(1)
@@ -173,11 +180,11 @@ def test_a_result_that_is_refused_for_good_is_told_and_holds_nobody_up(
         assert worker.stop() == 0
     assert other["status"] == "COMPLETED"
     assert "dialpad_ivr_update_failures_total 1.0" in metrics
-    (told,) = (event for event in worker.events if event["event"] == "result_lost")
-    assert (told["workflow_id"], told["cause"]) == (gone, "HTTP 404")
+    (lost,) = (event for event in worker.events if event["event"] == "result_lost")
+    assert (lost["workflow_id"], lost["cause"]) == (gone, "HTTP 404")
 
 
-def test_an_engine_that_says_nothing_is_asked_again(
+def test_update_is_retried_when_the_engine_hangs(
     engine: EngineRest, proxy: FaultyEngine, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=1)
@@ -189,7 +196,7 @@ def test_an_engine_that_says_nothing_is_asked_again(
     assert len(patches(double)) == 1
 
 
-def test_a_drain_with_the_engine_away_says_what_is_left(
+def test_drain_without_the_engine_reports_the_tasks_in_flight(
     engine: EngineRest, proxy: FaultyEngine, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=1)
@@ -197,13 +204,13 @@ def test_a_drain_with_the_engine_away_says_what_is_left(
     settings = {"CONDUCTOR_SERVER_URL": proxy.url, "DIALPAD_IVR_DOMAIN": "away", "DIALPAD_IVR_GRACE_SECONDS": "1"}
     with start_worker(**settings) as worker:
         engine.start("set_custom_ivr", change(0), domain="away")
-        until(lambda: "result_not_accepted" in worker.log, what="the first failure")
+        until(lambda: logged(worker, "result_not_accepted"), what="the first failure")
         assert worker.stop(timeout=10) == 1
-    assert worker.events[-1]["tasks_in_flight"] == 1
+    assert (worker.events[-1]["event"], worker.events[-1]["tasks_in_flight"]) == ("worker_stopped_early", 1)
 
 
-def test_a_folder_that_cannot_be_written_to_is_told_at_the_start(start_worker: StartWorker, tmp_path: Path) -> None:
+def test_unwritable_state_dir_is_reported_at_start(start_worker: StartWorker, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with start_worker(ready=False, DIALPAD_IVR_STATE_DIR=str(tmp_path / "file" / "kept")) as worker:
+    with start_worker(ready=False, DIALPAD_IVR_STATE_DIR=str(tmp_path / "file" / "state")) as worker:
         assert worker.process.wait(20) == 2
         assert "state_dir" in worker.log

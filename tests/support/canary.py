@@ -1,4 +1,4 @@
-"""Keys that are marked, and a search for what is left of them: whole, encoded, or in parts."""
+"""Marked keys, and a search for leaks of them: whole, encoded, or in part."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import re
 import string
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
-PART = 8  # characters: as little as this is a leak
+PART = 8  # characters; the shortest part of a key that counts as a leak
 
 _BETWEEN = re.compile(rb'["\x00-\x1f]+')
 
 
 def marked_key(name: str) -> str:
-    """A key of which no part is anywhere by chance, with characters that encodings change."""
+    """A key no part of which occurs anywhere by chance, with characters that encodings change."""
     dice = random.Random(name)
     letters = string.ascii_letters + string.digits
     parts = ["".join(dice.choices(letters, k=5)) for _ in range(6)]
@@ -25,8 +26,8 @@ def marked_key(name: str) -> str:
 
 
 def forms(key: str) -> dict[str, set[str]]:
-    """Every part of a key that must be nowhere, by the form that it is in."""
-    # Where a key begins in what is encoded decides which of three forms it takes; its first and last characters mix
+    """Every part of a key that must not occur anywhere, by its encoding."""
+    # The key's offset in the encoded text decides which of three encodings it has; its first and last characters mix
     # with their neighbours.
     encoded = [base64.b64encode(b"x" * offset + key.encode()).decode().rstrip("=")[4:-2] for offset in range(3)]
     texts = {
@@ -36,7 +37,7 @@ def forms(key: str) -> dict[str, set[str]]:
         "URL-encoded": [quote(key, safe="")],
     }
     parts = {form: {part for text in found for part in _parts(text)} for form, found in texts.items()}
-    # As many characters of the key, so twice as many digits: eight of those are in some id or time by chance.
+    # Twice as many digits for the same number of characters: eight digits occur in some id or time by chance.
     return {**parts, "hexadecimal": {part.encode().hex() for part in _parts(key)}}
 
 
@@ -44,23 +45,37 @@ def _parts(text: str) -> Iterable[str]:
     return (text[start : start + PART] for start in range(len(text) - PART + 1))
 
 
-def leaks(keys: Mapping[str, str], places: Mapping[str, bytes]) -> list[str]:
-    """What is found of keys: a line for each key, form and place."""
+class Leak(NamedTuple):
+    """A part of a key in a place.
+
+    Attributes:
+        key: The key's name.
+        form: Its encoding.
+        place: The place's name.
+    """
+
+    key: str
+    form: str
+    place: str
+
+
+def leaks(keys: Mapping[str, str], places: Mapping[str, bytes]) -> list[Leak]:
+    """Every key, form and place of a leak."""
     wanted = {(name, form): parts for name, key in keys.items() for form, parts in forms(key).items()}
-    told = []
+    found = []
     for place, content in places.items():
-        # A database says the same thing thousands of times; no key holds a quote or a control character.
-        once = b"\n".join(set(_BETWEEN.split(content)))
-        told += [
-            f"{name}, {form}: in {place}"
+        # A database repeats the same text thousands of times; no key holds a quote or a control character.
+        unique = b"\n".join(set(_BETWEEN.split(content)))
+        found += [
+            Leak(name, form, place)
             for (name, form), parts in wanted.items()
-            if any(part.encode() in once for part in parts)
+            if any(part.encode() in unique for part in parts)
         ]
-    return told
+    return found
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, names included."""
+    """The names and contents of all files below a folder."""
     found = {}
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
@@ -69,9 +84,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def process_list() -> bytes:
-    """What everyone on the machine can see of its processes."""
-    seen = []
+    """The command lines of all processes."""
+    lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            seen.append(path.read_bytes())
-    return b"\n".join(seen)
+            lines.append(path.read_bytes())
+    return b"\n".join(lines)

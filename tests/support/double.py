@@ -1,7 +1,7 @@
-"""A Dialpad double in a process of its own, and a client to tell it what to do.
+"""A Dialpad double in a process of its own, and a client of its control API.
 
 with started_double() as double:
-    double.configure(company={"calls": 4, "window_seconds": 0.2})
+    double.configure(latency=0.5)
     double.add_faults({"fault": "status", "status": 503, "times": 1})
     ...  # the worker calls double.url with the key double.key
     assert double.summary()["by_status"] == {"200": 3, "503": 1}
@@ -21,7 +21,7 @@ from dialpad_ivr.local.double import DEFAULT_COMPANY, DEFAULT_KEY, running_doubl
 
 
 class DoubleControl:
-    """Thin: one method a control call. What the JSON means is in `dialpad_ivr.local.double.control`."""
+    """One method for each control call. `dialpad_ivr.local.double.control` documents the JSON."""
 
     def __init__(self, url: str, key: str = DEFAULT_KEY) -> None:
         self.url = url
@@ -46,11 +46,11 @@ class DoubleControl:
         return self._call("GET", "state")["targets"]
 
     def set_state(self, *targets: Mapping[str, Any], synthetic: int = 0) -> int:
-        """Hold exactly these targets, and so many synthetic ones. Returns how many that is."""
+        """Replace all targets by these and a number of synthetic ones. Returns the number of targets."""
         return self._call("PUT", "state", {"targets": targets, "synthetic": synthetic})["targets"]
 
     def selected(self, target_type: str, target_id: str, ivr_type: str) -> dict[str, str | None]:
-        """What a slot has selected: `{"inbound": id, "outbound": id}`."""
+        """A slot's selection: `{"inbound": id, "outbound": id}`."""
         return next(
             slot["selected"]
             for target in self.state()
@@ -60,11 +60,11 @@ class DoubleControl:
         )
 
     def add_faults(self, *rules: Mapping[str, Any]) -> int:
-        """Put rules behind those in force. Returns how many there are."""
+        """Append rules. Returns the number of rules."""
         return self._call("POST", "faults", rules)["faults"]
 
     def clear_faults(self) -> None:
-        """Let it behave."""
+        """Remove all rules."""
         self._call("DELETE", "faults")
 
     def config(self) -> dict[str, Any]:
@@ -72,23 +72,23 @@ class DoubleControl:
         return self._call("GET", "config")
 
     def configure(self, **changes: Any) -> dict[str, Any]:
-        """Change settings. Returns them all."""
+        """Change settings. Returns all settings."""
         return self._call("PUT", "config", changes)
 
     def ledger(self) -> list[dict[str, Any]]:
-        """The arrivals, the oldest first."""
+        """The arrivals, oldest first."""
         return self._call("GET", "ledger")["arrivals"]
 
     def summary(self) -> dict[str, Any]:
-        """The sums over all arrivals."""
+        """The totals over all arrivals."""
         return self._call("GET", "ledger?summary=true")["summary"]
 
     def reset(self) -> None:
-        """State back to the seed; no faults, an empty ledger, empty windows. Settings stay."""
+        """Restore the seed and clear faults, ledger and windows. Settings stay."""
         self._call("POST", "reset")
 
     def wait_for_arrivals(self, count: int, timeout: float = 30) -> dict[str, Any]:
-        """Wait until so many requests have arrived, answered or not. Returns the sums."""
+        """Wait until that number of requests has arrived, with or without a response. Returns the totals."""
         deadline = time.monotonic() + timeout
         while (summary := self.summary())["arrivals"] < count:
             assert time.monotonic() < deadline, f"{summary['arrivals']} of {count} arrived within {timeout} s"
@@ -98,11 +98,11 @@ class DoubleControl:
 
 @contextlib.contextmanager
 def started_double(keys: Mapping[str, str] | None = None, **config: Any) -> Iterator[DoubleControl]:
-    """Start a double at a free port, and stop it at the end.
+    """Run a double on a free port while the context lasts.
 
     Args:
         keys: Bearer keys and their companies. The control's `key` is the first of them.
-        config: Settings to begin with.
+        config: The initial settings.
     """
     keys = keys or {DEFAULT_KEY: DEFAULT_COMPANY}
     with running_double(keys=keys) as url, DoubleControl(url, next(iter(keys))) as control:

@@ -1,4 +1,4 @@
-"""A faulty network before the real engine: every request goes through it, unless a fault takes it.
+"""A faulty network in front of the real engine: forwards every request that no fault takes.
 
 with faulty_engine(engine.url) as proxy, running_worker(proxy.url, ...):
     proxy.add(Fault("lose", path="/tasks/update-v2", times=3))
@@ -24,21 +24,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dialpad_ivr.http_server import serving
-from dialpad_ivr.local.double.server import _Protocol
+from dialpad_ivr.local.double.server import ResettableProtocol
 
 _HOP_BY_HOP = ("connection", "content-length", "host", "keep-alive", "transfer-encoding")
 
 
 @dataclass
 class Fault:
-    """One fault, and when.
+    """One fault, and when to inject it.
 
     Attributes:
-        kind: `refuse` answers with `status`; `reset` resets the connection; `lose` hands the request on and then resets
-            it, so that the engine has it; `hang` says nothing for `seconds`, and then hands it on.
+        kind: `refuse` responds with `status`; `reset` resets the connection; `lose` forwards the request, then resets
+            the connection; `hang` waits for `seconds`, then forwards the request.
         path: A regular expression that is searched in the path.
-        times: How often; None for as long as it is there.
-        probability: Of taking a request that fits.
+        times: How often; None for no limit.
+        probability: The probability of taking a matching request.
+        status: The status of a `refuse`.
+        seconds: The delay of a `hang`.
     """
 
     kind: Literal["refuse", "reset", "lose", "hang"]
@@ -53,8 +55,8 @@ class FaultyEngine:
     """The proxy. Its attributes may be used from any thread.
 
     Attributes:
-        url: Where it listens.
-        taken: How many requests each kind of fault has taken.
+        url: Its base URL.
+        taken: The number of requests that each kind of fault has taken.
     """
 
     def __init__(self, engine_url: str, seed: int) -> None:
@@ -68,7 +70,7 @@ class FaultyEngine:
         self._faults += faults
 
     def clear(self) -> None:
-        """Behave."""
+        """Remove all faults."""
         self._faults = ()
 
     def _choose(self, path: str) -> Fault | None:
@@ -80,10 +82,10 @@ class FaultyEngine:
         return None
 
     async def check(self, request: Request) -> Response | None:
-        """What to answer in the engine's place; for one that asks who is there."""
+        """A response in the engine's place, for a proxy that authenticates requests."""
         return None
 
-    async def serve(self, told: threading.Event, stop: asyncio.Event) -> None:
+    async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
         limits = httpx.Limits(max_connections=None)
         async with httpx.AsyncClient(base_url=self._engine_url, timeout=60, trust_env=False, limits=limits) as engine:
 
@@ -91,12 +93,14 @@ class FaultyEngine:
                 headers = {k: v for k, v in request.headers.items() if k not in _HOP_BY_HOP}
                 target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
                 try:
-                    got = await engine.request(request.method, target, content=await request.body(), headers=headers)
+                    response = await engine.request(
+                        request.method, target, content=await request.body(), headers=headers
+                    )
                 except httpx.HTTPError:
                     return Response("no engine", 502)
-                return Response(got.content, got.status_code, media_type=got.headers.get("content-type"))
+                return Response(response.content, response.status_code, media_type=response.headers.get("content-type"))
 
-            async def answer(request: Request) -> Response:
+            async def respond(request: Request) -> Response:
                 refusal = await self.check(request)
                 if refusal is not None:
                     return refusal
@@ -115,10 +119,10 @@ class FaultyEngine:
                 return Response("", fault.status)
 
             methods = ["GET", "POST", "PUT", "DELETE"]
-            app = Starlette(routes=[Route("/{path:path}", answer, methods=methods)])
-            async with serving(app, "127.0.0.1", 0, http=_Protocol) as port:
+            app = Starlette(routes=[Route("/{path:path}", respond, methods=methods)])
+            async with serving(app, "127.0.0.1", 0, http=ResettableProtocol) as port:
                 self.url = f"http://127.0.0.1:{port}"
-                told.set()
+                ready.set()
                 await stop.wait()
 
 
@@ -134,12 +138,12 @@ Proxy = TypeVar("Proxy", bound=FaultyEngine)
 
 @contextlib.contextmanager
 def running_proxy(proxy: Proxy) -> Iterator[Proxy]:
-    """Run this one."""
-    loop, told, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.serve(told, stop)))
+    """Run a proxy in a thread while the context lasts."""
+    loop, ready, stop = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.serve(ready, stop)))
     thread.start()
     try:
-        assert told.wait(10), "the proxy does not listen"
+        assert ready.wait(10), "the proxy does not listen"
         yield proxy
     finally:
         loop.call_soon_threadsafe(stop.set)

@@ -1,4 +1,4 @@
-"""A server of bare sockets: what arrives is kept byte for byte, and what is answered is any bytes at all.
+"""A server on raw sockets: records requests byte for byte, and responds with any bytes.
 
 async with wired(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}") as wire:
     ...  # a client calls wire.url
@@ -13,23 +13,23 @@ import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-Answers = Callable[[], AsyncIterable[bytes]]
+Chunks = Callable[[], AsyncIterable[bytes]]
 
 
 def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
-    """A whole answer."""
+    """A whole response."""
     lines = [f"HTTP/1.1 {status}", *headers, f"content-length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 @dataclass
 class Wire:
-    """What arrived, and where.
+    """The requests received.
 
     Attributes:
         url: The server's URL.
-        heads: Each request's line and headers.
-        connections: How many were opened.
+        heads: Each request's first line and headers.
+        connections: The number of connections opened.
     """
 
     url: str
@@ -43,8 +43,8 @@ class Wire:
 
 
 @contextlib.asynccontextmanager
-async def wired(answer: bytes | Answers, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
-    """Answer each request so while the context lasts: with these bytes, or with all that an async generator yields."""
+async def wired(content: bytes | Chunks, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+    """Serve while the context lasts. Each response is these bytes, or all that the async generator yields."""
     wire = Wire("")
     serving: set[asyncio.Task[None]] = set()
 
@@ -56,10 +56,10 @@ async def wired(answer: bytes | Answers, tls: ssl.SSLContext | None = None) -> A
                 wire.heads.append(head)
                 length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
-                if isinstance(answer, bytes):
-                    writer.write(answer)
+                if isinstance(content, bytes):
+                    writer.write(content)
                 else:
-                    async for part in answer():
+                    async for part in content():
                         writer.write(part)
                         await writer.drain()
                 await writer.drain()

@@ -34,7 +34,7 @@ from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.bench import KEY, VALID
-from support.wire import Answers, response, wired
+from support.wire import Chunks, response, wired
 
 OK = response(b'{"ivrs": []}', "content-type: application/json")
 A_FEW = limits(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,7 +49,7 @@ async def ask(url: str, **changes: Any) -> Response:
         return await client.send(client.prepare_list_custom_ivrs("user", "5"), SecretStr(KEY))
 
 
-async def answered(answer: bytes | Answers, **changes: Any) -> Response:
+async def answered(answer: bytes | Chunks, **changes: Any) -> Response:
     async with wired(answer) as wire:
         return await ask(wire.url, **changes)
 

@@ -242,7 +242,7 @@ async def test_missing_or_wrong_key_gets_401_and_counts_for_no_company(
 
 
 async def test_no_key_is_in_the_ledger_or_in_a_response(api: httpx.AsyncClient, double: FakeDialpad) -> None:
-    answers = [
+    responses = [
         await api.patch(f"{MUSIC}?apikey={DEFAULT_KEY}", json=TO_SUMMER),
         await api.patch(f"{LIST_PATH}/callcenter/{DEFAULT_KEY}/HOLD_MUSIC", json=TO_SUMMER),
         await api.patch(MUSIC, json={"ivr_id": DEFAULT_KEY, "x": "\u00e9"}),
@@ -251,8 +251,8 @@ async def test_no_key_is_in_the_ledger_or_in_a_response(api: httpx.AsyncClient, 
         await api.get("/_double/ledger"),
         await api.get("/_double/config"),
     ]
-    assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 400, 200, 200]
-    assert all(DEFAULT_KEY not in answer.text for answer in answers)
+    assert [response.status_code for response in responses] == [400, 400, 400, 400, 400, 200, 200]
+    assert all(DEFAULT_KEY not in response.text for response in responses)
     assert double.ledger.arrivals[2].body == {"ivr_id": "[key]", "x": "é"}
 
 
@@ -293,12 +293,12 @@ async def test_bodies_and_responses_match_the_published_schemas(api: httpx.Async
     body = {"ivr_id": 5127493019721740, **option}
     documented = OPENAPI["components"]["schemas"]["schemas.custom_ivr.UpdateCustomIvrMessage"]
     assert set(body) <= set(documented["properties"])
-    answer = (await api.patch(RECORDING, json=body)).json()
+    response = (await api.patch(RECORDING, json=body)).json()
     listing = (await api.get(LIST_PATH, params={"target_type": "callcenter", "target_id": CENTER})).json()
-    for item in (answer, *listing["items"]):
+    for item in (response, *listing["items"]):
         assert all(isinstance(ivr["id"], str) and isinstance(ivr["date_added"], str) for ivr in item["ivrs"])
         item["ivrs"] = [with_int64_as_numbers(ivr) for ivr in item["ivrs"]]
-    schema("CustomIvrProto").validate(answer)
+    schema("CustomIvrProto").validate(response)
     schema("CustomIvrCollection").validate(listing)
 
 
@@ -358,14 +358,14 @@ async def test_21st_call_in_a_second_is_throttled(api: httpx.AsyncClient, double
     query = {"target_type": "callcenter", "target_id": CENTER}
     first = [(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(10)]
     first += [(await api.get(LIST_PATH, params=query)).status_code for _ in range(10)]
-    refused = await api.get(LIST_PATH, params=query)
+    throttled = await api.get(LIST_PATH, params=query)
     same_company = await api.patch(MUSIC, json=TO_SUMMER, headers={"authorization": "Bearer second-key"})
     other_company = await api.patch(MUSIC, json=TO_SUMMER, headers={"authorization": "Bearer other-key"})
     clock.now += 1
     assert first == [200] * 20
-    assert refused.status_code == same_company.status_code == 429
-    assert refused.json()["error"]["code"] == 429
-    assert "retry-after" not in refused.headers
+    assert throttled.status_code == same_company.status_code == 429
+    assert throttled.json()["error"]["code"] == 429
+    assert "retry-after" not in throttled.headers
     assert other_company.status_code == 200
     assert (await api.patch(MUSIC, json=TO_SUMMER)).status_code == 200
     assert double.summary()["worst"]["company"] == {"calls": 20, "window_seconds": 1, "accepted": 20, "all": 22}
@@ -451,7 +451,7 @@ async def test_ledger_size_is_bounded_and_totals_are_not() -> None:
         for _ in range(5):
             await client.patch(MUSIC, json=TO_SUMMER)
     assert [arrival.seq for arrival in double.ledger.arrivals] == [3, 4, 5]
-    assert (double.summary()["arrivals"], double.summary()["kept"]) == (5, 3)
+    assert (double.summary()["arrivals"], double.summary()["held"]) == (5, 3)
 
 
 # --- faults ---------------------------------------------------------------------------------------------------------

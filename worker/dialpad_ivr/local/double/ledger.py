@@ -88,14 +88,14 @@ class FakeLedger:
     def summary(self) -> dict[str, Any]:
         """The totals, including arrivals that are no longer held.
 
-        `kept` is the number of arrivals held; `seconds` is from the first arrival to the last; `by_status` has "none"
+        `held` is the number of arrivals held; `seconds` is from the first arrival to the last; `by_status` has "none"
         for requests without a response, and `by_company` "" for those without a valid key; `applied` counts changes
         made, `duplicates` those that an earlier request of the company had made already (same slot, same body).
         """
         applied = self._changes.total()
         return {
             "arrivals": self._count,
-            "kept": len(self.arrivals),
+            "held": len(self.arrivals),
             "in_flight": self._count - sum(self._statuses.values()),
             "seconds": self._last - self._first,
             "by_status": dict(sorted(self._statuses.items())),

@@ -62,10 +62,11 @@ def create_app(double: FakeDialpad) -> Starlette:
     return Starlette(routes=[Mount("/_double", control_app(double)), Mount("/", double)])
 
 
-class _Protocol(H11Protocol):
+class ResettableProtocol(H11Protocol):
     """Puts the connection's transport into the scope's state, so that a fault can reset the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Set up the connection."""
         super().connection_made(transport)
         # asyncio does this only for sockets made with proto=IPPROTO_TCP. Without it a response, which is written in
         # two parts, takes 40 ms longer.
@@ -83,7 +84,7 @@ async def serving(double: FakeDialpad, host: str = "127.0.0.1", port: int = 0) -
     """
     if not is_loopback(host):
         raise ValueError(f"the double listens on a loopback address only, not on {host}")
-    async with http_server.serving(create_app(double), host, port, http=_Protocol) as chosen:
+    async with http_server.serving(create_app(double), host, port, http=ResettableProtocol) as chosen:
         yield f"http://[{host}]:{chosen}" if ":" in host else f"http://{host}:{chosen}"
 
 
