@@ -136,12 +136,15 @@ class Tracing:
         with self._tracer.start_as_current_span(
             name, kind=kind, attributes=_known(attributes), record_exception=False, set_status_on_exception=False
         ) as span:
+            if not span.is_recording():
+                yield span
+                return
             context = span.get_span_context()
             ids = {
                 "trace_id": trace.format_trace_id(context.trace_id),
                 "span_id": trace.format_span_id(context.span_id),
             }
-            with structlog.contextvars.bound_contextvars(**(ids if context.is_valid else {})):
+            with structlog.contextvars.bound_contextvars(**ids):
                 try:
                     yield span
                 except BaseException as exc:
