@@ -1,4 +1,4 @@
-"""Traces: what is a span, what it holds and what it does not, and what they cost a worker that has no collector."""
+"""Traces: the spans, what they hold and what not, and their cost for a worker without a collector."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def test_a_task_and_its_call_are_spans_by_the_conventions(traced: Traced, 
     assert task.status.status_code is call.status.status_code is StatusCode.UNSET
 
 
-async def test_each_page_of_a_list_is_a_call_and_its_cursor_is_not_told() -> None:
+async def test_each_page_of_a_list_is_a_call_and_its_cursor_is_redacted() -> None:
     pages = iter([{"items": [], "cursor": "what Dialpad wrote"}, {"items": []}])
     traced = Traced(Settings(), handler=lambda _: httpx.Response(200, json=next(pages)))
     await traced.run({"target_type": "user", "target_id": "7"}, LIST_TASK_TYPE)
@@ -148,7 +148,7 @@ async def test_each_page_of_a_list_is_a_call_and_its_cursor_is_not_told() -> Non
     assert not any("http.request.resend_count" in attributes_of(span) for span in traced.spans)
 
 
-async def test_a_refusal_is_an_error_of_both(traced: Traced) -> None:
+async def test_an_error_response_is_an_error_of_both_spans(traced: Traced) -> None:
     await traced.run(change(99))
     call, task = traced.spans
     assert (attributes_of(call)["http.response.status_code"], attributes_of(call)["error.type"]) == (404, "404")
@@ -168,7 +168,7 @@ async def test_a_call_without_an_answer_says_why_and_has_no_status(free_port: in
     assert not call.events
 
 
-async def test_a_429_hands_the_task_back_and_what_is_sent_again_says_so(traced: Traced, double: DoubleControl) -> None:
+async def test_a_429_defers_the_task_and_the_next_call_counts_as_resent(traced: Traced, double: DoubleControl) -> None:
     double.add_faults({"fault": "rate_limited", "retry_after": 1, "times": 1})
     waiting = await traced.run(change(0))
     assert waiting.status == "IN_PROGRESS"
@@ -187,7 +187,7 @@ async def test_a_429_hands_the_task_back_and_what_is_sent_again_says_so(traced: 
     assert attributes_of(second)["messaging.message.id"] == attributes_of(first)["messaging.message.id"]
 
 
-async def test_a_permit_that_is_far_away_is_an_event_and_no_call(double: DoubleControl) -> None:
+async def test_a_deferred_permit_is_an_event_and_no_call(double: DoubleControl) -> None:
     double.set_state(synthetic=2)
     paced = {"company_limit": 1, "company_window_seconds": 60, "max_inline_wait_seconds": 0}
     traced = Traced(Settings(api_url=double.url, allow_loopback=True, **paced))  # type: ignore[arg-type]
@@ -207,7 +207,7 @@ async def test_without_a_provider_a_task_runs_and_no_trace_id_is_logged() -> Non
         record({"outcome": "updated", "ok": True}, None)
 
 
-async def test_an_invalid_input_is_an_error_and_nothing_of_it_is_told(traced: Traced) -> None:
+async def test_an_invalid_input_is_an_error_and_not_recorded(traced: Traced) -> None:
     pasted = marked_key("pasted")
     await traced.run({"target_type": pasted, "target_id": pasted, pasted: pasted, "credential": pasted})
     (task,) = traced.spans
@@ -314,7 +314,7 @@ def test_traces_are_off_unless_opentelemetrys_own_variables_ask_for_them(
         {"OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9", **ENDPOINT},
     ],
 )
-def test_variables_that_cannot_be_followed_cost_the_traces_and_not_the_worker(
+def test_unusable_variables_disable_traces_and_not_the_worker(
     environ: pytest.MonkeyPatch, variables: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in variables.items():
@@ -383,7 +383,7 @@ def test_the_last_spans_are_sent_before_the_end_and_name_their_service(environ: 
 
 @pytest.mark.usefixtures("loggers")
 @pytest.mark.parametrize("silent", [False, True], ids=["away", "silent"])
-def test_a_collector_that_is_away_or_silent_holds_nothing_up(
+def test_an_unavailable_or_silent_collector_blocks_nothing(
     environ: pytest.MonkeyPatch, free_port: int, silent: bool
 ) -> None:
     environ.setattr(tracing, "_FLUSH_SECONDS", 0.3)
