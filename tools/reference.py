@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
+import dialpad_ivr
 from dialpad_ivr.cli.app import app
 from dialpad_ivr.cli.common import EXIT_CODES
 from dialpad_ivr.contract.inputs import ID_SCHEMA
@@ -32,8 +33,7 @@ from dialpad_ivr.contract.schema import (
 )
 from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.contract.values import INT64_MAX
-from dialpad_ivr.dialpad import verdict
-from dialpad_ivr.dialpad.verdict import engine_status
+from dialpad_ivr.dialpad.verdict import OUTCOME_TABLE, engine_status
 from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.events import EVENTS
@@ -164,9 +164,16 @@ def _outcomes() -> Iterator[str]:
     rows = ([f"`{name}`", meaning, f"`{engine_status(name)}`"] for name, meaning in OUTCOME_MEANINGS.items())
     yield _table("outcome, meaning, task status", rows)
     yield "## How the outcome is determined"
-    table = re.search(r"^    what happened.*?(?=^\S)", verdict.__doc__ or "", re.MULTILINE | re.DOTALL)
-    if table:  # none under python -OO
-        yield "```text\n" + re.sub(r"^ {4}", "", table[0].rstrip(), flags=re.MULTILINE) + "\n```"
+    rows = (
+        [
+            row.what_happened,
+            ", ".join(f"`{outcome}`" if outcome else "deferred" for outcome in row.outcomes),
+            ", ".join(dict.fromkeys(f"`{engine_status(outcome)}`" for outcome in row.outcomes)),
+            row.note,
+        ]
+        for row in OUTCOME_TABLE
+    )
+    yield _table("what happened, outcome, task status, note", rows)
 
 
 def _workflows() -> Iterator[str]:
@@ -238,7 +245,7 @@ class LogCall(NamedTuple):
 
 def log_calls() -> Iterator[LogCall]:
     """Every call in the package that logs: of `get_logger()`, of a name bound to it, or of what its `bind` returns."""
-    package = Path(verdict.__file__).parents[1]
+    package = Path(dialpad_ivr.__file__).parent
     for path in sorted(package.rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
         loggers = {

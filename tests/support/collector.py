@@ -1,4 +1,4 @@
-"""A collector of traces: takes what OTLP's exporter sends over HTTP, and keeps the spans."""
+"""A collector of traces: accepts what OTLP's exporter sends over HTTP, and stores the spans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """What came.
+    """The requests and spans that arrived.
 
     Attributes:
         url: What `OTEL_EXPORTER_OTLP_ENDPOINT` is to be.

@@ -1,8 +1,38 @@
-"""The peak of a sliding window."""
+"""A clock that only sleeps move, and the peak of a sliding window."""
 
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
+
+REDIS_TIME = "redis.call('TIME')"
+FAKE_REDIS_TIME = "{0, redis.call('GET', 'fake-time')}"
+"""What replaces it in the script, so that a `Clock` is Redis's clock too."""
+
+
+class Clock:
+    """Time that passes only in sleeps; for a Redis too, if there is one."""
+
+    def __init__(self, redis: Any = None) -> None:
+        self._redis = redis
+        self.now = 1000.0
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    @now.setter
+    def now(self, moment: float) -> None:
+        self._now = moment
+        if self._redis is not None:
+            self._redis.set("fake-time", round(moment * 1_000_000))
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
 
 
 def most_in_any_window(moments: list[float], seconds: float) -> int:

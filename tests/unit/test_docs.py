@@ -31,7 +31,7 @@ from dialpad_ivr.contract.outcomes import OUTCOMES
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.credentials import COMPANY_NAME, KEY_NAME
-from dialpad_ivr.dialpad.verdict import engine_status
+from dialpad_ivr.dialpad.verdict import OUTCOME_TABLE, engine_status
 from dialpad_ivr.engine.definitions import definitions_root, shipped
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import Metrics
@@ -211,7 +211,8 @@ def test_the_reference_says_all_there_is() -> None:
     for outcome in OUTCOMES:
         line = next(line for line in REFERENCE["outcomes.md"].splitlines() if line.startswith(f"| `{outcome}` |"))
         assert engine_status(outcome) in line
-    assert "what happened " in REFERENCE["outcomes.md"]
+    for row in OUTCOME_TABLE:
+        assert f"| {row.what_happened} |" in REFERENCE["outcomes.md"]
     for family in Metrics().registry.collect():
         assert f"`{family.name}{'_total' if family.type == 'counter' else ''}`" in REFERENCE["metrics.md"]
     assert "`dialpad_ivr_tasks_total` | counter | `task`, `outcome` |" in REFERENCE["metrics.md"]

@@ -45,7 +45,7 @@ async def test_the_patch_is_the_documented_one(settings: Settings, key: SecretSt
     assert request.headers["accept-encoding"] == "identity"
 
 
-async def test_select_option_is_sent_only_when_given(settings: Settings) -> None:
+async def test_select_option_is_sent_only_if_set(settings: Settings) -> None:
     async with DialpadClient(settings) as client:
         assert client.prepare_set_custom_ivr(*SLOT, "1", None).body == {"ivr_id": 1}
         assert client.prepare_set_custom_ivr(*SLOT, "1", "inbound").body == {"ivr_id": 1, "select_option": "inbound"}
@@ -67,13 +67,13 @@ async def test_a_path_segment_cannot_be_escaped(settings: Settings, trick: str) 
         assert "?" not in path
 
 
-async def test_a_dot_segment_is_refused(settings: Settings) -> None:
+async def test_a_dot_segment_is_rejected(settings: Settings) -> None:
     async with DialpadClient(settings) as client:
         with pytest.raises(ValueError, match="segment"):
             client.prepare_set_custom_ivr("user", "..", "MENU", "1", None)
 
 
-async def test_a_redirect_is_an_answer_and_is_not_followed(settings: Settings, key: SecretStr) -> None:
+async def test_a_redirect_is_a_response_and_is_not_followed(settings: Settings, key: SecretStr) -> None:
     sent: list[httpx.Request] = []
     found = await answer(settings, key, httpx.Response(302, headers={"location": "https://evil.example/"}), sent)
     assert found.status_code == 302
@@ -92,7 +92,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed(settings: Settings, k
         (httpx.RemoteProtocolError("cut"), NoAnswerError, "connection_lost"),
     ],
 )
-async def test_no_answer_says_whether_the_change_can_have_been_made(
+async def test_a_failed_call_says_whether_the_request_may_have_been_sent(
     settings: Settings, key: SecretStr, raised: Exception, expected: type[Exception], code: str
 ) -> None:
     with pytest.raises(expected) as caught:
@@ -154,13 +154,13 @@ async def test_a_compressed_body_is_not_unpacked(settings: Settings, key: Secret
         '{"a": %s}' % ("9" * 5000),
     ],
 )
-async def test_what_is_no_json_for_the_engine_is_kept_as_text(settings: Settings, key: SecretStr, body: str) -> None:
+async def test_json_that_the_engine_cannot_hold_becomes_text(settings: Settings, key: SecretStr, body: str) -> None:
     found = await answer(settings, key, httpx.Response(200, text=body))
     assert found.json is None
     assert found.body == body[:BODY_LIMIT]
 
 
-async def test_a_long_json_body_is_judged_whole_and_kept_cut(settings: Settings, key: SecretStr) -> None:
+async def test_a_long_json_body_is_parsed_whole_and_stored_truncated(settings: Settings, key: SecretStr) -> None:
     body = {"ivrs": [{"id": str(i), "name": "x" * 50} for i in range(1000)]}
     found = await answer(settings, key, httpx.Response(200, json=body))
     assert found.json == body
@@ -175,7 +175,7 @@ async def test_an_echoed_key_is_redacted(settings: Settings, key: SecretStr) -> 
     assert found.body == {"sent": "Bearer [redacted]"}
 
 
-async def test_only_headers_worth_reading_are_kept(settings: Settings, key: SecretStr) -> None:
+async def test_only_relevant_headers_are_stored(settings: Settings, key: SecretStr) -> None:
     headers = {"Retry-After": "3", "Set-Cookie": "secret", "X-RateLimit-Limit": "20", "X-Request-Id": "r" * 999}
     found = await answer(settings, key, httpx.Response(429, headers=headers, json={}))
     assert found.headers["retry-after"] == "3"
@@ -184,7 +184,7 @@ async def test_only_headers_worth_reading_are_kept(settings: Settings, key: Secr
     assert len(found.headers["x-request-id"]) == 200
 
 
-async def test_the_environment_gives_neither_proxy_nor_login(
+async def test_proxies_and_logins_of_the_environment_are_ignored(
     settings: Settings, key: SecretStr, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     netrc = tmp_path / "netrc"

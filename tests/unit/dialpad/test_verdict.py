@@ -1,4 +1,4 @@
-"""The table from an answer to an outcome, row by row."""
+"""From a response to an outcome, row by row."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ import pytest
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES, RETRIED_OUTCOMES, TERMINAL_OUTCOMES
 from dialpad_ivr.dialpad.client import NoAnswerError, NotSentError, Response
-from dialpad_ivr.dialpad.verdict import engine_status, is_rate_limit, no_answer_verdict, patch_verdict, retry_after
+from dialpad_ivr.dialpad.verdict import (
+    OUTCOME_TABLE,
+    engine_status,
+    is_rate_limit,
+    no_answer_verdict,
+    patch_verdict,
+    retry_after,
+)
 
-ASKED = SetCustomIvrInput(target_type="callcenter", target_id="5", ivr_type="HOLD_MUSIC", ivr_id="7")
-INBOUND = ASKED.model_copy(update={"select_option": "inbound", "ivr_type": "AUTO_RECORDING"})
+PARAMS = SetCustomIvrInput(target_type="callcenter", target_id="5", ivr_type="HOLD_MUSIC", ivr_id="7")
+INBOUND = PARAMS.model_copy(update={"select_option": "inbound", "ivr_type": "AUTO_RECORDING"})
 
 
 def answer(status: int = 200, body: Any = None, headers: dict[str, str] | None = None) -> Response:
@@ -48,8 +55,8 @@ def slot(*ivrs: tuple[Any, Any], ivr_type: Any = "HOLD_MUSIC") -> dict[str, Any]
         (None, "unconfirmed", False),
     ],
 )
-def test_a_200_counts_by_what_its_body_shows(body: Any, outcome: str, warns: bool) -> None:
-    verdict = patch_verdict(answer(200, body), ASKED)
+def test_a_200_has_its_outcome_by_its_body(body: Any, outcome: str, warns: bool) -> None:
+    verdict = patch_verdict(answer(200, body), PARAMS)
     assert verdict.outcome == outcome
     assert bool(verdict.warnings) == warns
     assert bool(verdict.code) == (outcome != "updated")
@@ -65,7 +72,7 @@ def test_with_select_option_another_ivr_shown_is_a_warning() -> None:
 def test_select_option_excuses_nothing_else() -> None:
     nothing = slot(("7", False), ivr_type="AUTO_RECORDING")
     assert patch_verdict(answer(200, nothing), INBOUND).outcome == "unconfirmed"
-    elsewhere = ASKED.model_copy(update={"select_option": "inbound"})
+    elsewhere = PARAMS.model_copy(update={"select_option": "inbound"})
     assert patch_verdict(answer(200, slot(("7", False), ("8", True))), elsewhere).outcome == "unconfirmed"
 
 
@@ -100,19 +107,19 @@ def test_select_option_excuses_nothing_else() -> None:
     ],
 )
 def test_every_status_has_its_outcome(status: int, outcome: str | None) -> None:
-    verdict = patch_verdict(answer(status, {"error": {"message": "told  so"}}), ASKED)
+    verdict = patch_verdict(answer(status, {"error": {"message": "quota  used"}}), PARAMS)
     assert verdict.outcome == outcome
     assert verdict.message
     if outcome not in (None, "unconfirmed"):
-        assert "told so" in verdict.message
+        assert "quota used" in verdict.message
         assert verdict.code == f"http_{status}"
 
 
 @pytest.mark.parametrize(
     "body", [{"error": {"message": "m"}}, {"errors": [{"message": "m"}]}, {"message": "m"}, {"error": "m"}, "m"]
 )
-def test_the_message_is_found_in_every_shape_seen_in_the_wild(body: Any) -> None:
-    assert "(m)" in patch_verdict(answer(400, body), ASKED).message
+def test_error_message_is_read_from_every_shape_seen_in_the_wild(body: Any) -> None:
+    assert "(m)" in patch_verdict(answer(400, body), PARAMS).message
 
 
 def test_an_error_that_says_rate_limit_exceeded_is_one_whatever_its_status() -> None:
@@ -128,12 +135,18 @@ def test_no_answer_may_have_changed_something_and_an_unsent_request_may_not() ->
     assert no_answer_verdict(NotSentError("connect_failed", "x")).outcome == "unavailable"
 
 
-def test_what_the_engine_is_told_of_each_outcome() -> None:
-    told = {outcome: engine_status(outcome) for outcome in OUTCOMES}
-    assert {told[o] for o in OK_OUTCOMES} == {"COMPLETED"}
-    assert {told[o] for o in TERMINAL_OUTCOMES} == {"FAILED_WITH_TERMINAL_ERROR"}
-    assert {told[o] for o in RETRIED_OUTCOMES} == {"FAILED"}
+def test_each_outcome_has_its_engine_status() -> None:
+    statuses = {outcome: engine_status(outcome) for outcome in OUTCOMES}
+    assert {statuses[o] for o in OK_OUTCOMES} == {"COMPLETED"}
+    assert {statuses[o] for o in TERMINAL_OUTCOMES} == {"FAILED_WITH_TERMINAL_ERROR"}
+    assert {statuses[o] for o in RETRIED_OUTCOMES} == {"FAILED"}
     assert engine_status(None) == "IN_PROGRESS"
+
+
+def test_the_outcome_table_covers_what_happens_to_a_sent_task() -> None:
+    listed = {outcome for row in OUTCOME_TABLE for outcome in row.outcomes}
+    assert listed - {None} == set(OUTCOMES) - {"invalid_input", "planned", "valid"}
+    assert None in listed
 
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=timezone.utc)

@@ -67,7 +67,7 @@ _TRICKY = st.lists(_PIECES | st.text(max_size=6), max_size=6).map("".join)
 @example("user", "1/../../users/2", "MENU")
 @example("..%2f", "1 HTTP/1.1\r\nhost: evil\r\n\r\n", "\r\n\r\n")
 @A_FEW
-def test_a_part_of_the_path_stays_one_part_of_the_path(target_type: str, target_id: str, ivr_type: str) -> None:
+def test_a_path_segment_stays_one_segment(target_type: str, target_id: str, ivr_type: str) -> None:
     async def sent() -> list[bytes]:
         async with wired(OK) as wire, DialpadClient(local(wire.url)) as client:
             try:
@@ -118,7 +118,7 @@ def test_an_input_reaches_the_documented_endpoint_or_nothing(raw: dict[str, Any]
 
 @given(_TRICKY, _TRICKY, _TRICKY.filter(bool))
 @A_FEW
-def test_a_part_of_the_query_stays_one_part_of_the_query(target_type: str, target_id: str, cursor: str) -> None:
+def test_a_query_value_stays_one_value(target_type: str, target_id: str, cursor: str) -> None:
     async def sent() -> list[str]:
         async with wired(OK) as wire, DialpadClient(local(wire.url)) as client:
             await client.send(client.prepare_list_custom_ivrs(target_type, target_id, cursor), SecretStr(KEY))
@@ -139,7 +139,7 @@ async def test_a_redirect_carries_neither_the_key_nor_the_request_elsewhere() ->
         assert elsewhere.connections == 0
 
 
-async def test_proxies_and_logins_of_the_environment_are_not_used(
+async def test_proxies_and_logins_of_the_environment_are_ignored_on_the_wire(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -208,14 +208,14 @@ def _tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_server_that_nobody_vouches_for_is_sent_nothing(certificates: dict[str, Path]) -> None:
+async def test_a_server_with_an_untrusted_certificate_gets_no_request(certificates: dict[str, Path]) -> None:
     async with wired(OK, _tls(certificates["127.0.0.1"])) as wire:
         with pytest.raises(NotSentError, match="certificate verify failed"):
             await ask(wire.url)
         assert wire.heads == []
 
 
-async def test_a_companys_own_authority_can_vouch_but_not_for_another_name(
+async def test_a_private_authority_is_trusted_but_not_for_another_name(
     certificates: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, accepted in (("127.0.0.1", True), ("dialpad.com", False)):
@@ -229,7 +229,7 @@ async def test_a_companys_own_authority_can_vouch_but_not_for_another_name(
             assert len(wire.heads) == accepted
 
 
-async def test_neither_an_engine_nor_a_redis_that_nobody_vouches_for_is_sent_anything(
+async def test_an_engine_or_redis_with_an_untrusted_certificate_gets_no_request(
     certificates: dict[str, Path],
 ) -> None:
     async with wired(OK, _tls(certificates["127.0.0.1"])) as wire:
@@ -264,7 +264,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
     ],
     ids=["chunks", "length", "until closed"],
 )
-async def test_an_endless_body_is_cut(head: bytes, part: bytes) -> None:
+async def test_an_endless_body_is_truncated(head: bytes, part: bytes) -> None:
     found = await answered(lambda: endless(head, part))
     assert found.body_truncated
     assert found.json is None
@@ -281,7 +281,7 @@ async def test_an_endless_body_is_cut(head: bytes, part: bytes) -> None:
     ],
     ids=["dripping head", "dripping body", "hints without end", "tiny chunks"],
 )
-async def test_an_answer_that_does_not_end_in_time_is_given_up_and_others_go_on(
+async def test_a_response_that_misses_the_deadline_is_abandoned_and_others_continue(
     head: bytes, part: bytes, pause: float
 ) -> None:
     turns = 0
@@ -301,7 +301,7 @@ async def test_an_answer_that_does_not_end_in_time_is_given_up_and_others_go_on(
 
 
 @pytest.mark.parametrize("head", [b"x: " + b"a" * 2_000_000 + b"\r\n", b"x: a\r\n" * 300_000], ids=["long", "many"])
-async def test_a_giant_head_is_not_taken_in(head: bytes) -> None:
+async def test_oversized_headers_are_rejected(head: bytes) -> None:
     with pytest.raises(NoAnswerError) as caught:
         await answered(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
     assert caught.value.code == "connection_lost"
@@ -320,12 +320,12 @@ _BOMBS = {
 
 
 @pytest.mark.parametrize("encoding", _BOMBS)
-async def test_a_compressed_body_is_never_unpacked(encoding: str) -> None:
+async def test_a_compressed_body_is_never_decompressed(encoding: str) -> None:
     found = await answered(response(_BOMBS[encoding], f"content-encoding: {encoding}"))
     assert (found.json, found.body, found.body_truncated) == (None, "", True)
 
 
-async def test_a_transfer_coding_that_was_not_asked_for_is_no_answer() -> None:
+async def test_an_unrequested_transfer_coding_is_no_response() -> None:
     with pytest.raises(NoAnswerError):
         await answered(b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n")
 
@@ -341,7 +341,7 @@ async def test_a_transfer_coding_that_was_not_asked_for_is_no_answer() -> None:
     ],
     ids=["long integer", "integer of 101 digits", "long fraction", "deep lists", "deep objects"],
 )
-async def test_numbers_and_nesting_that_the_engine_would_refuse_are_kept_as_text_or_cut_short(body: bytes) -> None:
+async def test_numbers_and_nesting_beyond_the_engines_limits_become_text_or_are_truncated(body: bytes) -> None:
     found = await answered(response(body))
     if found.json is not None:  # a long fraction is a float like any other
         assert len(json.dumps(found.json)) < 100
@@ -362,7 +362,7 @@ async def test_numbers_and_nesting_that_the_engine_would_refuse_are_kept_as_text
     ],
 )
 @pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
-async def test_a_body_of_no_known_encoding_can_still_be_stored(body: bytes, status: str) -> None:
+async def test_a_body_of_unknown_encoding_can_still_be_stored(body: bytes, status: str) -> None:
     found = await answered(response(body, status=status))
     stored = json.dumps([found.body, found.json], ensure_ascii=False)
     assert "\\u0000" not in stored

@@ -1,11 +1,12 @@
-"""The log that a fleet shares, on a real Redis and in real time; `test_pacing.py` has the rules both logs obey."""
+"""The window that a fleet shares, on a real Redis; `test_limiter.py` has the rules that both windows follow."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,22 +17,16 @@ from pydantic import SecretStr
 from dialpad_ivr.pacing import redis as fleet
 from dialpad_ivr.pacing.limiter import CompanyLimiter, Limiter, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter, open_limiter
+from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.redis import RedisServer, running_redis
-from support.windows import most_in_any_window
+from support.windows import FAKE_REDIS_TIME, REDIS_TIME, Clock, most_in_any_window
 
-# A window of Dialpad's, scaled down; the company's limit implies the PATCHes', as theirs do.
-LIMITS = {
-    "company_limit": 20,
-    "company_window_seconds": 0.2,
-    "patch_limit": 200,
-    "patch_window_seconds": 2,
-    "max_inline_wait_seconds": 1,
-}
 COMPANY = "acme"
 
 MakePacer = Callable[..., Any]
+MakeFleet = Callable[..., Awaitable[list[CompanyLimiter]]]
 
 
 @pytest.fixture
@@ -48,60 +43,63 @@ async def worker(server: RedisServer) -> AsyncIterator[MakePacer]:
 
         async def make(**limits: Any) -> tuple[Limiter, Metrics]:
             metrics = Metrics()
-            settings = Settings(**{**LIMITS, **limits}, redis_url=SecretStr(server.url))
+            settings = Settings(**limits, redis_url=SecretStr(server.url))
             return await stack.enter_async_context(open_limiter(settings, metrics)), metrics
 
         yield make
 
 
-async def calls(lane: CompanyLimiter, until: float, sent: list[float]) -> None:
-    """Send as many PATCHes as there are permits for; what is handed back comes again, as from the engine."""
-    while time.monotonic() < until:
+@pytest.fixture
+async def fleet_on_a_clock(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Clock, MakeFleet]]:
+    """A clock that is Redis's too, and a function that makes the company's limiters of several workers on it."""
+    monkeypatch.setattr(fleet, "_SCRIPT", fleet._SCRIPT.replace(REDIS_TIME, FAKE_REDIS_TIME))
+    async with AsyncExitStack() as stack:
+        with server.client() as client:
+            clock = Clock(client)
+
+            async def make(*ahead: float, **limits: Any) -> list[CompanyLimiter]:
+                settings = Settings(**limits)
+                limiters = []
+                for seconds in ahead:
+                    redis = await stack.enter_async_context(open_redis(SecretStr(server.url)))
+                    own_clock = functools.partial(lambda offset: clock.now + offset, seconds)
+                    shared = RedisLimiter(redis, settings, Metrics(), own_clock)
+                    limiters.append(Limiter(settings, shared.window, own_clock, clock.sleep).company(COMPANY))
+                return limiters
+
+            yield clock, make
+
+
+async def send(clock: Clock, limiters: list[CompanyLimiter], count: int) -> list[float]:
+    """PATCHes of the workers in turn; returns when each was sent."""
+    sent: list[float] = []
+    while len(sent) < count:
+        limiter = limiters[len(sent) % len(limiters)]
         try:
-            permit = await lane.permit(write=True)
+            permit = await limiter.permit(write=True)
         except PermitDeferredError as exc:
-            await asyncio.sleep(min(exc.seconds, 0.2))
+            clock.now += exc.seconds
             continue
-        sent.append(time.monotonic())
-        await asyncio.sleep(0.005)
-        await permit.answered(time.monotonic())
+        sent.append(clock.now)
+        await permit.answered(limiter._clock() + 0.005)
+    return sent
 
 
-async def test_several_workers_share_one_limit(worker: MakePacer) -> None:
-    lanes = [(await worker())[0].company(COMPANY) for _ in range(4)]
-    sent: list[float] = []
-    ends = time.monotonic() + 3
-    await asyncio.gather(*(calls(lane, ends, sent) for lane in lanes for _ in range(4)))
-    assert most_in_any_window(sent, 0.2) <= 20
-    assert most_in_any_window(sent, 2) <= 200
-    assert len(sent) > 0.5 * 100 * (sent[-1] - sent[0])
+def assert_limits_hold(sent: list[float]) -> None:
+    assert most_in_any_window(sent, 1) <= 20
+    assert most_in_any_window(sent, 60) <= 1200
 
 
-async def test_workers_whose_clocks_are_30_seconds_apart_keep_the_limit(server: RedisServer) -> None:
-    from redis.asyncio import Redis
-
-    sent: list[float] = []
-    ends = time.monotonic() + 2
-    async with Redis.from_url(server.url, decode_responses=True) as redis:
-        lanes = []
-        for ahead in (0.0, 30.0, -30.0):
-
-            def clock(ahead: float = ahead) -> float:
-                return time.monotonic() + ahead
-
-            settings = Settings(**LIMITS)
-            shared = RedisLimiter(redis, settings, Metrics(), clock)
-            lanes.append(Limiter(settings, shared.window, clock).company(COMPANY))
-
-        async def use(lane: CompanyLimiter) -> None:
-            while time.monotonic() < ends:
-                permit = await lane.permit(write=True)
-                sent.append(time.monotonic())
-                await permit.answered(lane._clock() + 0.005)
-
-        await asyncio.gather(*(use(lane) for lane in lanes))
-    assert most_in_any_window(sent, 0.2) <= 20
-    assert len(sent) > 100
+@pytest.mark.parametrize("ahead", [(0.0,) * 4, (0.0, 30.0, -30.0)], ids=["same clock", "clocks 30 s apart"])
+async def test_workers_share_one_limit_whatever_their_clocks(
+    fleet_on_a_clock: tuple[Clock, MakeFleet], ahead: tuple[float, ...]
+) -> None:
+    clock, make = fleet_on_a_clock
+    sent = await send(clock, await make(*ahead), 400)
+    assert_limits_hold(sent)
+    assert len(sent) / 20 / (sent[-1] - sent[0]) > 0.95
 
 
 def test_no_clock_of_the_worker_is_what_calls_are_stamped_with() -> None:
@@ -120,64 +118,44 @@ async def test_a_429_of_one_worker_pauses_the_others(worker: MakePacer) -> None:
     await second.company("another company").permit(write=True)
 
 
-async def test_a_pause_survives_a_flush(worker: MakePacer, server: RedisServer) -> None:
-    pacer, _ = await worker()
-    await pacer.company(COMPANY).permit(write=True)
-    await pacer.company(COMPANY).throttled(0.9)
+async def test_a_pause_survives_a_flush(fleet_on_a_clock: tuple[Clock, MakeFleet], server: RedisServer) -> None:
+    clock, make = fleet_on_a_clock
+    (limiter,) = await make(0.0, max_inline_wait_seconds=10)
+    await send(clock, [limiter], 1)
+    await limiter.throttled(5)
+    before = clock.now
     with server.client() as client:
         client.flushall()
-    before = time.monotonic()
-    await pacer.company(COMPANY).permit(write=True)
-    assert time.monotonic() - before > 0.8
+    clock.now = before
+    (sent,) = await send(clock, [limiter], 1)
+    assert sent - before >= 5
 
 
-@pytest.mark.parametrize("fault", ["flush", "restart", "calls lost", "marker lost"])
-async def test_when_the_log_is_lost_the_limit_holds_and_work_goes_on(
-    worker: MakePacer, server: RedisServer, fault: str
+@pytest.mark.parametrize("fault", ["flush", "restart", "calls lost", "marker lost", "restored", "clock set back"])
+async def test_when_the_window_is_lost_the_limit_holds_and_work_goes_on(
+    fleet_on_a_clock: tuple[Clock, MakeFleet], server: RedisServer, fault: str
 ) -> None:
-    lanes = [(await worker())[0].company(COMPANY) for _ in range(2)]
-    sent: list[float] = []
-    ends = time.monotonic() + 4
-    running = [asyncio.create_task(calls(lane, ends, sent)) for lane in lanes for _ in range(4)]
-    await asyncio.sleep(0.9)
+    clock, make = fleet_on_a_clock
+    limiters = await make(0.0, 0.0)
+    before = await send(clock, limiters, 50)
+    if fault == "restart":
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
     with server.client() as client:
-        if fault == "restart":
-            await asyncio.to_thread(server.kill)
-            lost = time.monotonic()
-            await asyncio.to_thread(server.start)
-        else:
-            lost = time.monotonic()
-            for key in client.keys("*:state" if fault == "marker lost" else "*:calls"):
+        states = client.keys("*:state")
+        if fault == "restored":
+            client.hset(states[0], "run", "the run id of the server that wrote the snapshot")
+        elif fault == "clock set back":
+            client.hset(states[0], "seen", round((clock.now + 3600) * 1_000_000))  # as if an hour later
+        elif fault == "flush":
+            client.flushall()
+        elif fault != "restart":
+            for key in states if fault == "marker lost" else client.keys("*:calls"):
                 client.delete(key)
-            if fault == "flush":
-                client.flushall()
-    await asyncio.gather(*running)
-    assert most_in_any_window(sent, 0.2) <= 20
-    assert most_in_any_window(sent, 2) <= 200
-    assert any(moment > lost + 2 for moment in sent)
-
-
-async def test_what_is_restored_from_a_snapshot_is_no_whole_log(worker: MakePacer, server: RedisServer) -> None:
-    pacer, _ = await worker()
-    await pacer.company(COMPANY).permit(write=True)
-    with server.client() as client:
-        (state,) = client.keys("*:state")
-        client.hset(state, "run", "the run id of the server that wrote the snapshot")
-    before = time.monotonic()
-    await pacer.company(COMPANY).permit(write=True)
-    assert time.monotonic() - before > 0.25
-
-
-async def test_a_clock_set_back_is_noticed(worker: MakePacer, server: RedisServer) -> None:
-    pacer, _ = await worker()
-    await pacer.company(COMPANY).permit(write=True)
-    with server.client() as client:
-        (state,) = client.keys("*:state")
-        seconds, _ = client.time()
-        client.hset(state, "seen", (seconds + 3600) * 1_000_000)  # as if an hour later
-    before = time.monotonic()
-    await pacer.company(COMPANY).permit(write=True)
-    assert 0.25 < time.monotonic() - before < 2
+    clock.now += 0  # Redis has lost its time too
+    after = await send(clock, limiters, 100)
+    assert_limits_hold(before + after)
+    assert 1.5 <= after[0] - before[-1] < 3  # a window, and the longest delay
 
 
 async def test_limits_that_do_not_imply_each_other_wait_for_the_longer_window(worker: MakePacer) -> None:
@@ -211,7 +189,7 @@ async def read_only(server: RedisServer, *, on: bool) -> None:
 
 
 @pytest.mark.parametrize("fault", [gone, hangs, out_of_memory, read_only])
-async def test_a_redis_that_cannot_be_asked_holds_everybody_back_until_it_can(
+async def test_calls_are_deferred_until_redis_responds_again(
     worker: MakePacer, server: RedisServer, fault: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pacer, metrics = await worker()
@@ -242,9 +220,7 @@ async def test_a_redis_that_cannot_be_asked_holds_everybody_back_until_it_can(
     assert "redis_recovered" in said
 
 
-async def test_a_permit_that_redis_lost_after_it_was_given_harms_nothing(
-    worker: MakePacer, server: RedisServer
-) -> None:
+async def test_redis_lost_after_a_permit_harms_nothing(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
     permit = await pacer.company(COMPANY).permit(write=True)
     await gone(server, on=True)
@@ -262,7 +238,7 @@ async def test_the_keys_name_no_company_and_no_credential(worker: MakePacer, ser
     assert "SECRET" not in f"{names} {kept}"
 
 
-async def test_a_log_that_nobody_uses_goes_away(worker: MakePacer, server: RedisServer) -> None:
+async def test_an_unused_window_expires(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
     await pacer.company(COMPANY).permit(write=True)
     with server.client() as client:

@@ -293,7 +293,7 @@ async def test_a_conflict_names_the_current_and_the_expected_selection(bench: Be
     bench.handler = slot("20", "30")
     result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["40"]})
     assert result.output.error is not None
-    for part in ("IVR 20 (20), IVR 30 (30) is selected, not 40", "Nothing was sent", "Plan again"):
+    for part in ("IVR 20 (20), IVR 30 (30) is selected, not 40", "No request was sent", "Plan again"):
         assert part in result.output.error.message
 
 

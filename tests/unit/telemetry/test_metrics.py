@@ -128,7 +128,7 @@ def test_the_configuration_of_the_docs_finds_the_rules(tmp_path: Path) -> None:
 # The dashboard
 
 
-def test_the_dashboard_is_whole() -> None:
+def test_the_dashboard_is_complete() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(ids) == len(set(ids))
     assert "id" not in DASHBOARD  # of the installation that it is put into
@@ -157,7 +157,7 @@ def test_the_dashboard_asks_for_a_data_source_and_nothing_is_bound_to_one() -> N
     assert used == set(VARIABLES)
 
 
-def test_the_dashboard_shows_every_metric_of_ours(exported: list[Metric]) -> None:
+def test_the_dashboard_shows_every_metric(exported: list[Metric]) -> None:
     shown = " ".join(target["expr"] for panel in PANELS for target in panel["targets"])
     assert [family.name for family in exported if family.name not in shown and "process_" not in family.name] == []
     assert "process_resident_memory_bytes" in shown

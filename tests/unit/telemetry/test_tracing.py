@@ -1,4 +1,4 @@
-"""Traces: what is a span, what it holds and what it does not, and what they cost a worker that has no collector."""
+"""Traces: the spans, what they hold and what not, and their cost for a worker without a collector."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import structlog
 from conductor.client.http.models import Task, TaskResult
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -29,7 +30,7 @@ from dialpad_ivr.tasks import set_custom_ivr as set_task
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry import tracing
 from dialpad_ivr.telemetry.metrics import Metrics
-from dialpad_ivr.telemetry.tracing import Spans, Tracing
+from dialpad_ivr.telemetry.tracing import Tracing
 from dialpad_ivr.worker.engine_client import open_engine_client
 from dialpad_ivr.worker.handler import make_handler
 from dialpad_ivr.worker.mapping import Polled
@@ -53,7 +54,7 @@ class Traced:
         self.exporter = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self._tracing = Spans(provider)
+        self._tracing = Tracing(provider)
         self._pacer = Limiter(settings)
         self._key = key
         self._handler = handler
@@ -90,7 +91,7 @@ def traced(double: DoubleControl) -> Traced:
     return Traced(Settings(api_url=double.url, allow_loopback=True))
 
 
-def told(span: ReadableSpan) -> dict[str, Any]:
+def attributes_of(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
@@ -99,7 +100,7 @@ async def test_a_task_and_its_call_are_spans_by_the_conventions(traced: Traced, 
     assert report.output_data["outcome"] == "updated"
     call, task = traced.spans
     assert (task.name, task.kind, task.parent) == ("process set_custom_ivr", SpanKind.CONSUMER, None)
-    attributes = told(task)
+    attributes = attributes_of(task)
     assert attributes.pop("messaging.client.id") == report.worker_id
     assert attributes == {
         "messaging.system": "conductor",
@@ -122,7 +123,7 @@ async def test_a_task_and_its_call_are_spans_by_the_conventions(traced: Traced, 
     assert task.context is not None
     assert (call.parent.trace_id, call.parent.span_id) == (task.context.trace_id, task.context.span_id)
     url = httpx.URL(double.url)
-    assert told(call) == {
+    assert attributes_of(call) == {
         "http.request.method": "PATCH",
         "http.response.status_code": 200,
         "server.address": url.host,
@@ -134,7 +135,7 @@ async def test_a_task_and_its_call_are_spans_by_the_conventions(traced: Traced, 
     assert task.status.status_code is call.status.status_code is StatusCode.UNSET
 
 
-async def test_each_page_of_a_list_is_a_call_and_its_cursor_is_not_told() -> None:
+async def test_each_page_of_a_list_is_a_call_and_its_cursor_is_redacted() -> None:
     pages = iter([{"items": [], "cursor": "what Dialpad wrote"}, {"items": []}])
     traced = Traced(Settings(), handler=lambda _: httpx.Response(200, json=next(pages)))
     await traced.run({"target_type": "user", "target_id": "7"}, LIST_TASK_TYPE)
@@ -142,16 +143,16 @@ async def test_each_page_of_a_list_is_a_call_and_its_cursor_is_not_told() -> Non
     assert task.name == "process list_custom_ivrs"
     assert first.name == second.name == f"GET {LIST_PATH}"
     start = f"https://dialpad.com{LIST_PATH}?target_type=user&target_id=7"
-    assert [told(span)["url.full"] for span in (first, second)] == [start, f"{start}&cursor=REDACTED"]
-    assert told(first)["server.port"] == 443
-    assert not any("http.request.resend_count" in told(span) for span in traced.spans)
+    assert [attributes_of(span)["url.full"] for span in (first, second)] == [start, f"{start}&cursor=REDACTED"]
+    assert attributes_of(first)["server.port"] == 443
+    assert not any("http.request.resend_count" in attributes_of(span) for span in traced.spans)
 
 
-async def test_a_refusal_is_an_error_of_both(traced: Traced) -> None:
+async def test_an_error_response_is_an_error_of_both_spans(traced: Traced) -> None:
     await traced.run(change(99))
     call, task = traced.spans
-    assert (told(call)["http.response.status_code"], told(call)["error.type"]) == (404, "404")
-    assert (told(task)["dialpad_ivr.outcome"], told(task)["error.type"]) == ("not_found", "http_404")
+    assert (attributes_of(call)["http.response.status_code"], attributes_of(call)["error.type"]) == (404, "404")
+    assert (attributes_of(task)["dialpad_ivr.outcome"], attributes_of(task)["error.type"]) == ("not_found", "http_404")
     assert call.status.status_code is task.status.status_code is StatusCode.ERROR
     assert call.status.description is task.status.description is None
 
@@ -160,33 +161,33 @@ async def test_a_call_without_an_answer_says_why_and_has_no_status(free_port: in
     traced = Traced(Settings(api_url=f"http://127.0.0.1:{free_port}", allow_loopback=True))
     await traced.run(VALID, retry_count=1)
     call, task = traced.spans
-    assert told(call)["error.type"] == told(task)["error.type"] == "connect_failed"
-    assert "http.response.status_code" not in told(call)
-    assert told(task)["dialpad_ivr.outcome"] == "unavailable"
+    assert attributes_of(call)["error.type"] == attributes_of(task)["error.type"] == "connect_failed"
+    assert "http.response.status_code" not in attributes_of(call)
+    assert attributes_of(task)["dialpad_ivr.outcome"] == "unavailable"
     assert call.status.status_code is StatusCode.ERROR
     assert not call.events
 
 
-async def test_a_429_hands_the_task_back_and_what_is_sent_again_says_so(traced: Traced, double: DoubleControl) -> None:
+async def test_a_429_defers_the_task_and_the_next_call_counts_as_resent(traced: Traced, double: DoubleControl) -> None:
     double.add_faults({"fault": "rate_limited", "retry_after": 1, "times": 1})
     waiting = await traced.run(change(0))
     assert waiting.status == "IN_PROGRESS"
     refused, first = traced.spans
-    assert (told(refused)["error.type"], refused.status.status_code) == ("429", StatusCode.ERROR)
-    assert (told(first)["dialpad_ivr.outcome"], first.status.status_code) == ("waiting", StatusCode.UNSET)
+    assert (attributes_of(refused)["error.type"], refused.status.status_code) == ("429", StatusCode.ERROR)
+    assert (attributes_of(first)["dialpad_ivr.outcome"], first.status.status_code) == ("waiting", StatusCode.UNSET)
     (event,) = first.events
     assert event.name == "dialpad_ivr.deferred"
     assert dict(event.attributes or {}) == {"code": "http_429", "seconds": waiting.callback_after_seconds}
     await traced.run(change(0), poll_count=2, output_data=waiting.output_data)
     again, second = traced.spans[2:]
-    assert "http.request.resend_count" not in told(refused)
-    assert told(again)["http.request.resend_count"] == 1
-    assert told(again)["dialpad_ivr.permit.waited_seconds"] > 0.5  # for the end of the pause
-    assert told(second)["dialpad_ivr.outcome"] == "updated"
-    assert told(second)["messaging.message.id"] == told(first)["messaging.message.id"]
+    assert "http.request.resend_count" not in attributes_of(refused)
+    assert attributes_of(again)["http.request.resend_count"] == 1
+    assert attributes_of(again)["dialpad_ivr.permit.waited_seconds"] > 0.5  # for the end of the pause
+    assert attributes_of(second)["dialpad_ivr.outcome"] == "updated"
+    assert attributes_of(second)["messaging.message.id"] == attributes_of(first)["messaging.message.id"]
 
 
-async def test_a_permit_that_is_far_away_is_an_event_and_no_call(double: DoubleControl) -> None:
+async def test_a_deferred_permit_is_an_event_and_no_call(double: DoubleControl) -> None:
     double.set_state(synthetic=2)
     paced = {"company_limit": 1, "company_window_seconds": 60, "max_inline_wait_seconds": 0}
     traced = Traced(Settings(api_url=double.url, allow_loopback=True, **paced))  # type: ignore[arg-type]
@@ -194,18 +195,24 @@ async def test_a_permit_that_is_far_away_is_an_event_and_no_call(double: DoubleC
     await traced.run(change(1))
     _, _, held = traced.spans
     assert held.kind is SpanKind.CONSUMER
-    assert told(held)["dialpad_ivr.target_id"] == target(1)
+    assert attributes_of(held)["dialpad_ivr.target_id"] == target(1)
     (event,) = held.events
     assert dict(event.attributes or {})["code"] == "paced"
     assert held.status.status_code is StatusCode.UNSET
 
 
-async def test_an_invalid_input_is_an_error_and_nothing_of_it_is_told(traced: Traced) -> None:
+async def test_without_a_provider_a_task_runs_and_no_trace_id_is_logged() -> None:
+    with Tracing().task("t", Task(task_id="1"), "c") as record:
+        assert "trace_id" not in structlog.contextvars.get_contextvars()
+        record({"outcome": "updated", "ok": True}, None)
+
+
+async def test_an_invalid_input_is_an_error_and_not_recorded(traced: Traced) -> None:
     pasted = marked_key("pasted")
     await traced.run({"target_type": pasted, "target_id": pasted, pasted: pasted, "credential": pasted})
     (task,) = traced.spans
-    assert told(task)["error.type"] == "invalid_input"
-    assert not any(name in told(task) for name in ("dialpad_ivr.target_type", "dialpad_ivr.target_id"))
+    assert attributes_of(task)["error.type"] == "invalid_input"
+    assert not any(name in attributes_of(task) for name in ("dialpad_ivr.target_type", "dialpad_ivr.target_id"))
     assert leaks({"pasted": pasted}, {"spans": task.to_json().encode()}) == []
 
 
@@ -216,7 +223,7 @@ async def test_a_bug_is_an_error_without_its_message(traced: Traced, monkeypatch
     monkeypatch.setattr(set_task, "patch_verdict", buggy)
     await traced.run(change(0))
     _, task = traced.spans
-    assert told(task)["error.type"] == "internal_error"
+    assert attributes_of(task)["error.type"] == "internal_error"
     assert "values" not in task.to_json()
 
 
@@ -237,7 +244,7 @@ async def test_no_span_holds_the_key_whatever_dialpad_answers_and_wherever_someb
         for raw in (VALID, {**VALID, "mode": "plan"}, {**VALID, "ivr_type": key}, {**VALID, "credential": key}, key):
             await traced.run(raw, retry_count=1)
         await traced.run({"target_type": "user", "target_id": "7", "name": key}, LIST_TASK_TYPE)
-        seen |= {told(span).get("dialpad_ivr.outcome", "") for span in traced.spans}
+        seen |= {attributes_of(span).get("dialpad_ivr.outcome", "") for span in traced.spans}
         places = {f"{span.name} {number}": span.to_json().encode() for number, span in enumerate(traced.spans)}
         assert leaks({"key": key}, places) == []
     assert seen >= {"unauthorized", "invalid_input", "rejected", "waiting", "unavailable", "not_found"}
@@ -247,7 +254,7 @@ async def test_no_span_holds_the_key_whatever_dialpad_answers_and_wherever_someb
 def test_the_docs_name_every_attribute() -> None:
     source = Path(tracing.__file__).read_text("utf-8")
     attributes = set(re.findall(r'"((?:messaging|http|server|url|dialpad_ivr|error)\.[a-z_.]+[a-z])"', source))
-    attributes |= {f"dialpad_ivr.{name}" for name in (*tracing._ASKED, "attempts", "waited_ms")}
+    attributes |= {f"dialpad_ivr.{name}" for name in (*tracing._INPUT_ATTRIBUTES, "attempts", "waited_ms")}
     page = (ROOT / "docs/how-to/observe.md").read_text("utf-8")
     assert len(attributes) > 20
     assert {name for name in attributes if f"`{name}`" not in page} == set()
@@ -296,8 +303,7 @@ def test_traces_are_off_unless_opentelemetrys_own_variables_ask_for_them(
         environ.setenv(name, value)
     assert tracing._exporters() == exporters
     if not exporters:
-        with tracing.tracing() as traces:
-            assert type(traces) is Tracing
+        assert tracing._provider() is None
 
 
 @pytest.mark.parametrize(
@@ -308,13 +314,12 @@ def test_traces_are_off_unless_opentelemetrys_own_variables_ask_for_them(
         {"OTEL_BSP_MAX_QUEUE_SIZE": "1", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9", **ENDPOINT},
     ],
 )
-def test_variables_that_cannot_be_followed_cost_the_traces_and_not_the_worker(
+def test_unusable_variables_disable_traces_and_not_the_worker(
     environ: pytest.MonkeyPatch, variables: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in variables.items():
         environ.setenv(name, value)
-    with tracing.tracing() as traces:
-        assert type(traces) is Tracing
+    assert tracing._provider() is None
     said = capsys.readouterr()
     assert "tracing_unavailable" in said.out + said.err
 
@@ -323,12 +328,12 @@ WITHOUT = """
 import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "opentelemetry":
+        if name.startswith("opentelemetry.sdk"):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Missing())
-from dialpad_ivr.telemetry.tracing import Tracing, tracing
-with tracing() as traces:
-    assert type(traces) is Tracing
+from dialpad_ivr.telemetry.tracing import tracing
+with tracing():
+    pass
 """
 
 
@@ -338,11 +343,11 @@ def test_a_worker_without_the_extra_says_how_to_get_it_and_works(environ: pytest
     assert "pip install 'dialpad-ivr[otel]'" in done.stdout + done.stderr
 
 
-def test_a_worker_without_traces_imports_nothing_of_them() -> None:
+def test_a_worker_without_traces_does_not_import_the_sdk() -> None:
     code = (
         "import sys; from dialpad_ivr.cli import worker\n"
         "from dialpad_ivr.telemetry import tracing\nwith tracing.tracing(): pass\n"
-        "print(any(name.startswith('opentelemetry') for name in sys.modules))"
+        "print(any(name.startswith('opentelemetry.sdk') for name in sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env={"PATH": ""}
@@ -378,7 +383,7 @@ def test_the_last_spans_are_sent_before_the_end_and_name_their_service(environ: 
 
 @pytest.mark.usefixtures("loggers")
 @pytest.mark.parametrize("silent", [False, True], ids=["away", "silent"])
-def test_a_collector_that_is_away_or_silent_holds_nothing_up(
+def test_an_unavailable_or_silent_collector_blocks_nothing(
     environ: pytest.MonkeyPatch, free_port: int, silent: bool
 ) -> None:
     environ.setattr(tracing, "_FLUSH_SECONDS", 0.3)

@@ -1,10 +1,10 @@
-"""The Dialpad client: one method a documented call. Knows nothing of workflows, pacing or outcomes.
+"""The Dialpad client: one method for each documented call. Knows nothing of workflows, pacing or outcomes.
 
-    CallError                     no usable answer
-    +-- NotSentError              the request never left: nothing can have changed
+    CallError                     no usable response
+    +-- NotSentError              the request was not sent: nothing can have changed
     +-- NoAnswerError             it was sent, or may have been: the change may have been made
 
-An answer, whatever its status, is an `Response`, never an exception. A key goes into one header and nowhere else.
+A response of any status is a `Response`, never an exception. A key goes into one header and nowhere else.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from dialpad_ivr.dialpad.sanitize import parse_body, redact, secret_forms
 from dialpad_ivr.settings import Settings, check_api_url
 
 READ_LIMIT = 1024 * 1024
-"""Bytes read of a response's body; a longer one is cut there."""
+"""Bytes of a body that are read; a longer one is truncated."""
 
-_HEADERS_WORTH_READING = ("content-type", "date", "retry-after", "x-request-id", "x-cloud-trace-context", "location")
-_HEADER_LIMIT = 200  # characters kept of a header
+_RELEVANT_HEADERS = ("content-type", "date", "retry-after", "x-request-id", "x-cloud-trace-context", "location")
+_HEADER_LIMIT = 200  # characters of a header value
 
 
 class CallError(Exception):
-    """A call without a usable answer.
+    """A call without a usable response.
 
     Attributes:
         code: A short name, e.g. `connect_timeout`.
@@ -47,11 +47,11 @@ class CallError(Exception):
 
 
 class NotSentError(CallError):
-    """The request never left this machine whole: nothing can have changed."""
+    """The request was not sent completely: nothing can have changed."""
 
 
 class NoAnswerError(CallError):
-    """The request was sent, or may have been, and no answer came: the change may have been made."""
+    """The request was sent, or may have been, without a response: the change may have been made."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Request:
     """A prepared request, without a credential.
 
     Attributes:
-        template: The URL's path with names in place of ids, as it is documented.
+        template: The documented path, with names in place of ids.
     """
 
     method: str
@@ -70,15 +70,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What came back.
+    """A response.
 
     Attributes:
         status_code: The HTTP status.
-        headers: Those worth reading, names in lower case, values cut.
-        body: Parsed JSON, else text; cut to `BODY_LIMIT` bytes, and then always text.
-        json: The whole body parsed, up to `READ_LIMIT` bytes; `None` if it is not JSON.
-        body_truncated: Whether `body` was cut.
-        elapsed_ms: From handing the request over to the end of the body.
+        headers: The relevant ones, names in lower case, values truncated.
+        body: Parsed JSON, otherwise text; truncated to `BODY_LIMIT` bytes, and then always text.
+        json: The parsed body, up to `READ_LIMIT` bytes; `None` if it is not JSON.
+        body_truncated: Whether `body` was truncated.
+        elapsed_ms: From the start of the request to the end of the body.
         headers_at: When the headers came, by `time.monotonic`.
     """
 
@@ -94,8 +94,8 @@ class Response:
 class DialpadClient:
     """One pooled HTTPS client. Use it as an async context manager, and one for a whole process.
 
-    Redirects are not followed (one would turn the PATCH into a GET, or carry the key elsewhere); proxies, `.netrc` and
-    the like in the environment are not read. `SSL_CERT_FILE` is, for a company's own certificate authority.
+    Redirects are not followed (one would turn the PATCH into a GET, or send the key elsewhere). Proxies, `.netrc` and
+    the like in the environment are ignored, except `SSL_CERT_FILE`, for a private certificate authority.
 
     Args:
         settings: The host and the time limits.
@@ -119,12 +119,12 @@ class DialpadClient:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             follow_redirects=False,
             trust_env=False,
-            # No cookie is kept: one company's session must not travel with another's key.
+            # Cookies are not stored: one company's session must not travel with another's key.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             headers={
                 "user-agent": f"dialpad-ivr/{__version__}",
                 "accept": "application/json",
-                # A compressed answer could grow without bound when it is unpacked; none is asked for, and none is read.
+                # Compressed responses are rejected: guards against decompression bombs.
                 "accept-encoding": "identity",
             },
         )
@@ -163,8 +163,8 @@ class DialpadClient:
         """Send a prepared request.
 
         Raises:
-            NotSentError: The request never left.
-            NoAnswerError: No answer came to a request that may have been sent.
+            NotSentError: The request was not sent.
+            NoAnswerError: No response to a request that may have been sent.
         """
         started = time.perf_counter()
         secret = key.get_secret_value()
@@ -207,9 +207,9 @@ _CODES: dict[type[Exception], str] = {
 
 
 async def _read(response: httpx.Response) -> tuple[bytes, bool]:
-    """The body as it came, up to `READ_LIMIT` bytes, and whether it was cut."""
+    """The raw body, up to `READ_LIMIT` bytes, and whether it was truncated."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
-        return b"", True  # compressed though none was asked for: it is not unpacked, so it cannot be a bomb
+        return b"", True  # compressed although not requested: never decompressed
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
@@ -222,10 +222,10 @@ def _headers(headers: httpx.Headers, hidden: set[str]) -> dict[str, str]:
     return {
         name: redact(value, hidden)[:_HEADER_LIMIT]
         for name, value in headers.items()
-        if name in _HEADERS_WORTH_READING or name.startswith(("x-ratelimit-", "ratelimit"))
+        if name in _RELEVANT_HEADERS or name.startswith(("x-ratelimit-", "ratelimit"))
     }
 
 
 def describe_error(exc: Exception, hidden: set[str]) -> str:
-    """An exception's own words, or its name where it has none."""
+    """An exception's message without the secret, or its name if it has none."""
     return redact(str(exc), hidden)[:_HEADER_LIMIT] or type(exc).__name__

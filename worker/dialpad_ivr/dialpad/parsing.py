@@ -1,7 +1,7 @@
-"""Reading Dialpad's answers. Every field may be null, missing or of another type than documented: nothing here raises.
+"""Parse Dialpad's responses. Every field may be null, missing or of another type than documented: nothing here raises.
 
-106 of the 117 examples in Dialpad's OpenAPI document break their own schema (int64 values as strings), so an answer is
-never validated, only read.
+106 of the 117 examples in Dialpad's OpenAPI document violate their own schema (int64 values as strings), so a response
+is never validated, only read.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 
 from dialpad_ivr.contract.values import NAME_LIMIT
 
-_MESSAGE_LIMIT = 300  # characters kept of an error message
+_MESSAGE_LIMIT = 300  # characters of an error message
 _DIGITS_LIMIT = 19  # of an int64
-_CURSOR_LIMIT = 4000  # characters; a URL of 65,536 is the most that is sent, and one may take twelve there
+_CURSOR_LIMIT = 4000  # characters; a URL has at most 65,536, and one character may take twelve of them
 _TYPE_LIMIT = 64  # of a slot's type, which the output repeats for each IVR; the longest documented has 34
 
 
 @dataclass(frozen=True)
 class ListedIvr:
-    """An IVR of a slot: its id as a string of digits, and whether it is selected (`None`: the answer does not say)."""
+    """An IVR of a slot: its id as a string of digits, and whether it is selected (`None`: unknown)."""
 
     id: str
     name: str | None
@@ -46,7 +46,7 @@ class Slot:
         return {ivr.id for ivr in self.ivrs if ivr.selected}
 
     def selection_unknown(self) -> bool:
-        """Whether the answer does not tell what is selected."""
+        """Whether the response does not show what is selected."""
         return not self.all_selected() and any(ivr.selected is None for ivr in self.ivrs)
 
 
@@ -59,17 +59,17 @@ class Page:
 
 
 def read_slot(body: Any) -> Slot | None:
-    """The PATCH's answer, `None` if it is no JSON object."""
+    """The slot in the response to the PATCH; `None` if that is not a JSON object."""
     if not isinstance(body, dict):
         return None
     ivr_type, listed = body.get("ivr_type"), body.get("ivrs")
     ivrs = (_read_ivr(entry) for entry in listed) if isinstance(listed, list) else ()
-    kept = ivr_type[:_TYPE_LIMIT] if isinstance(ivr_type, str) else None
-    return Slot(kept, tuple(ivr for ivr in ivrs if ivr is not None))
+    short_type = ivr_type[:_TYPE_LIMIT] if isinstance(ivr_type, str) else None
+    return Slot(short_type, tuple(ivr for ivr in ivrs if ivr is not None))
 
 
 def read_page(body: Any) -> Page | None:
-    """The GET's answer, `None` if it is no JSON object, or one whose cursor cannot be sent back."""
+    """The page in the response to the GET; `None` if that is not a JSON object or its cursor is too long to send."""
     if not isinstance(body, dict):
         return None
     items, cursor = body.get("items"), body.get("cursor")
@@ -82,12 +82,12 @@ def read_page(body: Any) -> Page | None:
 
 
 def read_error(body: Any) -> str | None:
-    """The message of an error's answer, in any of the shapes seen in the wild; a plain text's beginning."""
+    """The message of an error response, in any of the shapes seen in the wild; the beginning of a plain text."""
     candidates: list[Any] = []
     if isinstance(body, dict):
         errors = body.get("errors")
         candidates = [body.get("error"), *(errors if isinstance(errors, list) else []), body]
-    elif isinstance(body, str) and not body.lstrip().startswith("<"):  # a page of HTML says nothing in one line
+    elif isinstance(body, str) and not body.lstrip().startswith("<"):  # an HTML page has no one-line message
         candidates = [body]
     for candidate in candidates:
         text = candidate.get("message") if isinstance(candidate, dict) else candidate

@@ -9,23 +9,23 @@ from urllib.parse import quote
 
 
 def parse_body(raw: bytes, *, cut: bool, hidden: set[str]) -> tuple[Any, str]:
-    """The body as JSON (`None` if it is none that can be handed on) and as text, without the key if it was echoed."""
+    """The body as JSON (`None` if it is none that the engine can store) and as text, both without the key."""
     text = _storable(redact(raw.decode("utf-8", "replace"), hidden))
     if cut:
         return None, text
     try:
-        parsed = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
-        return (_redact_within(parsed, hidden) if _nests_within(parsed, _DEEPEST) else None), text
+        parsed = json.loads(text, parse_constant=_reject_constant, parse_float=_parse_float, parse_int=_parse_int)
+        return (_redact_within(parsed, hidden) if _nests_within(parsed, _MAX_DEPTH) else None), text
     except (ValueError, RecursionError):
         return None, text
 
 
-# The engine's JSON parser refuses a whole result for one value that nests deeper than 1,000, or one number of more than
-# 1,000 digits; nothing of use is near either. Python takes quadratic time for a long number.
-_DEEPEST = 32
+# The engine's JSON parser rejects a whole result for one value nested deeper than 1,000, or one number of more than
+# 1,000 digits; nothing useful is near either. Python takes quadratic time to parse a long number.
+_MAX_DEPTH = 32
 
 
-_LONGEST_NUMBER = 100
+_MAX_DIGITS = 100
 
 
 def _nests_within(value: Any, depth: int) -> bool:
@@ -36,7 +36,7 @@ def _nests_within(value: Any, depth: int) -> bool:
 
 
 def _redact_within(value: Any, hidden: set[str]) -> Any:
-    """The parsed value without the secret, which JSON can write in many ways."""
+    """The parsed value without the secret, which JSON can express in many ways."""
     if isinstance(value, dict):
         return {_storable(redact(key, hidden)): _redact_within(item, hidden) for key, item in value.items()}
     if isinstance(value, list):
@@ -45,21 +45,21 @@ def _redact_within(value: Any, hidden: set[str]) -> Any:
 
 
 def _storable(text: str) -> str:
-    """The text without what JSON can write and no file or database can hold: half a surrogate pair, and NUL."""
+    """The text without lone surrogates and NUL, which JSON can express and files and databases cannot store."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
-def _refuse(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def _whole(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER:
+def _parse_int(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
         raise ValueError("a number of too many digits")
     return int(text)
 
 
-def _finite(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text} is too large a number")
@@ -67,7 +67,7 @@ def _finite(text: str) -> float:
 
 
 def secret_forms(secret: str) -> set[str]:
-    """How somebody may echo a secret: as it is, URL-encoded or escaped for JSON."""
+    """The forms in which a secret may be echoed: verbatim, URL-encoded or escaped for JSON."""
     escaped = json.dumps(secret)[1:-1]
     return {secret, quote(secret, safe=""), quote(secret), escaped, escaped.replace("/", "\\/")}
 

@@ -1,39 +1,4 @@
-"""From an answer, or from none, to an outcome and what the engine is told.
-
-This is the table:
-
-    what happened                                      outcome        the engine is told
-    -------------------------------------------------  -------------  --------------------------
-    200, the IVR is shown selected                     updated        COMPLETED
-    200, nothing is shown to the contrary              updated        COMPLETED, with a warning
-    200 with an error in it, or of another slot        unconfirmed    FAILED
-    200, another IVR, or none, is shown selected       unconfirmed    FAILED
-        with select_option: the answer cannot tell     updated        COMPLETED, with a warning
-        inbound from outbound
-    200 that is not JSON, or any other 2xx             unconfirmed    FAILED
-    if_selected, and our IVR alone is selected         unchanged      COMPLETED; nothing is sent
-        an earlier attempt had sent the PATCH          updated        COMPLETED, with a warning
-    if_selected, and the selection is another one,     conflict       FAILED_WITH_TERMINAL_ERROR; nothing is sent
-        or the list does not tell what is selected
-    401, or no key for the profile                     unauthorized   FAILED_WITH_TERMINAL_ERROR
-    403                                                forbidden      FAILED_WITH_TERMINAL_ERROR
-    404, 410                                           not_found      FAILED_WITH_TERMINAL_ERROR
-    409                                                conflict       FAILED_WITH_TERMINAL_ERROR
-    429, or a body that says rate_limit_exceeded       (waits)        IN_PROGRESS, with a callback
-        when the waiting budget has run out            rate_limited   FAILED
-    408, 425, 5xx                                      unavailable    FAILED
-    any other status, a redirect included              rejected       FAILED_WITH_TERMINAL_ERROR
-    the request never left                             unavailable    FAILED
-    it was sent, and no answer came                    unavailable    FAILED
-        on the last attempt, by the selection read     updated, unavailable or unconfirmed
-    the list was read (list_custom_ivrs)               listed         COMPLETED
-        no IVR has the name                            not_found      FAILED_WITH_TERMINAL_ERROR
-        several have it                                conflict       FAILED_WITH_TERMINAL_ERROR
-    the list holds an error, is not JSON, no 200,      unavailable    FAILED
-        or does not end (of either task)
-
-FAILED is retried by the task definition. Setting the same selection twice is harmless, so a retry is safe.
-"""
+"""From a response, or none, to an outcome and a status for the engine: `OUTCOME_TABLE` is the whole mapping."""
 
 from __future__ import annotations
 
@@ -42,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import RETRIED_OUTCOMES, TERMINAL_OUTCOMES, Outcome
@@ -53,16 +18,53 @@ from dialpad_ivr.dialpad.parsing import ListedIvr, Page, Slot, read_error, read_
 EngineStatus = Literal["COMPLETED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "IN_PROGRESS"]
 
 
+class OutcomeRow(NamedTuple):
+    """A row of the outcome table: what happened, the outcomes that it may have, and a note."""
+
+    what_happened: str
+    outcomes: tuple[Outcome | None, ...]
+    note: str = ""
+
+
+# `None` is a deferral. FAILED is retried by the task definition; setting the same selection twice is harmless.
+OUTCOME_TABLE: Final = (
+    OutcomeRow("200, and the IVR is shown as selected", ("updated",)),
+    OutcomeRow("200, and nothing contradicts the change", ("updated",), "with a warning"),
+    OutcomeRow("200 with an error in it, or of another slot", ("unconfirmed",)),
+    OutcomeRow("200, and another IVR, or none, is shown as selected", ("unconfirmed",)),
+    OutcomeRow("the same with `select_option`", ("updated",), "with a warning: it cannot tell inbound from outbound"),
+    OutcomeRow("200 that is not JSON, or any other 2xx", ("unconfirmed",)),
+    OutcomeRow("`if_selected`, and our IVR alone is selected", ("unchanged",), "no request is sent"),
+    OutcomeRow("the same, and a previous attempt had sent the PATCH", ("updated",), "with a warning"),
+    OutcomeRow("`if_selected`, and the selection is another one or unknown", ("conflict",), "no request is sent"),
+    OutcomeRow("401, or no key for the profile", ("unauthorized",)),
+    OutcomeRow("403", ("forbidden",)),
+    OutcomeRow("404, 410", ("not_found",)),
+    OutcomeRow("409", ("conflict",)),
+    OutcomeRow("429, or a body that says `rate_limit_exceeded`", (None,), "delivered again after a callback time"),
+    OutcomeRow("the same, and the waiting budget is used up", ("rate_limited",)),
+    OutcomeRow("408, 425, 5xx", ("unavailable",)),
+    OutcomeRow("any other status, including redirects", ("rejected",)),
+    OutcomeRow("the request was not sent", ("unavailable",)),
+    OutcomeRow("the request was sent, and no response came", ("unavailable",)),
+    OutcomeRow("the same on the last attempt", ("updated", "unavailable", "unconfirmed"), "by the selection read then"),
+    OutcomeRow("the list was read (`list_custom_ivrs`)", ("listed",)),
+    OutcomeRow("no IVR has the name (`list_custom_ivrs`)", ("not_found",)),
+    OutcomeRow("several IVRs have the name (`list_custom_ivrs`)", ("conflict",)),
+    OutcomeRow("the list holds an error, is not JSON, is no 200, or does not end", ("unavailable",), "of either task"),
+)
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What a call came to.
+    """The result of a call.
 
     Attributes:
-        outcome: `None` for a rate limit: the task waits and tries again.
+        outcome: `None` for a rate limit: the task is deferred.
         code: The error's code; empty when the outcome is ok.
         message: What happened and what to do next; empty when the outcome is ok.
-        warnings: What an ok outcome leaves open.
-        selected: What the answer shows selected.
+        warnings: What an ok outcome leaves uncertain.
+        selected: The IVR that the response shows as selected.
         may_have_changed: Whether the change may have been made although the outcome is not ok.
     """
 
@@ -75,7 +77,7 @@ class Verdict:
 
 
 def engine_status(outcome: str | None) -> EngineStatus:
-    """What the engine is told of an outcome; of none yet, that the task goes on."""
+    """The task status of an outcome; of `None`, a deferral."""
     if outcome is None:
         return "IN_PROGRESS"
     if outcome in TERMINAL_OUTCOMES:
@@ -94,15 +96,15 @@ _BY_STATUS: Final[Mapping[int, tuple[Outcome, str]]] = {
 }
 
 
-def error_verdict(answer: Response, profile: str) -> Verdict | None:
-    """The verdict on an answer that is not a success; `None` for a 2xx.
+def error_verdict(response: Response, profile: str) -> Verdict | None:
+    """The verdict on a response that is not a success; `None` for a 2xx.
 
     Args:
-        answer: The answer to any call.
+        response: The response to any call.
         profile: The credential profile's name, for the message.
     """
-    status = answer.status_code
-    if is_rate_limit(answer):
+    status = response.status_code
+    if is_rate_limit(response):
         return Verdict(None, f"http_{status}", "Dialpad's rate limit was reached.")
     if 200 <= status < 300:
         return None
@@ -113,123 +115,124 @@ def error_verdict(answer: Response, profile: str) -> Verdict | None:
     elif 300 <= status < 400:
         outcome, advice = "rejected", "A redirect, which is not followed: check DIALPAD_IVR_API_URL and the network."
     else:
-        outcome, advice = "rejected", "Dialpad refuses this request: mend it before it is sent again."
-    said = read_error(answer.body)
+        outcome, advice = "rejected", "Dialpad rejects this request: fix it before sending it again."
+    said = read_error(response.body)
     message = f"Dialpad answered {status}{f' ({said})' if said else ''}. {advice.format(profile=profile)}"
     return Verdict(outcome, f"http_{status}", message, may_have_changed=outcome == "unavailable")
 
 
-def patch_verdict(answer: Response, asked: SetCustomIvrInput) -> Verdict:
-    """The verdict on the PATCH's answer."""
-    refusal = error_verdict(answer, asked.credential)
-    if refusal is not None:
-        return refusal
-    slot = read_slot(answer.json)
-    if answer.status_code != 200 or slot is None:
-        what = "a body that cannot be read" if answer.status_code == 200 else "which is not documented"
-        message = f"Dialpad answered {answer.status_code}, {what}: the change may or may not have been made."
+def patch_verdict(response: Response, params: SetCustomIvrInput) -> Verdict:
+    """The verdict on the response to the PATCH."""
+    error = error_verdict(response, params.credential)
+    if error is not None:
+        return error
+    slot = read_slot(response.json)
+    if response.status_code != 200 or slot is None:
+        what = "a body that cannot be read" if response.status_code == 200 else "which is not documented"
+        message = f"Dialpad answered {response.status_code}, {what}: the change may or may not have been made."
         return Verdict("unconfirmed", "unreadable_answer", message, may_have_changed=True)
-    if answer.json.get("error") or answer.json.get("errors"):
-        said = read_error(answer.json)
+    if response.json.get("error") or response.json.get("errors"):
+        said = read_error(response.json)
         message = f"Dialpad answered 200, but with an error{f' ({said})' if said else ''}."
         return Verdict("unconfirmed", "error_in_answer", message, may_have_changed=True)
-    ours, shown = slot.find(asked.ivr_id), slot.selected()
-    if slot.ivr_type not in (None, asked.ivr_type):
-        message = f"Dialpad answered 200, but of {slot.ivr_type} instead of {asked.ivr_type}."
+    expected, actual = slot.find(params.ivr_id), slot.selected()
+    if slot.ivr_type not in (None, params.ivr_type):
+        message = f"Dialpad answered 200, but of {slot.ivr_type} instead of {params.ivr_type}."
         return Verdict("unconfirmed", "another_slot", message, may_have_changed=True)
-    if ours is not None and ours.selected:
-        others = [ivr.id for ivr in slot.ivrs if ivr.selected and ivr.id != ours.id]
+    if expected is not None and expected.selected:
+        others = [ivr.id for ivr in slot.ivrs if ivr.selected and ivr.id != expected.id]
         warnings = (f"Dialpad also shows IVR {others[0]} selected, perhaps for the other direction.",) if others else ()
-        return Verdict("updated", selected=ours, warnings=warnings)
-    silent = not slot.ivrs or any(ivr.selected is None for ivr in slot.ivrs)
-    if shown is None and silent and (ours is None or ours.selected is None):
+        return Verdict("updated", selected=expected, warnings=warnings)
+    unstated = not slot.ivrs or any(ivr.selected is None for ivr in slot.ivrs)
+    if actual is None and unstated and (expected is None or expected.selected is None):
         return Verdict("updated", warnings=("Dialpad answered 200, but does not show what is selected now.",))
-    name = f"IVR {shown.id}" if shown else "no IVR"
-    if asked.select_option is not None and shown and (asked.target_type, asked.ivr_type) == SELECT_OPTION_APPLIES_TO:
+    name = f"IVR {actual.id}" if actual else "no IVR"
+    two_directions = (params.target_type, params.ivr_type) == SELECT_OPTION_APPLIES_TO
+    if params.select_option is not None and actual and two_directions:
         warning = f"Dialpad answered 200 and shows {name} selected; it cannot tell inbound from outbound."
-        return Verdict("updated", warnings=(warning,), selected=shown)
-    message = f"Dialpad answered 200, but shows {name} selected instead of {asked.ivr_id}."
-    return Verdict("unconfirmed", "another_selected", message, selected=shown)
+        return Verdict("updated", warnings=(warning,), selected=actual)
+    message = f"Dialpad answered 200, but shows {name} selected instead of {params.ivr_id}."
+    return Verdict("unconfirmed", "another_selected", message, selected=actual)
 
 
-def page_or_verdict(answer: Response, profile: str) -> Page | Verdict:
-    """The page of a target's IVRs that an answer holds, or the verdict on one that holds none.
+def page_or_verdict(response: Response, profile: str) -> Page | Verdict:
+    """The page of a target's IVRs in a response, or the verdict on a response without one.
 
-    A 200 with an error in it must not pass for a target without IVRs: a guarded change would be sent on its word.
+    A 200 with an error in it must not pass for a target without IVRs: a guarded change would rely on it.
 
     Args:
-        answer: The answer to the GET.
+        response: The response to the GET.
         profile: The credential profile's name, for the message.
     """
-    refusal = error_verdict(answer, profile)
-    if refusal is not None:
-        return refusal
-    page = read_page(answer.json)
-    if answer.status_code != 200 or page is None:
+    error = error_verdict(response, profile)
+    if error is not None:
+        return error
+    page = read_page(response.json)
+    if response.status_code != 200 or page is None:
         return Verdict("unavailable", "unreadable_answer", "Dialpad's list of the target's IVRs cannot be read.")
-    if answer.json.get("error") or answer.json.get("errors"):
-        said = read_error(answer.json)
+    if response.json.get("error") or response.json.get("errors"):
+        said = read_error(response.json)
         message = f"Dialpad answered 200, but with an error in place of the IVRs{f' ({said})' if said else ''}."
         return Verdict("unavailable", "error_in_answer", message)
     return page
 
 
-def already_selected(found: Slot, asked: SetCustomIvrInput) -> bool:
-    """Whether a slot has what was asked for already.
+def already_selected(slot: Slot, params: SetCustomIvrInput) -> bool:
+    """Whether the slot already has the requested selection.
 
-    Our IVR must be the only one selected: beside another one it is so for one direction only, and without
-    `select_option` both would be set. With it a list cannot tell, since it does not tell inbound from outbound.
+    The IVR must be the only selected one: beside another one it is selected for one direction only, and without
+    `select_option` the request sets both. With `select_option` a list is not enough: it does not show directions.
     """
-    return asked.select_option is None and found.all_selected() == {asked.ivr_id}
+    return params.select_option is None and slot.all_selected() == {params.ivr_id}
 
 
-def precondition_verdict(found: Slot, asked: SetCustomIvrInput) -> Verdict | None:
-    """The verdict on a slot as it was read before the PATCH; `None` if the PATCH may be sent.
+def precondition_verdict(slot: Slot, params: SetCustomIvrInput) -> Verdict | None:
+    """The verdict on the slot as read before the PATCH; `None` if the PATCH may be sent.
 
-    It may when the selection is the one of `if_selected`, or when ours is among it and the rest is what was expected:
-    an earlier attempt got through for one direction.
+    It may if the selection matches `if_selected`, or if it consists of the requested IVR and expected ones: a previous
+    attempt succeeded for one direction.
     """
-    if asked.if_selected is None:
+    if params.if_selected is None:
         return None
-    expected, selected = set(asked.if_selected), found.all_selected()
-    if already_selected(found, asked):
-        return Verdict("unchanged", selected=found.selected())
-    if found.selection_unknown():
+    expected, selected = set(params.if_selected), slot.all_selected()
+    if already_selected(slot, params):
+        return Verdict("unchanged", selected=slot.selected())
+    if slot.selection_unknown():
         message = (
-            "Dialpad's list does not tell what is selected, so if_selected cannot be checked. Nothing was sent now."
+            "Dialpad's list does not show what is selected, so if_selected cannot be checked. No request was sent."
         )
         return Verdict("conflict", "selection_unknown", message)
-    if selected == expected or (asked.ivr_id in selected and selected - {asked.ivr_id} <= expected):
+    if selected == expected or (params.ivr_id in selected and selected - {params.ivr_id} <= expected):
         return None
-    now = ", ".join(f"{ivr.name or 'IVR'} ({ivr.id})" for ivr in found.ivrs if ivr.selected) or "nothing"
+    now = ", ".join(f"{ivr.name or 'IVR'} ({ivr.id})" for ivr in slot.ivrs if ivr.selected) or "nothing"
     message = (
-        f"The selection moved: {now} is selected, not {', '.join(sorted(expected)) or 'nothing'}. Nothing was sent now."
+        f"The selection moved: {now} is selected, not {', '.join(sorted(expected)) or 'nothing'}. No request was sent."
     )
-    return Verdict("conflict", "moved", f"{message} Plan again before you change it.", selected=found.selected())
+    return Verdict("conflict", "moved", f"{message} Plan again before you change it.", selected=slot.selected())
 
 
 def no_answer_verdict(error: CallError) -> Verdict:
-    """The verdict on a call without an answer."""
+    """The verdict on a call without a usable response."""
     sent = isinstance(error, NoAnswerError)
     what = "No answer came from Dialpad" if sent else "Dialpad could not be reached"
     return Verdict("unavailable", error.code, f"{what}: {error}", may_have_changed=sent)
 
 
-def is_rate_limit(answer: Response) -> bool:
-    """Whether an answer orders a pause: a 429, or an error that says so whatever its status (seen in the wild)."""
-    failed = answer.status_code >= 400 or (isinstance(answer.json, dict) and bool(answer.json.get("error")))
-    return answer.status_code == 429 or (failed and "rate_limit_exceeded" in str(answer.body))
+def is_rate_limit(response: Response) -> bool:
+    """Whether a response asks for a pause: a 429, or an error of any status that says so (seen in the wild)."""
+    failed = response.status_code >= 400 or (isinstance(response.json, dict) and bool(response.json.get("error")))
+    return response.status_code == 429 or (failed and "rate_limit_exceeded" in str(response.body))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """The seconds that a `Retry-After` header asks for, in either of its forms (RFC 9110, section 10.2.3).
+    """The seconds of a `Retry-After` header, in either of its forms (RFC 9110, section 10.2.3).
 
     Args:
         headers: With names in lower case.
-        now: The time to count from; the answer's own `Date` if it has one, so that no clock but the server's counts.
+        now: The time to count from; by default the response's own `Date`, so that only the server's clock counts.
 
     Returns:
-        Seconds from now, at least 0; `None` without the header or with one that cannot be read.
+        Seconds from now, at least 0; `None` without a readable header.
     """
     value = headers.get("retry-after", "").strip()
     try:
@@ -243,7 +246,7 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 def http_date(text: str) -> datetime | None:
-    """An HTTP date, `None` if it is none."""
+    """Parse an HTTP date; `None` if it is invalid."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except (TypeError, ValueError, IndexError, OverflowError):

@@ -1,4 +1,4 @@
-"""What the worker counts, for Prometheus. Labels hold outcomes, methods and statuses: never a key, an id or a name."""
+"""Prometheus metrics. Labels hold outcomes, methods and statuses: never a key, an id or a name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dialpad_ivr.contract.outcomes import OUTCOMES
 from dialpad_ivr.contract.schema import INPUTS
 
 WAITING: Final = "waiting"
-"""The outcome that a task is counted under that was handed back to the engine for a while."""
+"""The outcome label of a deferred task."""
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
 
@@ -27,7 +27,7 @@ class Metrics:
         self._tasks = Counter(
             "dialpad_ivr_tasks", "Task results by task and outcome.", ["task", "outcome"], registry=self.registry
         )
-        # There from the start, as 0: the first of its kind is an increase then, which an alert can see.
+        # Present from the start, as 0, so that an alert sees the first one as an increase.
         for task, outcome in product(INPUTS, (*OUTCOMES, WAITING)):
             self._tasks.labels(task, outcome)
         self._calls = Counter(
@@ -50,15 +50,13 @@ class Metrics:
             ["limit"],
             registry=self.registry,
         )
-        self._pauses = Counter("dialpad_ivr_pauses", "Pauses that a 429 ordered.", registry=self.registry)
-        self._poll_failures = Counter(
-            "dialpad_ivr_poll_failures", "Polls that the engine did not answer.", registry=self.registry
-        )
+        self._pauses = Counter("dialpad_ivr_pauses", "Pauses caused by a 429.", registry=self.registry)
+        self._poll_failures = Counter("dialpad_ivr_poll_failures", "Failed polls.", registry=self.registry)
         self._update_failures = Counter(
-            "dialpad_ivr_update_failures", "Results that the engine never took.", registry=self.registry
+            "dialpad_ivr_update_failures", "Results that the engine never accepted.", registry=self.registry
         )
         self._undelivered = Gauge(
-            "dialpad_ivr_undelivered_results", "Results that the engine has not taken yet.", registry=self.registry
+            "dialpad_ivr_undelivered_results", "Results that the engine has not accepted yet.", registry=self.registry
         )
         self._redis_failures = Counter(
             "dialpad_ivr_redis_failures", "Times that the fleet's Redis did not answer.", registry=self.registry
@@ -69,23 +67,23 @@ class Metrics:
             registry=self.registry,
         )
         self._redis_up.set(1)
-        # Where there is a /proc: memory, processor time and open files, under the names that every process gives them.
+        # Where there is a /proc: memory, processor time and open files, under the standard names.
         ProcessCollector(registry=self.registry)
 
     def permitted(self, *, patch: float, company: float) -> None:
-        """Note the limits, in calls a second."""
+        """Set the limits, in calls a second."""
         self._permitted.labels("patch").set(patch)
         self._permitted.labels("company").set(company)
 
     def shared_limit(self, *, answered: bool) -> None:
-        """Note whether the fleet's Redis answered."""
+        """Record whether the fleet's Redis responded."""
         self._redis_up.set(answered)
         if not answered:
             self._redis_failures.inc()
 
     @contextmanager
     def calling(self, method: str, permit_wait_seconds: float) -> Iterator[Callable[[int], None]]:
-        """Count one call; the function it yields takes the answer's status. Without one it counts as `none`."""
+        """Count one call; yields a function for the response's status. Without one it counts as `none`."""
         self._permit_wait.observe(permit_wait_seconds)
         status = "none"
 
@@ -102,7 +100,7 @@ class Metrics:
                 self._calls.labels(method, status).inc()
 
     def task_done(self, task_type: str, outcome: str | None) -> None:
-        """Count a result; an outcome of `None` is a task that waits."""
+        """Count a result; an outcome of `None` is a deferred task."""
         self._tasks.labels(task_type, outcome or WAITING).inc()
 
     def paused(self) -> None:

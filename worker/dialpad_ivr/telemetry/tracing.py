@@ -1,14 +1,14 @@
-"""Spans for OpenTelemetry, where one of its own variables asks for them; else nothing, not even an import.
+"""Spans through the OpenTelemetry API; its SDK is imported only where an `OTEL_` variable asks for traces.
 
     process set_custom_ivr                                            CONSUMER   one delivery of a task
     +-- PATCH /api/v2/customivrs/{target_type}/{target_id}/{ivr_type}   CLIENT   one call to Dialpad
 
-Names and attributes follow OpenTelemetry's conventions, for messaging (the engine's queue) and for HTTP; what they have
-no name for is `dialpad_ivr.*`. The engine hands no trace context on, so a delivery begins a trace of its own; those of
-one workflow share `messaging.message.conversation_id`.
+Names and attributes follow OpenTelemetry's conventions for messaging (the engine's queue) and for HTTP; the others are
+`dialpad_ivr.*`. The engine propagates no trace context, so a delivery starts a trace of its own; those of one workflow
+share `messaging.message.conversation_id`.
 
-A span holds names, numbers and ids of what a valid input names: an id opens nothing without a key. It holds no header,
-no body, no message and no input that is invalid: people paste keys where they do not belong.
+A span holds names, numbers and the ids of a valid input: an id opens nothing without a key. It holds no header, body,
+message or invalid input: people paste keys where they do not belong.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import structlog
+from opentelemetry import trace
 
 from dialpad_ivr import __version__
 from dialpad_ivr.dialpad.client import CallError, Request
@@ -31,22 +32,29 @@ from dialpad_ivr.telemetry.metrics import WAITING
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Span, SpanKind
 
-# For the last spans, when the worker stops: by then all tasks are reported, so it takes nothing of their time.
+# For the last spans, when the worker stops: all tasks are reported by then, so it takes none of their time.
 _FLUSH_SECONDS: Final = 3.0
 _EXPORTERS: Final = "opentelemetry_traces_exporter"
-_ASKED: Final = ("target_type", "target_id", "ivr_type", "ivr_id", "mode")
+_INPUT_ATTRIBUTES: Final = ("target_type", "target_id", "ivr_type", "ivr_id", "mode")
 
 
 class Tracing:
-    """No spans. What is done where no exporter is configured; `Spans` makes them."""
+    """A span for each delivery of a task and each call.
+
+    Args:
+        provider: Where spans go; by default nowhere.
+    """
+
+    def __init__(self, provider: trace.TracerProvider | None = None) -> None:
+        provider = provider or trace.NoOpTracerProvider()
+        self._tracer = provider.get_tracer("dialpad_ivr", __version__, "https://opentelemetry.io/schemas/1.37.0")
 
     @contextmanager
     def task(
         self, task_type: str, task: Any, client_id: str
     ) -> Iterator[Callable[[Mapping[str, Any], int | None], None]]:
-        """The span of one delivery of a task; the function it yields takes what the engine is told.
+        """The span of one delivery of a task.
 
         Args:
             task_type: The task's type.
@@ -54,43 +62,8 @@ class Tracing:
             client_id: The worker's name.
 
         Yields:
-            A function of the task's output, and the seconds until it is delivered again, if it waits.
+            A function that records the task's output, and the callback seconds if it is deferred.
         """
-        yield lambda output, callback_seconds: None
-
-    def record_input(self, valid_input: object) -> None:
-        """Tell of a valid input, in the span of its task."""
-
-    @contextmanager
-    def call(self, request: Request, *, waited_seconds: float, resent: int) -> Iterator[Callable[[int], None]]:
-        """The span of one call to Dialpad; the function it yields takes the answer's status.
-
-        Args:
-            request: What is sent.
-            waited_seconds: How long its permit was waited for.
-            resent: How often it was sent before.
-        """
-        yield lambda status_code: None
-
-
-class Spans(Tracing):
-    """A span for each delivery of a task and each call.
-
-    Args:
-        provider: Where spans go.
-    """
-
-    def __init__(self, provider: TracerProvider) -> None:
-        from opentelemetry import trace  # noqa: PLC0415  # an optional extra
-
-        self._api = trace
-        self._tracer = provider.get_tracer("dialpad_ivr", __version__, "https://opentelemetry.io/schemas/1.37.0")
-
-    @contextmanager
-    def task(
-        self, task_type: str, task: Any, client_id: str
-    ) -> Iterator[Callable[[Mapping[str, Any], int | None], None]]:
-        """See `Tracing.task`."""
         attributes = {
             "messaging.system": "conductor",
             "messaging.operation.type": "process",
@@ -103,31 +76,39 @@ class Spans(Tracing):
             "dialpad_ivr.task.retry_count": task.retry_count,
             "dialpad_ivr.task.poll_count": task.poll_count,
         }
-        with self._span(f"process {task_type}", self._api.SpanKind.CONSUMER, attributes) as span:
+        with self._span(f"process {task_type}", trace.SpanKind.CONSUMER, attributes) as span:
 
-            def told(output: Mapping[str, Any], callback_seconds: int | None) -> None:
+            def record(output: Mapping[str, Any], callback_seconds: int | None) -> None:
                 code = (output.get("error") or {}).get("code")
                 if output.get("outcome") is None:
                     span.set_attribute("dialpad_ivr.outcome", WAITING)
-                    span.add_event("dialpad_ivr.deferred", _given({"code": code, "seconds": callback_seconds}))
+                    span.add_event("dialpad_ivr.deferred", _known({"code": code, "seconds": callback_seconds}))
                     return
                 span.set_attribute("dialpad_ivr.outcome", output["outcome"])
-                span.set_attributes(
-                    _given({name: output.get(name) for name in ("attempts", "waited_ms")}, "dialpad_ivr.")
-                )
+                counts = {f"dialpad_ivr.{name}": output.get(name) for name in ("attempts", "waited_ms")}
+                span.set_attributes(_known(counts))
                 if not output.get("ok"):
-                    self._failed(span, code or output["outcome"])
+                    _set_error(span, code or output["outcome"])
 
-            yield told
+            yield record
 
     def record_input(self, valid_input: object) -> None:
-        """See `Tracing.asked`."""
-        given = {name: getattr(valid_input, name, None) for name in _ASKED}
-        self._api.get_current_span().set_attributes(_given(given, "dialpad_ivr."))
+        """Record a valid input in the span of its task."""
+        values = {f"dialpad_ivr.{name}": getattr(valid_input, name, None) for name in _INPUT_ATTRIBUTES}
+        trace.get_current_span().set_attributes(_known(values))
 
     @contextmanager
     def call(self, request: Request, *, waited_seconds: float, resent: int) -> Iterator[Callable[[int], None]]:
-        """See `Tracing.call`."""
+        """The span of one call to Dialpad.
+
+        Args:
+            request: The request.
+            waited_seconds: How long its permit was waited for.
+            resent: How often it was sent before.
+
+        Yields:
+            A function that records the response's status code.
+        """
         url = urlsplit(request.url)
         path, cursor, _ = request.url.partition("&cursor=")
         attributes = {
@@ -135,65 +116,72 @@ class Spans(Tracing):
             "http.request.resend_count": resent or None,
             "server.address": url.hostname,
             "server.port": url.port or (443 if url.scheme == "https" else 80),
-            # What Dialpad wrote into a cursor is not ours to hand on.
+            # A cursor is Dialpad's text: it may hold anything.
             "url.full": f"{path}{cursor and cursor + 'REDACTED'}",
             "url.template": request.template,
             "dialpad_ivr.permit.waited_seconds": round(waited_seconds, 3),
         }
-        with self._span(f"{request.method} {request.template}", self._api.SpanKind.CLIENT, attributes) as span:
+        with self._span(f"{request.method} {request.template}", trace.SpanKind.CLIENT, attributes) as span:
 
-            def answered(status_code: int) -> None:
+            def record(status_code: int) -> None:
                 span.set_attribute("http.response.status_code", status_code)
                 if status_code >= 400:
-                    self._failed(span, str(status_code))
+                    _set_error(span, str(status_code))
 
-            yield answered
+            yield record
 
     @contextmanager
-    def _span(self, name: str, kind: SpanKind, attributes: dict[str, Any]) -> Iterator[Span]:
-        """A span that is the current one, in logs too; an exception leaves its name in it, and no more."""
+    def _span(self, name: str, kind: trace.SpanKind, attributes: dict[str, Any]) -> Iterator[trace.Span]:
+        """A span that is the current one, in logs too. Of an exception it records the name or code only."""
         with self._tracer.start_as_current_span(
-            name, kind=kind, attributes=_given(attributes), record_exception=False, set_status_on_exception=False
+            name, kind=kind, attributes=_known(attributes), record_exception=False, set_status_on_exception=False
         ) as span:
+            if not span.is_recording():
+                yield span
+                return
             context = span.get_span_context()
             ids = {
-                "trace_id": self._api.format_trace_id(context.trace_id),
-                "span_id": self._api.format_span_id(context.span_id),
+                "trace_id": trace.format_trace_id(context.trace_id),
+                "span_id": trace.format_span_id(context.span_id),
             }
             with structlog.contextvars.bound_contextvars(**ids):
                 try:
                     yield span
                 except BaseException as exc:
-                    self._failed(span, exc.code if isinstance(exc, CallError) else type(exc).__name__)
+                    _set_error(span, exc.code if isinstance(exc, CallError) else type(exc).__name__)
                     raise
 
-    def _failed(self, span: Span, kind: str) -> None:
-        span.set_attribute("error.type", kind)
-        span.set_status(self._api.StatusCode.ERROR)
+
+def _set_error(span: trace.Span, kind: str) -> None:
+    span.set_attribute("error.type", kind)
+    span.set_status(trace.StatusCode.ERROR)
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that have a value."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 @contextmanager
 def tracing() -> Iterator[Tracing]:
-    """What the environment asks for; sends the last spans when the context ends, for a few seconds at most.
+    """Tracing as the environment configures it; exports the last spans at the end, for a few seconds at most.
 
-    Spans are sent by a thread of their own, which drops them when nobody takes them: no task waits for a collector.
+    A thread of its own exports spans, and drops them if they are not accepted: no task waits for a collector.
     """
     provider = _provider()
-    if provider is None:
-        yield Tracing()
-        return
     try:
-        yield Spans(provider)
+        yield Tracing(provider)
     finally:
-        flushing = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
-        flushing.start()
-        flushing.join(_FLUSH_SECONDS)
-        if flushing.is_alive():
-            get_logger().warning("tracing_flush_timeout", seconds=_FLUSH_SECONDS)
+        if provider is not None:
+            flushing = threading.Thread(target=provider.shutdown, name="last spans", daemon=True)
+            flushing.start()
+            flushing.join(_FLUSH_SECONDS)
+            if flushing.is_alive():
+                get_logger().warning("tracing_flush_timeout", seconds=_FLUSH_SECONDS)
 
 
 def _provider() -> TracerProvider | None:
-    """As OpenTelemetry's own variables describe it; `None` where they ask for none, or cannot be followed.
+    """A provider as OpenTelemetry's own variables configure it; `None` if they ask for no traces, or are unusable.
 
     A worker without traces is better than none: these variables are often set for a whole cluster.
     """
@@ -208,12 +196,12 @@ def _provider() -> TracerProvider | None:
     except ImportError:
         log.warning("tracing_unavailable", exporters=names, hint="pip install 'dialpad-ivr[otel]'")
         return None
-    # Below that are its retries, and headers that it cannot read.
+    # Warnings are the exporter's retries, and headers that it cannot read.
     for name in ("opentelemetry.exporter", "opentelemetry.util"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        ours = Resource.create({"service.name": "dialpad-ivr", "service.version": __version__})
-        provider = TracerProvider(resource=ours.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
+        defaults = Resource.create({"service.name": "dialpad-ivr", "service.version": __version__})
+        provider = TracerProvider(resource=defaults.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
         for name in names:
             (found,) = entry_points(group=_EXPORTERS, name=name)
             provider.add_span_processor(BatchSpanProcessor(found.load()()))
@@ -228,9 +216,9 @@ def _provider() -> TracerProvider | None:
 
 
 def _exporters() -> list[str]:
-    """The names of the exporters that are asked for, as packages register them.
+    """The names of the configured exporters, as packages register them.
 
-    OpenTelemetry's default is to export to a collector on this machine; ours is not to, unless something says so.
+    OpenTelemetry's default is to export to a collector on this machine; here nothing is exported unless configured.
     """
     environ = {name: value.strip() for name, value in os.environ.items() if name.startswith("OTEL_")}
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -241,8 +229,3 @@ def _exporters() -> list[str]:
     otlp = "otlp_proto_grpc" if protocol == "grpc" else "otlp_proto_http"
     names = [name.strip() for name in named.split(",")]
     return [otlp if name == "otlp" else name for name in names if name not in ("", "none")]
-
-
-def _given(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Without what is not known; an id of 64 bits may be a text."""
-    return {f"{prefix}{name}": value for name, value in values.items() if value is not None}
