@@ -14,10 +14,20 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from dialpad_ivr.cli.render import show_violations
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, SELECT_OPTIONS, TARGET_TYPES
-from dialpad_ivr.provisioning.changes import MAX_BYTES, MAX_ROWS, Changes, ChangesError, Violation, read_changes
+from dialpad_ivr.provisioning.changes import (
+    MAX_BYTES,
+    MAX_ROWS,
+    Changes,
+    ChangesError,
+    Violation,
+    group_violations,
+    read_changes,
+)
 from support.bench import KEY
 
 HEADER = "target_type,target_id,ivr_type,ivr_id,select_option,credential"
@@ -568,3 +578,31 @@ def test_no_file_makes_it_fail_otherwise(read: Any, text: str | bytes, suffix: s
     with contextlib.suppress(ChangesError):
         # Nothing so arbitrary is a change.
         assert read((HEADER.encode() + b"\n" if header else b"") + data, suffix).violations
+
+
+def test_same_violation_in_many_rows_is_one_group_with_its_lines(read: Any) -> None:
+    rows = [f"callcenter,{n},{'hold music' if n == 2 or n > 4 else 'HOLD_MUSIC'},5" for n in range(2, 91)]
+    rows.append("callcenter,x,HOLD_MUSIC,5")
+    changes = read(table(*rows, header="target_type,target_id,ivr_type,ivr_id"))
+    assert len(changes.violations) == 88
+    first, second = group_violations(changes.violations)
+    assert (first.violation.path, first.violation.suggestion) == ("ivr_type", "HOLD_MUSIC")
+    assert first.lines == (2, *range(5, 91))
+    assert (second.violation.path, second.lines) == ("target_id", (91,))
+
+
+def test_violations_that_differ_in_the_value_are_not_grouped(read: Any) -> None:
+    rows = ["callcenter,x,HOLD_MUSIC,5", "callcenter,y,HOLD_MUSIC,5"]
+    changes = read(table(*rows, header="target_type,target_id,ivr_type,ivr_id"))
+    assert [group.lines for group in group_violations(changes.violations)] == [(2,), (3,)]
+
+
+def test_terminal_shows_grouped_violations_in_two_lines_and_a_suggestion_without_the_list(read: Any) -> None:
+    rows = [f"callcenter,{n},{'hold music' if n == 2 or n > 4 else 'HOLD_MUSIC'},5" for n in range(2, 91)]
+    changes = read(table(*rows, header="target_type,target_id,ivr_type,ivr_id"))
+    shown = io.StringIO()
+    show_violations(Console(file=shown, width=200), changes.violations)
+    wrong, todo, *rest = shown.getvalue().splitlines()
+    assert wrong == 'lines 2, 5-90 ivr_type: ivr_type is "hold music": not one of the documented values.'
+    assert todo.strip() == 'Did you mean "HOLD_MUSIC"?'
+    assert len(rest) == 1
