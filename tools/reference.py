@@ -87,12 +87,12 @@ def _input() -> Iterator[str]:
         for name, rule in input_fields(task_type).items():
             required = "yes" if name in schema["required"] else "no"
             default = f"`{rule['default']}`" if rule.get("default") else ""
-            rows.append([f"`{name}`", _input_type(name, rule), required, default, rule["description"]])
+            rows.append([f"`{name}`", rule["x-in"], _input_type(name, rule), required, default, rule["description"]])
             given = choices(rule)
             if len(given) > _FEW:
                 listed[name] = given
         yield f"## `{task_type}`"
-        yield _table("field, type, required, default, meaning", rows)
+        yield _table("field, in, type, required, default, meaning", rows)
         yield _json(example_input(task_type))
     for name, given in listed.items():
         yield f"## Values of `{name}`"

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import OUTCOME_MEANINGS, OUTCOMES
-from dialpad_ivr.contract.schema import INPUTS, input_schema, output_schema
+from dialpad_ivr.contract.schema import ENDPOINTS, INPUTS, input_fields, input_schema, output_schema
 from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.contract.values import IVR_TYPES, LIST_PATH, PATCH_PATH, SELECT_OPTIONS, TARGET_TYPES
 from dialpad_ivr.credentials import Credentials
@@ -63,6 +63,46 @@ def test_every_field_says_what_it_is_and_gives_an_example(task_type: str) -> Non
     for name, rule in schema["properties"].items():
         assert rule["description"], name
         assert name == "__index" or rule["examples"], name
+
+
+@pytest.mark.parametrize(
+    ("task_type", "places"),
+    [
+        (
+            "set_custom_ivr",
+            {
+                "target_type": "path",
+                "target_id": "path",
+                "ivr_type": "path",
+                "ivr_id": "body",
+                "select_option": "body",
+                "if_selected": "plugin",
+                "credential": "plugin",
+                "mode": "plugin",
+            },
+        ),
+        (
+            "list_custom_ivrs",
+            {
+                "target_type": "query",
+                "target_id": "query",
+                "ivr_type": "plugin",
+                "name": "plugin",
+                "credential": "plugin",
+            },
+        ),
+    ],
+)
+def test_place_of_a_field_is_schema_metadata_and_matches_the_published_document(
+    task_type: str, places: dict[str, str]
+) -> None:
+    assert {name: rule["x-in"] for name, rule in input_fields(task_type).items()} == places
+    method, path = ENDPOINTS[task_type]
+    call = OPENAPI["paths"][path][method.lower()]
+    documented = {p["name"]: p["in"] for p in call["parameters"] if p["name"] in places}
+    assert documented == {name: place for name, place in places.items() if place in ("path", "query")}
+    for name, rule in input_fields(task_type).items():
+        assert not rule["description"].lower().startswith(("path", "query", "body", "plugin")), name
 
 
 @pytest.mark.parametrize("task_type", INPUTS)

@@ -101,7 +101,7 @@ def test_unknown_key_has_a_suggestion_and_the_known_keys() -> None:
         ("\u0661\u0662", "a string must hold digits only"),
     ],
 )
-def test_what_is_wrong_with_an_id(value: Any, complaint: str) -> None:
+def test_invalid_id_message_names_the_cause(value: Any, complaint: str) -> None:
     error = violations({**VALID, "target_id": value})["target_id"]
     assert complaint in error.message
     assert error.rule == "int64"
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_an_id(value: Any, complaint: str) -> None:
         ([[]], "int64", "if_selected[0] is a list: not a number or a string of digits."),
     ],
 )
-def test_what_is_wrong_with_the_ids_that_are_expected(value: Any, rule: str, message: str) -> None:
+def test_invalid_if_selected_names_rule_and_position(value: Any, rule: str, message: str) -> None:
     error = violations({**VALID, "if_selected": value})["if_selected"]
     assert (error.rule, error.message) == (rule, message)
     assert 'e.g. ["5127493019721729"]' in error.hint
@@ -158,7 +158,7 @@ def test_the_engines_fork_index_is_allowed() -> None:
     assert parsed({**VALID, "__index": 3}) == parsed({**VALID, "__index": 3})
 
 
-def test_what_stands_in_the_place_of_a_profile_is_never_repeated() -> None:
+def test_invalid_credential_is_never_repeated() -> None:
     error = violations({**VALID, "credential": "SECRET-KEY-123"})["credential"]
     assert "SECRET" not in error.model_dump_json()
 
@@ -189,7 +189,7 @@ def test_the_example_is_valid_and_changes_nothing() -> None:
         ({"if_selected": ["1", 2**53 + 2]}, "if_selected came as a number of 2^53 or more"),
     ],
 )
-def test_what_is_allowed_but_probably_not_meant_is_a_warning(change: dict[str, Any], warning: str) -> None:
+def test_suspicious_but_valid_input_is_a_warning(change: dict[str, Any], warning: str) -> None:
     raw = {**VALID, **change}
     (found,) = input_warnings(raw, parsed(raw))
     assert warning in found

@@ -14,10 +14,20 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
+from dialpad_ivr.cli.render import show_violations
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, SELECT_OPTIONS, TARGET_TYPES
-from dialpad_ivr.provisioning.changes import MAX_BYTES, MAX_ROWS, Changes, ChangesError, Violation, read_changes
+from dialpad_ivr.provisioning.changes import (
+    MAX_BYTES,
+    MAX_ROWS,
+    Changes,
+    ChangesError,
+    Violation,
+    group_violations,
+    read_changes,
+)
 from support.bench import KEY
 
 HEADER = "target_type,target_id,ivr_type,ivr_id,select_option,credential"
@@ -146,7 +156,7 @@ DAMAGED = [
 
 @pytest.mark.parametrize("name", ["target_id", "ivr_id"])
 @pytest.mark.parametrize(("value", "what"), DAMAGED)
-def test_what_a_spreadsheet_did_to_an_id_is_called_by_its_name(read: Any, name: str, value: str, what: str) -> None:
+def test_id_damaged_by_a_spreadsheet_names_the_damage(read: Any, name: str, value: str, what: str) -> None:
     quoted = json.dumps({**ROW, name: value})
     for content, suffix in ((f"[{quoted}]", ".json"), (PLAIN.replace(ROW[name], f'"{value}"'), ".csv")):
         violation = only(read(content, suffix))
@@ -233,7 +243,7 @@ def test_another_spelling_is_not_accepted_but_understood(
         ("target_type,,ivr_type,ivr_id,credential", [("", "Unknown"), ("target_id", "missing")]),
     ],
 )
-def test_a_wrong_column_is_told_once_and_not_for_each_row(read: Any, header: str, found: list[tuple[str, str]]) -> None:
+def test_wrong_column_is_one_violation_of_the_header(read: Any, header: str, found: list[tuple[str, str]]) -> None:
     rows = [f"callcenter,{n},HOLD_MUSIC,5,a" for n in range(1, 4)]
     changes = read(table(*rows, header=header).replace(",a", ",5" if header.endswith("ivr_id") else ",a"))
     assert [(v.line, v.path) for v in changes.violations] == [(1, path) for path, _ in found]
@@ -246,7 +256,7 @@ def test_rows_below_a_wrong_column_are_checked_all_the_same(read: Any) -> None:
     assert changes.violations[0].suggestion == "ivr_id"
 
 
-def test_a_file_without_a_header_is_told_what_one_looks_like_and_no_value_is_repeated(read: Any) -> None:
+def test_file_without_a_header_shows_an_example_and_repeats_no_value(read: Any) -> None:
     violation = only(read(f"callcenter,1,HOLD_MUSIC,2,inbound,{KEY}\n"))
     assert (violation.line, "target_type,target_id,ivr_type,ivr_id" in violation.hint) == (1, True)
     assert KEY not in str(violation)
@@ -270,7 +280,7 @@ def test_a_row_with_broken_quotes_does_not_hide_the_next_ones(read: Any, bad: st
     assert [change.line for change in changes.changes] == [3]
 
 
-def test_a_quote_that_never_ends_is_told_where_it_begins(read: Any) -> None:
+def test_unclosed_quote_is_reported_at_the_line_where_it_begins(read: Any) -> None:
     changes = read(table("callcenter,1,HOLD_MUSIC,5,,", '"callcenter,2,HOLD_MUSIC,5,,', "callcenter,3,HOLD_MUSIC,5,,"))
     assert (where(changes), 'Close every "' in only(changes).hint) == ([(3, "$")], True)
 
@@ -295,11 +305,11 @@ def test_a_broken_header_is_the_one_violation(read: Any, text: str) -> None:
          ["target_type", "target_id", "ivr_type", "ivr_id"]),
     ],
 )  # fmt: skip
-def test_every_violation_of_a_row_is_told(read: Any, suffix: str, text: str, found: list[str]) -> None:
+def test_every_violation_of_a_row_is_reported(read: Any, suffix: str, text: str, found: list[str]) -> None:
     assert where(read(f"[{text}]", suffix)) == [(1, path) for path in found]
 
 
-def test_a_misspelt_key_is_answered_with_what_was_meant(read: Any) -> None:
+def test_misspelt_key_has_a_suggestion(read: Any) -> None:
     first, _ = read(json.dumps([{**SLOT, "IVR_ID": 5}]), ".json").violations
     assert first.suggestion == "ivr_id"
     assert "mode" not in first.allowed
@@ -332,7 +342,7 @@ def test_a_yaml_value_may_be_written_once_and_referred_to(read: Any) -> None:
     ]  # fmt: skip
 
 
-def test_yaml_merging_is_answered_with_what_to_do(read: Any) -> None:
+def test_yaml_merge_key_is_refused_with_a_hint(read: Any) -> None:
     changes = read("- &a {target_type: callcenter}\n- {<<: *a, target_id: 5}\n", ".yaml")
     assert "write the fields out" in next(v for v in changes.violations if v.path == "<<").hint
 
@@ -436,7 +446,7 @@ def test_a_row_of_very_many_keys_is_one_violation(read: Any) -> None:
         (".yaml", "---\n[]"), (".yaml", "x"),
     ],
 )  # fmt: skip
-def test_a_file_without_changes_is_told_what_one_looks_like(read: Any, suffix: str, text: str) -> None:
+def test_file_without_changes_shows_an_example(read: Any, suffix: str, text: str) -> None:
     violation = only(read(text, suffix))
     assert (violation.line, violation.path, violation.message) == (1, "$", "The file holds no changes.")
     assert "5502522061422592" in violation.hint
@@ -472,7 +482,7 @@ def test_a_file_that_cannot_be_read_at_all_says_what_to_do(
     assert f"changes{suffix}: " in str(caught.value)
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path: Path) -> None:
+def test_missing_file_and_folder_have_different_errors(tmp_path: Path) -> None:
     with pytest.raises(ChangesError, match="No such file"):
         read_changes(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
@@ -496,7 +506,7 @@ def many(count: int, suffix: str, **changed: str) -> str:
 
 
 @pytest.mark.parametrize(("suffix", "line"), [(".csv", MAX_ROWS + 2), (".json", MAX_ROWS + 1), (".yaml", MAX_ROWS + 1)])
-def test_a_row_too_many_is_told_where_it_is(read: Any, suffix: str, line: int) -> None:
+def test_row_over_the_limit_is_reported_with_its_line(read: Any, suffix: str, line: int) -> None:
     violation = only(read(many(MAX_ROWS + 1, suffix), suffix))
     assert (violation.line, "more than 10,000 rows" in violation.message) == (line, True)
 
@@ -541,7 +551,7 @@ def as_csv(rows: list[dict[str, str]], dialect: str) -> str:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(rows=good_rows)
-def test_what_is_written_in_any_format_is_read_back_equal(read: Any, rows: list[dict[str, str]]) -> None:
+def test_changes_round_trip_through_every_format(read: Any, rows: list[dict[str, str]]) -> None:
     numbers = [{name: int(value) if name.endswith("_id") else value for name, value in row.items()} for row in rows]
     written = [
         (as_csv(rows, "excel"), ".csv"),
@@ -568,3 +578,31 @@ def test_no_file_makes_it_fail_otherwise(read: Any, text: str | bytes, suffix: s
     with contextlib.suppress(ChangesError):
         # Nothing so arbitrary is a change.
         assert read((HEADER.encode() + b"\n" if header else b"") + data, suffix).violations
+
+
+def test_same_violation_in_many_rows_is_one_group_with_its_lines(read: Any) -> None:
+    rows = [f"callcenter,{n},{'hold music' if n == 2 or n > 4 else 'HOLD_MUSIC'},5" for n in range(2, 91)]
+    rows.append("callcenter,x,HOLD_MUSIC,5")
+    changes = read(table(*rows, header="target_type,target_id,ivr_type,ivr_id"))
+    assert len(changes.violations) == 88
+    first, second = group_violations(changes.violations)
+    assert (first.violation.path, first.violation.suggestion) == ("ivr_type", "HOLD_MUSIC")
+    assert first.lines == (2, *range(5, 91))
+    assert (second.violation.path, second.lines) == ("target_id", (91,))
+
+
+def test_violations_that_differ_in_the_value_are_not_grouped(read: Any) -> None:
+    rows = ["callcenter,x,HOLD_MUSIC,5", "callcenter,y,HOLD_MUSIC,5"]
+    changes = read(table(*rows, header="target_type,target_id,ivr_type,ivr_id"))
+    assert [group.lines for group in group_violations(changes.violations)] == [(2,), (3,)]
+
+
+def test_terminal_shows_grouped_violations_in_two_lines_and_a_suggestion_without_the_list(read: Any) -> None:
+    rows = [f"callcenter,{n},{'hold music' if n == 2 or n > 4 else 'HOLD_MUSIC'},5" for n in range(2, 91)]
+    changes = read(table(*rows, header="target_type,target_id,ivr_type,ivr_id"))
+    shown = io.StringIO()
+    show_violations(Console(file=shown, width=200), changes.violations)
+    wrong, todo, *rest = shown.getvalue().splitlines()
+    assert wrong == 'lines 2, 5-90 ivr_type: ivr_type is "hold music": not one of the documented values.'
+    assert todo.strip() == 'Did you mean "HOLD_MUSIC"?'
+    assert len(rest) == 1

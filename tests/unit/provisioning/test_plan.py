@@ -63,7 +63,7 @@ def test_a_plan_that_was_changed_is_not_read(tmp_path: Path, field: str, value: 
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "dialpad-ivr plan 2"}', "\x00", '{"rows": 7}'])
-def test_what_is_no_plan_is_told_so(tmp_path: Path, content: str) -> None:
+def test_file_that_is_no_plan_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "p.plan.json"
     path.write_text(content)
     with pytest.raises(PlanError, match="is no plan"):
@@ -102,7 +102,7 @@ def row(outcome: str | None, previous: Any = OLD, **change: Any) -> ChangeResult
 
 
 @pytest.mark.parametrize("outcome", ["updated", "unchanged", "unconfirmed", "unavailable", "rate_limited", "unknown"])
-def test_what_may_have_been_changed_is_restored(outcome: str) -> None:
+def test_rollback_restores_rows_that_may_have_changed(outcome: str) -> None:
     plan, left = rollback_plan(run(row(outcome, select_option="inbound", credential="emea")), API)
     (undo,) = plan.changes
     assert (undo.ivr_id, undo.ivr_name, undo.select_option, undo.credential) == ("5", "Old", "inbound", "emea")
@@ -111,7 +111,7 @@ def test_what_may_have_been_changed_is_restored(outcome: str) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["not_found", "conflict", "invalid_input", "not_handed_out", "forbidden"])
-def test_what_was_not_changed_is_not_restored(outcome: str) -> None:
+def test_rollback_leaves_out_rows_that_did_not_change(outcome: str) -> None:
     plan, left = rollback_plan(run(row(outcome)), API)
     assert plan.rows == ()
     assert left == []
@@ -125,13 +125,13 @@ def test_what_was_not_changed_is_not_restored(outcome: str) -> None:
         ((SelectedIvr(id="5"), SelectedIvr(id="6")), "inbound and outbound"),
     ],
 )
-def test_what_cannot_be_restored_is_told(previous: Any, why: str) -> None:
+def test_rollback_reports_rows_it_cannot_restore(previous: Any, why: str) -> None:
     plan, left = rollback_plan(run(row("updated", previous)), API)
     assert plan.rows == ()
     assert why in left[0][1]
 
 
-def test_what_was_selected_before_already_needs_no_rollback() -> None:
+def test_rollback_leaves_out_rows_already_selected_before() -> None:
     plan, left = rollback_plan(run(row("updated", (SelectedIvr(id="7"),))), API)
     assert plan.rows == ()
     assert left == []

@@ -32,7 +32,7 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
-from dialpad_ivr.provisioning.changes import ChangesError, read_changes
+from dialpad_ivr.provisioning.changes import ChangesError, group_violations, read_changes
 from dialpad_ivr.provisioning.plan import Plan, PlanError, make_plan, read_plan, write_plan, write_whole
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows, rollback_plan
 from dialpad_ivr.provisioning.snapshot import read_selections
@@ -77,7 +77,9 @@ def plan(
         fail(str(exc), EXIT_USAGE)
     if changes.violations:
         if as_json:
-            typer.echo(json.dumps({"violations": [asdict(violation) for violation in changes.violations]}, indent=2))
+            groups = group_violations(changes.violations)
+            found = [{**asdict(group.violation), "lines": group.lines} for group in groups]
+            typer.echo(json.dumps({"violations": found}, indent=2))
         else:
             render.show_violations(out, changes.violations)
         raise typer.Exit(EXIT_FAILED)

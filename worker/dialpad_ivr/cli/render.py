@@ -20,7 +20,7 @@ from dialpad_ivr.contract.outputs import TaskOutput
 from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.local.demo import ScenarioResult
-from dialpad_ivr.provisioning.changes import Violation
+from dialpad_ivr.provisioning.changes import Violation, group_violations
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
@@ -129,12 +129,23 @@ def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
 
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:
     """Every mistake in a file of changes."""
-    for violation in violations:
+    for violation, lines in group_violations(violations):
         where = "" if violation.path == "$" else f" {violation.path}"
-        console.print(Text(f"line {violation.line}{where}: ", style="bold"), Text(violation.message), sep="")
+        console.print(Text(f"{_lines_text(lines)}{where}: ", style="bold"), Text(violation.message), sep="")
         todo = advice(violation.hint, violation.suggestion, violation.allowed)
         console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
     console.print(Text(f"{len(violations)} mistakes; nothing was read or changed.", style="red"))
+
+
+def _lines_text(lines: Sequence[int]) -> str:
+    """Ascending numbers of lines, e.g. "line 7" or "lines 2, 5-90"."""
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], line]
+        else:
+            runs.append([line])
+    return f"line{'s' if len(lines) > 1 else ''} {', '.join('-'.join(map(str, run)) for run in runs)}"
 
 
 def show_plan(console: Console, plan: Plan) -> None:

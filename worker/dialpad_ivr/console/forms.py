@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
-from dialpad_ivr.contract.schema import ENDPOINTS, choices, input_fields, input_schema
+from dialpad_ivr.contract.inputs import Place
+from dialpad_ivr.contract.schema import choices, input_fields, input_schema
 from dialpad_ivr.contract.validation import example_input
 
 _FEW = 4  # choices of a drop-down list; more are typed, and suggested
@@ -25,7 +26,7 @@ class Field:
     """
 
     name: str
-    place: Literal["path", "query", "body", "plugin"]
+    place: Place
     required: bool
     meaning: str
     choices: tuple[str, ...]
@@ -50,9 +51,9 @@ def fields(task_type: str) -> tuple[Field, ...]:
     return tuple(
         Field(
             name=name,
-            place=_place(task_type, name, rule["description"]),
+            place=rule["x-in"],
             required=name in required,
-            meaning=_without_place(rule["description"]),
+            meaning=rule["description"],
             choices=tuple(choices(rule)),
             initial=example.get(name, ""),
             holds_ids="array" in [option.get("type") for option in rule.get("anyOf", ())],
@@ -81,16 +82,3 @@ def task_input(task_type: str, filled: Mapping[str, str]) -> dict[str, Any]:
         for field in fields(task_type)
         if (text := filled[field.name].strip())
     }
-
-
-def _place(task_type: str, name: str, description: str) -> Literal["path", "query", "body", "plugin"]:
-    if f"{{{name}}}" in ENDPOINTS[task_type][1]:
-        return "path"
-    if description.startswith("Path: "):
-        return "query"  # both tasks describe a target alike; the list has it in its query
-    return "body" if description.startswith("Body: ") else "plugin"
-
-
-def _without_place(description: str) -> str:
-    place, told, text = description.partition(": ")
-    return text[0].upper() + text[1:] if told and place in ("Path", "Body") else description

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
@@ -101,6 +101,11 @@ def _choice(values: tuple[str, ...], default: str | None = None) -> WithJsonSche
     return WithJsonSchema({"enum": [*values, "", None], "default": default})
 
 
+# Where a field's value goes: like OpenAPI's `in`, with body, and with plugin for the fields of this plugin.
+Place = Literal["path", "query", "body", "plugin"]
+_PATH, _QUERY, _BODY, _PLUGIN = ({"x-in": place} for place in get_args(Place))
+
+
 CredentialName = Annotated[
     str,
     BeforeValidator(_profile),
@@ -111,6 +116,7 @@ CredentialName = Annotated[
     Field(
         description="The name of a credential profile of the worker. Never a key.",
         examples=["default"],
+        json_schema_extra=_PLUGIN,
     ),
 ]
 
@@ -119,42 +125,48 @@ CredentialName = Annotated[
 ForkIndex = Annotated[Any, WithJsonSchema({}), Field(alias="__index", exclude=True, description="Ignored.")]
 
 
-class _TargetInput(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    target_type: TargetType = Field(description="Path: the target's type.", examples=["callcenter"])
-    target_id: Id = Field(
-        description="Path: the target's id (int64). Write it as a string of digits where JavaScript may handle it.",
+_TargetType = Annotated[TargetType, Field(description="The target's type.", examples=["callcenter"])]
+_TargetId = Annotated[
+    Id,
+    Field(
+        description="The target's id (int64). As a string of digits it is safe in JavaScript.",
         examples=["5502522061422592"],
-    )
+    ),
+]
 
 
-class SetCustomIvrInput(_TargetInput):
+class SetCustomIvrInput(BaseModel):
     """Input of `set_custom_ivr`: the path and the body of the documented PATCH, and three fields of this plugin."""
 
-    model_config = ConfigDict(title="Input of set_custom_ivr")
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="Input of set_custom_ivr")
 
+    target_type: _TargetType = Field(json_schema_extra=_PATH)
+    target_id: _TargetId = Field(json_schema_extra=_PATH)
     ivr_type: IvrType = Field(
-        description="Path: the slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed "
+        description="The slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed "
         "hours), MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
         examples=["HOLD_MUSIC"],
+        json_schema_extra=_PATH,
     )
     ivr_id: Id = Field(
-        description="Body: the id of the target's existing IVR that the slot shall use (int64).",
+        description="The id of the target's existing IVR that the slot shall use (int64).",
         examples=["5127493019721728"],
+        json_schema_extra=_BODY,
     )
     select_option: Annotated[SelectOption | None, _blank_is(None), _choice(SELECT_OPTIONS)] = Field(
         default=None,
-        description="Body: for call center auto call recording only: set it for inbound or outbound calls. "
+        description="For call center auto call recording only: inbound or outbound calls. "
         "Absent: both; it is then not sent.",
         examples=["inbound"],
+        json_schema_extra=_BODY,
     )
     if_selected: Annotated[tuple[Id, ...] | None, BeforeValidator(_expected), _blank_is(None), _EXPECTED_SCHEMA] = (
         Field(
             default=None,
-            description="Make the change only if exactly these IVRs (ids) are selected in the slot now, as the "
-            "target's list shows it; [] if none is. Absent: whatever is selected.",
+            description="Make the change only if exactly these IVRs (ids) are selected in the slot now; [] for "
+            "none. Absent: whatever is selected.",
             examples=[["5127493019721729"]],
+            json_schema_extra=_PLUGIN,
         )
     )
     credential: CredentialName = "default"
@@ -163,17 +175,20 @@ class SetCustomIvrInput(_TargetInput):
         description="apply: make the change. plan: read what is selected now, never write. "
         "validate: no network at all.",
         examples=["plan"],
+        json_schema_extra=_PLUGIN,
     )
     fork_index: ForkIndex = None
 
 
-class ListCustomIvrsInput(_TargetInput):
+class ListCustomIvrsInput(BaseModel):
     """Input of `list_custom_ivrs`: the query of the documented GET, and what to look for in its answer."""
 
-    model_config = ConfigDict(title="Input of list_custom_ivrs")
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="Input of list_custom_ivrs")
 
+    target_type: _TargetType = Field(json_schema_extra=_QUERY)
+    target_id: _TargetId = Field(json_schema_extra=_QUERY)
     ivr_type: Annotated[IvrType | None, _blank_is(None), _choice(IVR_TYPES)] = Field(
-        default=None, description="Only the IVRs of this slot.", examples=["HOLD_MUSIC"]
+        default=None, description="Only the IVRs of this slot.", examples=["HOLD_MUSIC"], json_schema_extra=_PLUGIN
     )
     name: Annotated[
         str | None,
@@ -183,6 +198,7 @@ class ListCustomIvrsInput(_TargetInput):
         default=None,
         description="Find the one IVR of this name: written the same, or else the same but for upper and lower case.",
         examples=["New hold music"],
+        json_schema_extra=_PLUGIN,
     )
     credential: CredentialName = "default"
     fork_index: ForkIndex = None

@@ -59,14 +59,14 @@ def type_words(rule: dict[str, Any]) -> str:
 
 
 def _compact(schema: dict[str, Any]) -> dict[str, Any]:
-    """Without the titles that pydantic derives from names: the engine copies the schema into every polled task."""
+    """Without what pydantic derives (titles, null defaults): the engine copies the schema into every polled task."""
 
     def strip(node: Any, *, top: bool = False) -> Any:
         if isinstance(node, dict):
             return {
                 k: ({n: strip(s) for n, s in v.items()} if k in ("properties", "$defs") else strip(v))
                 for k, v in node.items()
-                if top or k != "title"
+                if top or (k != "title" and (k, v) != ("default", None))
             }
         return [strip(item) for item in node] if isinstance(node, list) else node
 

@@ -44,7 +44,7 @@ def check_input(raw: Any, model: type[_Input]) -> _Input | list[FieldError]:
         The parsed input, or all violations (at least one), in the schema's order of fields, unknown keys last, at most
         `LIST_LIMIT` of them. Never raises for any JSON value.
     """
-    task_type = next(name for name, its_model in INPUTS.items() if its_model is model)
+    task_type = next(name for name, known in INPUTS.items() if known is model)
     if isinstance(raw, dict) and len(raw) > _MOST_KEYS:
         message, hint = f"The input has {len(raw):,} keys, far too many.", f"For example: {_example(task_type)}"
         return [FieldError(path="$", rule="maxProperties", message=message, hint=hint)]
@@ -112,8 +112,8 @@ def _id_warnings(ids: Iterable[tuple[str, Any, str]]) -> list[str]:
     return [
         f"{name} came as a number of 2^53 or more ({parsed}): JavaScript, the engine's UI included, may have changed "
         "its last digits. Write it as a string of digits."
-        for name, given, parsed in ids
-        if not isinstance(given, str) and int(parsed) >= EXACT_IN_JAVASCRIPT
+        for name, raw, parsed in ids
+        if not isinstance(raw, str) and int(parsed) >= EXACT_IN_JAVASCRIPT
     ]
 
 
@@ -130,7 +130,7 @@ def input_warnings(raw: dict[str, Any], parsed: TaskInput) -> list[str]:
     warnings = _id_warnings(
         [
             *((name, raw[name], getattr(parsed, name)) for name in ("target_id", "ivr_id")),
-            *(("if_selected", given, its_id) for given, its_id in expected),
+            *(("if_selected", raw_id, parsed_id) for raw_id, parsed_id in expected),
         ]
     )
     slot = (parsed.target_type, parsed.ivr_type)
@@ -231,7 +231,7 @@ def _list_violation(name: str, value: Any) -> tuple[str, str]:
         return "type", f"{name} is {_show(value)}: not a list of ids."
     if len(value) > EXPECTED_LIMIT:
         return "maxItems", f"{name} holds {len(value)} ids: at most {EXPECTED_LIMIT} are allowed."
-    position, wrong = next((i, given) for i, given in enumerate(value) if not _ID_VALIDATOR.is_valid(given))
+    position, wrong = next((i, item) for i, item in enumerate(value) if not _ID_VALIDATOR.is_valid(item))
     return "int64", f"{name}[{position}] is {_show(wrong)}: {_id_problem(wrong)}."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,7 +26,16 @@ from dialpad_ivr.provisioning.formats import (
     delimited_rows,
 )
 
-__all__ = ["MAX_BYTES", "MAX_ROWS", "Change", "Changes", "ChangesError", "Violation", "read_changes"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_ROWS",
+    "Change",
+    "Changes",
+    "ChangesError",
+    "Violation",
+    "group_violations",
+    "read_changes",
+]
 
 MAX_ROWS: Final = 10_000  # at 1200 changes a minute more than eight minutes of work; a longer file is hardly meant
 MAX_BYTES: Final = 20_000_000  # 2,000 bytes a row, ten times what a change needs; bounds memory and time
@@ -99,6 +108,21 @@ def read_changes(path: Path) -> Changes:
         violations.append(Violation(1, "$", "The file holds no changes.", f"For example: {example}"))
     violations += _rounded(changes)
     return Changes(tuple(changes), tuple(sorted(violations, key=lambda violation: violation.line)))
+
+
+class ViolationGroup(NamedTuple):
+    """The same violation in one or more rows."""
+
+    violation: Violation  # of the first of them
+    lines: tuple[int, ...]  # ascending, each once
+
+
+def group_violations(violations: Iterable[Violation]) -> list[ViolationGroup]:
+    """Violations that differ in nothing but their line as one, in the order of their first lines."""
+    groups: dict[Violation, list[Violation]] = {}
+    for violation in violations:
+        groups.setdefault(replace(violation, line=0), []).append(violation)
+    return [ViolationGroup(same[0], tuple(sorted({each.line for each in same}))) for same in groups.values()]
 
 
 _SAVE_AS: Final = 'In Excel, save as "CSV UTF-8 (comma delimited)".'

@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def check_names(line: int, names: list[Any], allowed: tuple[str, ...]) -> Iterator[Violation]:
-    """Every name that is unknown or given twice: of a row's fields, of the file's keys, of its columns."""
+    """Every name that is unknown or occurs twice: of a row's fields, of the file's keys, of its columns."""
     if len(names) > LIST_LIMIT:
         message = f"{len(names):,} names are far too many."
         yield Violation(line, "$", message, "Use the known names only.", allowed)
@@ -138,7 +138,7 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
             values: dict[str, str] = {}
             for name, cell in zip(header, cells, strict=False):
                 formula = _FORMULA_TEXT.fullmatch(cell)
-                if name in FIELDS:  # any other is a violation of the header already, as is a column given twice
+                if name in FIELDS:  # any other is a violation of the header already, as is a column that occurs twice
                     values.setdefault(name, formula[1] if formula else cell)
             yield Row(line, values.items())
 
@@ -167,7 +167,7 @@ def _json_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
         top = decoder.decode(text)  # the whole first: below, everything is known to be well formed
     except json.JSONDecodeError as exc:
         message = f"not valid JSON: line {exc.lineno}, column {exc.colno}: {exc.msg}."
-        raise ChangesError(f"{message} Mend it there. It should look like {EXAMPLE_JSON}") from exc
+        raise ChangesError(f"{message} Correct it there. It should look like {EXAMPLE_JSON}") from exc
     except RecursionError as exc:
         raise ChangesError(f"nested too deep. It should look like {EXAMPLE_JSON}") from exc
     start = _BETWEEN.match(text).end()  # type: ignore[union-attr]

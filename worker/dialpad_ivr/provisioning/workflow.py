@@ -155,8 +155,8 @@ class ProvisioningRun:
         if workflow.get("workflowName") != WORKFLOW:
             raise EngineError(f"{self.workflow_id} is a run of {workflow.get('workflowName')}, not of {WORKFLOW}.", 404)
         if not self.rows:
-            given = workflow.get("input") or {}
-            changes, plan = given.get("changes"), given.get("plan")
+            inputs = workflow.get("input") or {}
+            changes, plan = inputs.get("changes"), inputs.get("plan")
             self.rows = [_row(change) for change in changes] if isinstance(changes, list) else []
             self.plan = plan if isinstance(plan, dict) else {}
         tasks = workflow.get("tasks") or []
