@@ -13,6 +13,23 @@ from support.redis import RedisServer, running_redis
 
 pytest_plugins = ["support.fixtures", "support.browser"]
 
+TESTS = Path(__file__).parent
+# These folders are left out of `make test`.
+LONG = {"browser", "faults"}
+# Their tests share nothing, so pytest-xdist may deal them out one by one. All others stay together by module: a module
+# may look at every process of the machine, or start something for all its tests.
+INDEPENDENT = {"test_by_name", "test_command", "test_provisioning", "test_worker"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in LONG:
+            item.add_marker(pytest.mark.long)
+        if folder != "unit" and item.path.stem not in INDEPENDENT:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,15 @@ class Reader:
         assert told.returncode == 0, (text, told.stderr)
 
 
-@pytest.mark.parametrize("page", RUN, ids=[page.relative_to(ROOT).as_posix() for page in RUN])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page, id=page.relative_to(ROOT).as_posix(), marks=[] if page.name == "README.md" else pytest.mark.long
+        )
+        for page in RUN
+    ],
+)
 def test_a_page_works_as_shown(page: Path, engine: EngineRest, double: DoubleControl, tmp_path: Path) -> None:
     double.reset()
     folder = tmp_path / "reader"
@@ -88,7 +97,7 @@ def test_a_page_works_as_shown(page: Path, engine: EngineRest, double: DoubleCon
     reader = Reader(folder, engine, double)
     # As it is shipped, not as other tests have it: `doctor` compares.
     subprocess.run(["dialpad-ivr", "register", "--overwrite"], env=reader.environ, check=True, capture_output=True)
-    keys = {"DIALPAD_API_KEY": "key-of-main", "DIALPAD_IVR_CREDENTIALS_FILE": str(folder / "keys.json")}
+    keys: dict[str, Any] = {"DIALPAD_API_KEY": "key-of-main", "DIALPAD_IVR_CREDENTIALS_FILE": str(folder / "keys.json")}
     try:
         with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
             for block in blocks(page):

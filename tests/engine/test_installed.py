@@ -18,6 +18,8 @@ from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
 from support.worker import CREDENTIALS, clean_environ, running_console, running_worker
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -102,7 +102,9 @@ def test_an_input_that_makes_no_sense_fails_at_once_and_says_why(
     assert double.summary()["arrivals"] == 0
 
 
-@pytest.mark.parametrize("limit", [10, "10", "2.6%"])
+@pytest.mark.parametrize(
+    "limit", [pytest.param(10, marks=pytest.mark.long), pytest.param("10", marks=pytest.mark.long), "2.6%"]
+)
 def test_past_max_failures_nothing_more_is_handed_out(
     engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, limit: Any
 ) -> None:
@@ -333,6 +335,7 @@ def test_notes_of_others_are_no_hindrance(
     assert "not planned" in command("rollback", started, "--out", tmp_path / "undo.plan.json")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(280)
 def test_interrupted_half_way_it_finishes_with_every_row_right_and_a_true_report(tmp_path: Path) -> None:
     report, right, sums = interrupted_run(150, tmp_path)

@@ -34,7 +34,7 @@ def patches(double: DoubleControl) -> list[dict[str, Any]]:
 
 
 def timed_out(engine: EngineRest, workflow_id: str) -> bool:
-    return engine.workflow(workflow_id)["tasks"][0]["status"] == "TIMED_OUT"
+    return bool(engine.workflow(workflow_id)["tasks"][0]["status"] == "TIMED_OUT")
 
 
 def ended_well(engine: EngineRest, workflow_id: str) -> dict[str, Any]:

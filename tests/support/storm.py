@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.local.engine import free_port, running_engine
@@ -38,7 +38,7 @@ CONCURRENCY = 8
 BACKLOG = 500  # changes asked for ahead
 # What a killed worker had in hand, or a lost answer brought, is handed out again after this.
 RESPONSE_SECONDS = 12
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "DIALPAD_IVR_COMPANY_LIMIT": "60",
     "DIALPAD_IVR_PATCH_LIMIT": "600",
     "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "10",
@@ -216,7 +216,8 @@ def _engine_restarted(storm: Storm, run: StormRun) -> None:
 
 
 def _network_faulty(storm: Storm, run: StormRun) -> None:
-    kinds = storm.dice.sample(["refuse", "reset", "lose", "hang"], 2)
+    every: list[Literal["refuse", "reset", "lose", "hang"]] = ["refuse", "reset", "lose", "hang"]
+    kinds = storm.dice.sample(every, 2)
     storm.proxy.add(*(Fault(kind, "/tasks", probability=0.3, seconds=2) for kind in kinds))
     time.sleep(storm.dice.uniform(2, 4))
     storm.proxy.clear()

@@ -296,11 +296,12 @@ def test_numbers_stay_numbers_in_a_report() -> None:
 
 
 def test_what_others_wrote_steers_no_terminal() -> None:
-    console = _PlainConsole(file=io.StringIO(), force_terminal=True, width=80)
+    file = io.StringIO()
+    console = _PlainConsole(file=file, force_terminal=True, width=80)
     table = Table("name")
     table.add_row(Text("a\x1b]0;title\x07b\x9b2Jc\u202egnp.exe"))
     console.print(table, Text("line\x1b[2J\rtwo\x7f", style="red"))
-    shown = console.file.getvalue()
+    shown = file.getvalue()
     assert "a\N{REPLACEMENT CHARACTER}]0;title" in shown
     assert not {"\x07", "\x9b", "\u202e", "\r", "\x7f"} & set(shown)
     assert "\x1b[2J" not in shown
@@ -363,7 +364,7 @@ async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis: Redis) -> N
     keys = set(await redis.keys("*")) - {"bystander"}
     assert await redis.get("bystander") == "1"
     assert len(keys) == 3 * len(HOSTILE_NAMES)
-    assert all(re.fullmatch(r"dialpad-ivr:\{[0-9a-f]{24}\}:(calls|patches|state)", key) for key in keys)
+    assert all(re.fullmatch(r"dialpad-ivr:\{[0-9a-f]{24}\}:(calls|patches|state)", str(key)) for key in keys)
 
 
 @pytest.mark.parametrize("value", ["1e18", "9" * 400, "nan", "-inf", "no number"])
