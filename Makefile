@@ -10,7 +10,7 @@ UI ?= ../shared/conductor-ui.tar.gz
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 # Tests side by side: those on the engine mostly wait, and each worker has an engine of its own.
-PARALLEL := -n 3 --dist loadgroup
+PARALLEL := -n 3
 PYTHONS := 3.10 3.11 3.12 3.13
 # The least branch coverage of a room, in percent.
 FLOORS := contract:90 dialpad:90 pacing:90 tasks:90 worker:80
@@ -55,7 +55,7 @@ test-all: $(STAMP)  ## Run all tests; ARGS="-m long" for those that `make test` 
 matrix: $(STAMP)  ## Run the unit tests on every Python version supported; PYTHONS="3.10 3.13" for some
 	@for version in $(PYTHONS); do \
 	  echo "Python $$version"; \
-	  UV_PROJECT_ENVIRONMENT=$(VENV)/matrix-$$version $(UV) run --frozen --quiet --isolated --python $$version \
+	  UV_PROJECT_ENVIRONMENT=$(VENV)/python-$$version $(UV) run --frozen --quiet --python $$version \
 	    pytest tests/unit $(PARALLEL) -q $(ARGS) || exit 1; done
 
 lint: $(STAMP)  ## Check style, types, imports, that generated files match, and that the docs build

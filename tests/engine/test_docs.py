@@ -20,7 +20,7 @@ from support.worker import KEYS, clean_environ, running_worker
 # The keys in the page on rotating one; the other pages use the worker's own.
 KEYS_IN_THE_DOCS = {"KEY-OF-MONDAY": "acme", "KEY-OF-TUESDAY": "acme"}
 RUN = [page for page in PAGES if any(block.kind in ("console", "python") for block in blocks(page))]
-# `make test` is what runs this; `make demo` and `make dev` have tests in test_readme.py.
+# `make test` runs this; `make demo` and `make dev` have tests in test_readme.py.
 RUN_ELSEWHERE = ("make dev", "make demo", "make test")
 WORKFLOW_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 

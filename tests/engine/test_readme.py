@@ -20,7 +20,7 @@ BLOCKS = [(block.kind, block.text) for block in blocks(ROOT / "README.md")]
 
 
 @pytest.mark.long
-def test_make_demo_ends_with_what_the_readme_shows() -> None:
+def test_make_demo_prints_the_table_of_the_readme() -> None:
     told = subprocess.run(
         ["make", "demo"], env=clean_environ(COLUMNS="110"), cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -32,7 +32,7 @@ def test_make_demo_ends_with_what_the_readme_shows() -> None:
 
 
 @pytest.mark.long
-def test_dev_prints_what_to_paste_and_stops_on_ctrl_c() -> None:
+def test_dev_prints_exports_that_work_and_stops_on_ctrl_c() -> None:
     process = subprocess.Popen(
         [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
         env=clean_environ(),

@@ -75,9 +75,7 @@ def test_a_worker_with_key_and_secret_renews_its_token_and_gets_its_tasks(
 
 
 @pytest.mark.parametrize(("secret", "code"), [(SECRET, 0), ("wrong-secret", 1), (None, 1)])
-def test_commands_take_key_and_secret_and_say_what_to_check_when_they_are_refused(
-    secret: str | None, code: int, gate: Gate
-) -> None:
+def test_commands_authenticate_and_name_the_variable_when_refused(secret: str | None, code: int, gate: Gate) -> None:
     auth = {"CONDUCTOR_AUTH_KEY": KEY, "CONDUCTOR_AUTH_SECRET": secret} if secret else {}
     told = subprocess.run(
         [sys.executable, "-m", "dialpad_ivr", "register", "--overwrite", "--dry-run"],

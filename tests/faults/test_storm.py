@@ -1,4 +1,4 @@
-"""Everything goes wrong at once. The short form is part of `make test`; `make soak` runs the long one."""
+"""Everything goes wrong at once. The short form is part of `make test-all`; `make soak` runs the long one."""
 
 from __future__ import annotations
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hypothesis
 import pytest
 from pydantic import SecretStr
 
 from dialpad_ivr.settings import Settings
 from support.bench import KEY, Bench
-
-# `make test-all` names it.
-hypothesis.settings.register_profile("thorough", max_examples=500)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_python_blocks_are_python(block: Block) -> None:
 
 # The examples of workflows are run, each by a test of its own.
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "json" and "workflows" not in b.page], ids=str)
-def test_json_is_what_it_claims_to_be(block: Block) -> None:
+def test_json_blocks_are_valid_inputs_definitions_or_key_files(block: Block) -> None:
     """A definition's tasks hand on inputs that our tasks take; an input is valid; a file of keys can be read."""
     value = json.loads(block.text)
     for task in tasks_in(value):

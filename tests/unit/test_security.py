@@ -109,7 +109,7 @@ _URL_PIECES = st.sampled_from(
 @given(st.lists(_URL_PIECES | st.text(max_size=3), max_size=7).map("".join))
 @example("http://127.0.0.1:8090")
 @example("http://[::1]:8090")
-def test_what_is_allowed_is_the_same_host_to_the_client_that_sends(url: str) -> None:
+def test_an_allowed_url_has_the_same_host_for_the_http_client(url: str) -> None:
     try:
         allowed = check_api_url(url, allow_loopback=True)
     except ValueError:
@@ -295,7 +295,7 @@ def test_numbers_stay_numbers_in_a_report() -> None:
     assert (read["line"], read["message"], read["previous"]) == ("2", "a, -1", "")
 
 
-def test_what_others_wrote_steers_no_terminal() -> None:
+def test_terminal_control_characters_in_output_are_replaced() -> None:
     file = io.StringIO()
     console = _PlainConsole(file=file, force_terminal=True, width=80)
     table = Table("name")
