@@ -9,8 +9,14 @@ UI ?= ../shared/conductor-ui.tar.gz
 # Without the theme's advertisement for its successor.
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
+# Tests side by side: those on the engine mostly wait, and each worker has an engine of its own.
+PARALLEL := -n 3
+PYTHONS := 3.10 3.11 3.12 3.13
+# The least branch coverage of a room, in percent.
+FLOORS := contract:90 dialpad:90 pacing:90 tasks:90 worker:80
+
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test lint audit format docs pictures bench soak build clean
+.PHONY: help demo dev check test test-all matrix lint audit format docs pictures bench soak build clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,18 +39,35 @@ demo: $(STAMP)  ## Run real workflows end to end on an embedded engine, and show
 dev: $(STAMP)  ## Keep that engine, a Dialpad double, a worker and the console running until Ctrl-C
 	@$(BIN)/dialpad-ivr dev
 
-test: $(STAMP)  ## Run all tests, those on the real engine included
-	@$(BIN)/pytest
+check: lint  ## Before each commit: lint, and the unit tests with branch coverage
+	@$(BIN)/pytest tests/unit $(PARALLEL) -q --cov --cov-report= $(ARGS)
+	@$(BIN)/coverage report
+	@for floor in $(FLOORS); do \
+	  $(BIN)/coverage report --include="*/dialpad_ivr/$${floor%:*}/*" --fail-under=$${floor#*:} --format=total >/dev/null \
+	    || { echo "The branch coverage of $${floor%:*} is below $${floor#*:} %."; exit 1; }; done
 
-lint: $(STAMP) audit  ## Check style, types, dependencies, that generated files match, and that the docs build
+test: $(STAMP)  ## Run the unit tests, and a selection on the real engine
+	@$(BIN)/pytest $(PARALLEL) -m "not long" $(ARGS)
+
+test-all: $(STAMP)  ## Run all tests; ARGS="-m long" for those that `make test` leaves out
+	@$(BIN)/pytest $(PARALLEL) --hypothesis-profile=thorough $(ARGS)
+
+matrix: $(STAMP)  ## Run the unit tests on every Python version supported; PYTHONS="3.10 3.13" for some
+	@for version in $(PYTHONS); do \
+	  echo "Python $$version"; \
+	  UV_PROJECT_ENVIRONMENT=$(VENV)/python-$$version $(UV) run --frozen --quiet --python $$version \
+	    pytest tests/unit $(PARALLEL) -q $(ARGS) || exit 1; done
+
+lint: $(STAMP)  ## Check style, types, imports, that generated files match, and that the docs build
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m tools.generate --check
 	@$(MKDOCS) build --strict --quiet
 
-audit: $(STAMP)  ## Check the locked dependencies for known vulnerabilities, where OSV can be asked
-	@$(BIN)/python tools/audit.py
+audit: $(STAMP)  ## Check the locked dependencies for known vulnerabilities; asks OSV
+	@$(UV) audit --frozen --no-dev --preview-features audit-command
 
 format: $(STAMP)  ## Format the code and regenerate task_defs/ and docs/reference/
 	@$(BIN)/ruff check --fix .

@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from support.redis import RedisServer, running_redis
 
 pytest_plugins = ["support.fixtures", "support.browser"]
+
+hypothesis.settings.register_profile("thorough", max_examples=500)  # `make test-all` names it
+
+TESTS = Path(__file__).parent
+# These folders are left out of `make test`.
+LONG = {"browser", "faults"}
+# Their tests can run one by one in any process. The other modules stay whole: they start something for all their tests,
+# or look at every process of the machine.
+INDEPENDENT = re.compile(r"tests/(unit/|engine/test_(by_name|command|provisioning|worker)\.py)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] in LONG:
+            item.add_marker(pytest.mark.long)
+
+
+class Scheduler(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives pytest-xdist's processes single tests where that can be, else whole modules."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if INDEPENDENT.match(nodeid) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduler:
+    return Scheduler(config, log)
 
 
 @pytest.fixture(scope="session")

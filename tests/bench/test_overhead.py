@@ -139,7 +139,7 @@ async def raw_rest(engine: EngineRest, task_type: str, count: int) -> float:
         began = time.monotonic()
         done = 0
         while done < count:
-            query = {"count": 24, "timeout": 100, "domain": "raw", "workerid": "raw"}
+            query: dict[str, str | int] = {"count": 24, "timeout": 100, "domain": "raw", "workerid": "raw"}
             polled = (await http.get(f"/tasks/poll/batch/{task_type}", params=query)).raise_for_status().json()
             done += sum(await asyncio.gather(*map(work, polled)))
         rate = count / (time.monotonic() - began)

@@ -43,7 +43,7 @@ def _ui() -> None:
     if built_ui() is None:
         not_at_hand(
             "No built UI of the engine.",
-            "put it at ../shared/conductor-ui.tar.gz, or DIALPAD_IVR_TEST_UI=FOLDER_OR_ARCHIVE make test",
+            "put it at ../shared/conductor-ui.tar.gz, or DIALPAD_IVR_TEST_UI=FOLDER_OR_ARCHIVE make test-all",
         )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from dialpad_ivr.engine.definitions import shipped
 from support.double import DoubleControl
 from support.engine import EngineRest
@@ -38,23 +36,23 @@ def test_a_mode_is_passed_on(engine: EngineRest, double: DoubleControl, start_wo
     assert selected(double) == before
 
 
-@pytest.mark.parametrize(
-    ("given", "reason"),
-    [
-        ({"ivr_name": "No such music"}, 'not_found: callcenter 5502522061422592 has no IVR called "No such music"'),
-        ({"ivr_name": "Summer hold musik"}, 'Did you mean "Summer hold music"'),
-        ({"ivr_name": ""}, "ivr_id"),  # nothing was looked for, so there is no id
-        ({"target_id": "1"}, "not_found"),
-        ({"ivr_type": "nope"}, "invalid_input"),
-    ],
-)
-def test_what_is_not_found_fails_visibly_and_changes_nothing(
-    engine: EngineRest, double: DoubleControl, start_worker: StartWorker, given: dict[str, Any], reason: str
+NOT_FOUND = [
+    ({"ivr_name": "No such music"}, 'not_found: callcenter 5502522061422592 has no IVR called "No such music"'),
+    ({"ivr_name": "Summer hold musik"}, 'Did you mean "Summer hold music"'),
+    ({"ivr_name": ""}, "ivr_id"),  # nothing was looked for, so there is no id
+    ({"target_id": "1"}, "not_found"),
+    ({"ivr_type": "nope"}, "invalid_input"),
+]
+
+
+def test_a_name_that_is_not_found_fails_the_workflow_and_changes_nothing(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     with start_worker():
-        (ended,) = engine.ended([engine.start(WORKFLOW["name"], {**EXAMPLE, **given})])
-    assert ended["status"] == "FAILED"
-    assert reason in ended["reasonForIncompletion"]
+        ended = engine.ended(engine.start(WORKFLOW["name"], {**EXAMPLE, **changed}) for changed, _ in NOT_FOUND)
+    for (_, reason), workflow in zip(NOT_FOUND, ended, strict=True):
+        assert workflow["status"] == "FAILED"
+        assert reason in workflow["reasonForIncompletion"]
     assert double.summary()["applied"] == 0
 
 

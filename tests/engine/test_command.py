@@ -56,7 +56,7 @@ def test_a_missing_definition_is_registered(registry: Command, engine: EngineRes
     assert states(registry.json("register"))["workflow set_custom_ivr"] == "same"
 
 
-def test_what_somebody_edited_on_the_server_is_shown_and_left_alone(registry: Command, engine: EngineRest) -> None:
+def test_register_shows_and_keeps_an_edited_definition(registry: Command, engine: EngineRest) -> None:
     engine.put_task_definition({**engine.task_definition("set_custom_ivr"), "retryCount": 9, "concurrentExecLimit": 5})
     skipped = [row for row in registry.json("register", code=3) if row["action"] == "skipped"]
     assert states(skipped) == {"task set_custom_ivr": "edited"}
@@ -71,7 +71,7 @@ def test_what_somebody_edited_on_the_server_is_shown_and_left_alone(registry: Co
     assert "concurrentExecLimit" not in engine.task_definition("set_custom_ivr")
 
 
-def test_what_an_older_version_registered_is_upgraded_and_what_a_newer_one_did_is_not(
+def test_register_upgrades_an_older_definition_and_keeps_a_newer_one(
     registry: Command, engine: EngineRest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dialpad_ivr.engine import definitions
@@ -88,7 +88,7 @@ def test_what_an_older_version_registered_is_upgraded_and_what_a_newer_one_did_i
     assert engine.task_definition("set_custom_ivr")["retryCount"] == 1
 
 
-def test_the_engine_keeps_what_the_sdk_would_drop(registry: Command, engine: EngineRest) -> None:
+def test_register_keeps_fields_that_the_sdk_drops(registry: Command, engine: EngineRest) -> None:
     there = engine.task_definition("set_custom_ivr")
     assert registry
     for field in (
@@ -127,28 +127,34 @@ def test_a_test_request_workflow_without_input_plans_its_example_and_is_not_retr
     assert [line["method"] for line in double.ledger()] == ["GET", "PATCH", "GET"]
 
 
-@pytest.mark.parametrize(
-    ("expected", "moved"), [(["5127493019721729"], False), (["1"], True), ([], True), ("", False), (None, False)]
-)
-def test_a_test_request_tells_that_the_selection_moved(
-    command: Command, start_worker: StartWorker, expected: Any, moved: bool
-) -> None:
+def test_a_test_request_warns_when_the_selection_moved(engine: EngineRest, start_worker: StartWorker) -> None:
+    moved: list[tuple[Any, bool]] = [
+        (["5127493019721729"], False),
+        (["1"], True),
+        ([], True),
+        ("", False),
+        (None, False),
+    ]
     with start_worker():
-        given = json.dumps({**CHANGE, "if_selected": expected})
-        output = command.json("run", "set_custom_ivr_test_request", "--input", given)["output"]
-    assert output["outcome"] == "planned"
-    assert ("The selection moved" in " ".join(output["warnings"])) == moved
+        ended = engine.ended(
+            engine.start("set_custom_ivr_test_request", {**CHANGE, "if_selected": expected}) for expected, _ in moved
+        )
+    for (expected, has_moved), workflow in zip(moved, ended, strict=True):
+        assert workflow["output"]["outcome"] == "planned"
+        assert ("The selection moved" in " ".join(workflow["output"]["warnings"])) == has_moved, expected
 
 
-@pytest.mark.parametrize("mode", [{}, {"mode": ""}, {"mode": None}, {"mode": "plan"}])
-def test_a_curious_click_changes_nothing(
-    command: Command, double: DoubleControl, start_worker: StartWorker, mode: dict[str, Any]
+def test_a_test_request_without_mode_apply_changes_nothing(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
+    modes: list[dict[str, Any]] = [{}, {"mode": ""}, {"mode": None}, {"mode": "plan"}]
+    empty = dict.fromkeys(CHANGE, "") | {"mode": "apply"}  # as the engine's UI sends it
     with start_worker():
-        done = command.json("run", "set_custom_ivr_test_request", "--input", json.dumps({**CHANGE, **mode}))
-        assert done["output"]["outcome"] == "planned"
-        empty = json.dumps(dict.fromkeys(CHANGE, "") | {"mode": "apply"})  # as the engine's UI sends it
-        assert command.json("run", "set_custom_ivr_test_request", "--input", empty)["output"]["outcome"] == "planned"
+        ended = engine.ended(
+            engine.start("set_custom_ivr_test_request", inputs)
+            for inputs in (*({**CHANGE, **mode} for mode in modes), empty)
+        )
+    assert [workflow["output"]["outcome"] for workflow in ended] == ["planned"] * 5
     assert {line["method"] for line in double.ledger()} == {"GET"}
 
 
@@ -160,7 +166,7 @@ def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_
                 assert command.json("run", definition.name, "--input", example)["output"]["ok"], definition.name
 
 
-def test_ctrl_c_stops_following_and_tells_how_to_go_on(command: Command) -> None:
+def test_ctrl_c_stops_following_and_prints_how_to_resume(command: Command) -> None:
     process = command.popen("run", "set_custom_ivr", "--input", json.dumps(CHANGE), PYTHONUNBUFFERED="1")
     assert process.stderr is not None
     lines: list[str] = []
@@ -185,12 +191,12 @@ def test_a_followed_workflow_can_be_left_and_found_again(
         assert command.json("run", "--follow", workflow_id)["status"] == "COMPLETED"
 
 
-def test_an_unknown_workflow_is_told_with_what_to_do(command: Command) -> None:
+def test_run_of_an_unknown_workflow_suggests_register(command: Command) -> None:
     assert "dialpad-ivr register" in command("run", "no_such_workflow", code=1)
 
 
 @pytest.mark.parametrize("arguments", [["run"], ["register"], ["doctor"]])
-def test_no_engine_is_told_with_what_to_do(command: Command, arguments: list[str]) -> None:
+def test_commands_report_an_engine_that_does_not_answer(command: Command, arguments: list[str]) -> None:
     shown = command(*arguments, code=4, CONDUCTOR_SERVER_URL="http://127.0.0.1:9")
     assert "No Conductor server answers at http://127.0.0.1:9/api" in shown
 
@@ -202,7 +208,7 @@ def test_doctor_finds_everything_in_place(registry: Command) -> None:
     assert "DIALPAD_API_KEY" in checks["key of profile default"]["detail"]
 
 
-def test_doctor_finds_what_is_wrong(registry: Command, engine: EngineRest) -> None:
+def test_doctor_reports_a_missing_workflow_and_bad_credentials(registry: Command, engine: EngineRest) -> None:
     engine.delete_workflow_definition("set_custom_ivr", 1)
     shown = registry("doctor", "--profile", "wrong", "--profile", "nobody", code=1)
     assert "workflow set_custom_ivr v1: missing" in shown
@@ -240,14 +246,14 @@ def test_a_test_request_is_shown_and_not_sent(command: Command, double: DoubleCo
     assert double.summary()["arrivals"] == 0
 
 
-def test_the_shown_curl_does_what_the_request_would(command: Command, double: DoubleControl, tmp_path: Path) -> None:
+def test_the_printed_curl_command_applies_the_change(command: Command, double: DoubleControl, tmp_path: Path) -> None:
     curl = command.json("test-request", *FLAGS)["curl"]
     key = {"DIALPAD_API_KEY": CREDENTIALS["DIALPAD_API_KEY"], "PATH": os.environ["PATH"]}
     subprocess.run(["sh", "-c", f"{curl} --silent --fail"], env=key, cwd=tmp_path, check=True, capture_output=True)
     assert double.selected("callcenter", CHANGE["target_id"], "HOLD_MUSIC")["inbound"] == CHANGE["ivr_id"]
 
 
-def test_a_sent_test_request_reads_unless_it_is_told_to_apply(command: Command, double: DoubleControl) -> None:
+def test_a_sent_test_request_only_reads_without_mode_apply(command: Command, double: DoubleControl) -> None:
     assert command.json("test-request", *FLAGS, "--send")["outcome"] == "planned"
     assert [line["method"] for line in double.ledger()] == ["GET"]
     assert "--yes" in command("test-request", *FLAGS, "--send", "--mode", "apply", code=2)
@@ -266,7 +272,7 @@ def test_an_input_that_is_no_object_is_wrong_usage(command: Command, given: str)
     assert "--input" in command("run", "--input", given, code=2)
 
 
-def test_wrong_settings_are_told_together_without_their_values(command: Command) -> None:
+def test_invalid_settings_are_reported_together_without_their_values(command: Command) -> None:
     wrong = {"DIALPAD_IVR_API_URL": "https://key-of-main@evil.example", "DIALPAD_IVR_CONCURRENCY": "many"}
     shown = command("worker", code=2, **wrong)
     assert "concurrency: " in shown
@@ -282,10 +288,9 @@ def test_every_command_has_help_with_an_example(command: Command, name: str) -> 
     assert "dialpad-ivr" in shown
 
 
-def test_schema_prints_what_is_registered(command: Command) -> None:
+def test_schema_prints_the_task_definition(command: Command) -> None:
     assert json.loads(command("schema", "task")) == task_definition()
     listing = json.loads(command("schema", "task", "--task", "list_custom_ivrs"))
     assert listing == task_definition("list_custom_ivrs")
     assert json.loads(command("schema"))["title"] == "Input of set_custom_ivr"
     assert json.loads(command("schema", "output"))["title"] == "Output of set_custom_ivr"
-    command("schema", "--check")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from support.worker import KEYS, clean_environ, running_worker
 # The keys in the page on rotating one; the other pages use the worker's own.
 KEYS_IN_THE_DOCS = {"KEY-OF-MONDAY": "acme", "KEY-OF-TUESDAY": "acme"}
 RUN = [page for page in PAGES if any(block.kind in ("console", "python") for block in blocks(page))]
-# `make test` is what runs this; `make demo` and `make dev` have tests in test_readme.py.
+# `make test` runs this; `make demo` and `make dev` have tests in test_readme.py.
 RUN_ELSEWHERE = ("make dev", "make demo", "make test")
 WORKFLOW_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
@@ -79,7 +80,15 @@ class Reader:
         assert told.returncode == 0, (text, told.stderr)
 
 
-@pytest.mark.parametrize("page", RUN, ids=[page.relative_to(ROOT).as_posix() for page in RUN])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page, id=page.relative_to(ROOT).as_posix(), marks=[] if page.name == "README.md" else pytest.mark.long
+        )
+        for page in RUN
+    ],
+)
 def test_a_page_works_as_shown(page: Path, engine: EngineRest, double: DoubleControl, tmp_path: Path) -> None:
     double.reset()
     folder = tmp_path / "reader"
@@ -88,7 +97,7 @@ def test_a_page_works_as_shown(page: Path, engine: EngineRest, double: DoubleCon
     reader = Reader(folder, engine, double)
     # As it is shipped, not as other tests have it: `doctor` compares.
     subprocess.run(["dialpad-ivr", "register", "--overwrite"], env=reader.environ, check=True, capture_output=True)
-    keys = {"DIALPAD_API_KEY": "key-of-main", "DIALPAD_IVR_CREDENTIALS_FILE": str(folder / "keys.json")}
+    keys: dict[str, Any] = {"DIALPAD_API_KEY": "key-of-main", "DIALPAD_IVR_CREDENTIALS_FILE": str(folder / "keys.json")}
     try:
         with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
             for block in blocks(page):

@@ -102,7 +102,9 @@ def test_an_input_that_makes_no_sense_fails_at_once_and_says_why(
     assert double.summary()["arrivals"] == 0
 
 
-@pytest.mark.parametrize("limit", [10, "10", "2.6%"])
+@pytest.mark.parametrize(
+    "limit", [pytest.param(10, marks=pytest.mark.long), pytest.param("10", marks=pytest.mark.long), "2.6%"]
+)
 def test_past_max_failures_nothing_more_is_handed_out(
     engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, limit: Any
 ) -> None:
@@ -116,6 +118,7 @@ def test_past_max_failures_nothing_more_is_handed_out(
     assert sums["applied"] - sums["duplicates"] == 189  # the engine delivers a task at least once
 
 
+@pytest.mark.long
 def test_at_max_failures_it_goes_on(engine: EngineRest, targets: DoubleControl, worker: WorkerProcess) -> None:
     rows = [unknown(number) if number < 11 else change(number) for number in range(210)]
     (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": rows, "max_failures": 11})])
@@ -304,7 +307,7 @@ def test_another_workflow_is_not_followed_as_one(command: Command, engine: Engin
     assert "not of provision_custom_ivrs" in command("status", other, code=1)
 
 
-def test_a_run_that_somebody_ends_is_reported_without_claiming_what_nobody_knows(
+def test_a_terminated_run_reports_unknown_and_undispatched_rows(
     command: Command, engine: EngineRest, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     plan = planned(command, tmp_path, [change(number) for number in range(60)])
@@ -333,6 +336,7 @@ def test_notes_of_others_are_no_hindrance(
     assert "not planned" in command("rollback", started, "--out", tmp_path / "undo.plan.json")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(280)
 def test_interrupted_half_way_it_finishes_with_every_row_right_and_a_true_report(tmp_path: Path) -> None:
     report, right, sums = interrupted_run(150, tmp_path)

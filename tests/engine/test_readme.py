@@ -8,6 +8,8 @@ import shlex
 import subprocess
 from typing import Any
 
+import pytest
+
 from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest, until
@@ -17,7 +19,8 @@ from support.worker import clean_environ
 BLOCKS = [(block.kind, block.text) for block in blocks(ROOT / "README.md")]
 
 
-def test_make_demo_ends_with_what_the_readme_shows() -> None:
+@pytest.mark.long
+def test_make_demo_prints_the_table_of_the_readme() -> None:
     told = subprocess.run(
         ["make", "demo"], env=clean_environ(COLUMNS="110"), cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -28,7 +31,8 @@ def test_make_demo_ends_with_what_the_readme_shows() -> None:
         assert any(words == re.sub(r"\d+\.\d s", "", real).split() for real in told.stdout.splitlines()), line
 
 
-def test_dev_prints_what_to_paste_and_stops_on_ctrl_c() -> None:
+@pytest.mark.long
+def test_dev_prints_exports_that_work_and_stops_on_ctrl_c() -> None:
     process = subprocess.Popen(
         [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
         env=clean_environ(),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -64,7 +65,7 @@ def gate(engine: EngineRest) -> Iterator[Gate]:
 def test_a_worker_with_key_and_secret_renews_its_token_and_gets_its_tasks(
     gate: Gate, engine: EngineRest, double: DoubleControl, tmp_path: Path
 ) -> None:
-    auth = {"CONDUCTOR_AUTH_KEY": KEY, "CONDUCTOR_AUTH_SECRET": SECRET}
+    auth: dict[str, Any] = {"CONDUCTOR_AUTH_KEY": KEY, "CONDUCTOR_AUTH_SECRET": SECRET}
     with running_worker(gate.url, double.url, tmp_path / "log", **CREDENTIALS, **auth) as worker:
         ended = engine.ended([engine.start("set_custom_ivr", CHANGE) for _ in range(2 * Gate.REQUESTS)])
         assert worker.stop() == 0
@@ -74,9 +75,7 @@ def test_a_worker_with_key_and_secret_renews_its_token_and_gets_its_tasks(
 
 
 @pytest.mark.parametrize(("secret", "code"), [(SECRET, 0), ("wrong-secret", 1), (None, 1)])
-def test_commands_take_key_and_secret_and_say_what_to_check_when_they_are_refused(
-    secret: str | None, code: int, gate: Gate
-) -> None:
+def test_commands_authenticate_and_name_the_variable_when_refused(secret: str | None, code: int, gate: Gate) -> None:
     auth = {"CONDUCTOR_AUTH_KEY": KEY, "CONDUCTOR_AUTH_SECRET": secret} if secret else {}
     told = subprocess.run(
         [sys.executable, "-m", "dialpad_ivr", "register", "--overwrite", "--dry-run"],

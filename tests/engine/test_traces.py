@@ -18,7 +18,7 @@ from support.provisioning import change
 from support.worker import VAULT_KEY
 
 
-def test_a_collector_gets_what_a_worker_did_and_its_logs_name_the_spans(
+def test_a_collector_gets_spans_of_tasks_and_calls_that_the_logs_name(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=3)

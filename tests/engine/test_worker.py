@@ -26,7 +26,7 @@ STRICT = {"patch": {"calls": 40, "window_seconds": 4}, "company": {"calls": 20, 
 PACED = {"DIALPAD_IVR_PATCH_LIMIT": "40", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "4"}
 
 
-@pytest.mark.parametrize("jitter", [0.0, 0.05])
+@pytest.mark.parametrize("jitter", [0.0, pytest.param(0.05, marks=pytest.mark.long)])
 def test_a_strict_dialpad_has_no_reason_to_say_429(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, jitter: float
 ) -> None:
@@ -43,7 +43,7 @@ def test_a_strict_dialpad_has_no_reason_to_say_429(
     assert len(refused) <= (3 if jitter else 0)
 
 
-@pytest.mark.parametrize("form", [3, "http_date"])
+@pytest.mark.parametrize("form", [3, pytest.param("http_date", marks=pytest.mark.long)])
 def test_a_429_costs_no_retry_and_everybody_of_that_company_waits(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, form: Any
 ) -> None:
@@ -81,7 +81,7 @@ def test_sigterm_with_20_calls_in_flight_loses_and_repeats_nothing(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=60)
-    double.configure(latency=3)
+    double.configure(latency=6)  # long enough for the first call to be in flight when the 20th arrives
     unpaced = {"DIALPAD_IVR_COMPANY_LIMIT": "1000", "DIALPAD_IVR_PATCH_LIMIT": "10000"}
     with start_worker(DIALPAD_IVR_DOMAIN="drain", DIALPAD_IVR_CONCURRENCY="20", **unpaced) as worker:
         # More than it can run at once, so that each result it reports could bring the next task along.
@@ -152,7 +152,7 @@ def test_both_tasks_run_beside_each_other_and_are_drained(
     assert {line["method"] for line in double.ledger()} == {"PATCH", "GET"}
 
 
-def test_a_worker_that_is_told_to_stop_while_it_starts_takes_no_work(
+def test_a_worker_that_is_stopped_while_it_starts_takes_no_work(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     # As a container's first process, for which SIGTERM does nothing by itself.
@@ -171,7 +171,7 @@ def test_an_idle_worker_stops_quickly(start_worker: StartWorker) -> None:
         assert worker.stop(timeout=3) == 0
 
 
-def test_health_metrics_and_logs_tell_what_happened_and_no_key(
+def test_health_metrics_and_logs_show_outcomes_and_no_key(
     engine: EngineRest, local_engine: LocalEngine, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=5)
@@ -233,7 +233,7 @@ def test_a_worker_outlasts_an_engine_that_is_not_there(double: DoubleControl, st
         assert "Traceback" not in worker.log
 
 
-def test_a_taken_health_port_is_told(start_worker: StartWorker) -> None:
+def test_a_taken_health_port_is_reported(start_worker: StartWorker) -> None:
     with start_worker(DIALPAD_IVR_DOMAIN="port") as worker:
         port = worker.health_url.rpartition(":")[2]
         with start_worker(ready=False, DIALPAD_IVR_HEALTH_PORT=port) as second:

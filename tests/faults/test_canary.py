@@ -233,7 +233,7 @@ def test_search_finds_eight_logged_characters_of_a_key(
     log = tmp_path / "worker.log"
     with started_double({KEYS["default"]: "main"}) as double:
         double.set_state(synthetic=1)
-        settings = {**ENVIRONMENT, "DIALPAD_IVR_DOMAIN": "leaky"}
+        settings: dict[str, Any] = {**ENVIRONMENT, "DIALPAD_IVR_DOMAIN": "leaky"}
         with running_worker(engine.url, double.url, log, (sys.executable, "-c", LEAKY), **settings) as worker:
             (ended,) = engine.ended([engine.start("set_custom_ivr", change(0), domain="leaky")])
             assert worker.stop() == 0

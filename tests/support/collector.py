@@ -43,7 +43,7 @@ def values(attributes: Any) -> dict[str, Any]:
 
 
 def _value(value: AnyValue) -> Any:
-    return getattr(value, value.WhichOneof("value"))
+    return getattr(value, value.WhichOneof("value") or "string_value")
 
 
 @contextlib.contextmanager

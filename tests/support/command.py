@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from support.double import DoubleControl
@@ -14,7 +15,7 @@ from support.worker import CREDENTIALS, KEYS, clean_environ
 
 
 class Command:
-    """Runs `dialpad-ivr` with an engine and a double to talk to."""
+    """Runs `dialpad-ivr` against an engine and a double. The processes it started end with its context."""
 
     def __init__(self, engine: EngineRest, double: DoubleControl) -> None:
         self.environ = clean_environ(
@@ -24,9 +25,20 @@ class Command:
             COLUMNS="200",
             **CREDENTIALS,
         )
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            with process:  # closes its pipes, and waits
+                process.kill()
 
     def popen(self, *arguments: str | Path, **environ: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "dialpad_ivr", *map(str, arguments)],
             env={**self.environ, **environ},
             stdin=subprocess.DEVNULL,
@@ -34,6 +46,8 @@ class Command:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._processes.append(process)
+        return process
 
     def __call__(self, *arguments: str | Path, code: int = 0, **environ: str) -> str:
         """Run it; returns both outputs. No key may be in them."""

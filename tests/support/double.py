@@ -43,11 +43,13 @@ class DoubleControl:
 
     def state(self) -> list[dict[str, Any]]:
         """The targets."""
-        return self._call("GET", "state")["targets"]
+        found: list[dict[str, Any]] = self._call("GET", "state")["targets"]
+        return found
 
     def set_state(self, *targets: Mapping[str, Any], synthetic: int = 0) -> int:
         """Replace all targets by these and a number of synthetic ones. Returns the number of targets."""
-        return self._call("PUT", "state", {"targets": targets, "synthetic": synthetic})["targets"]
+        found: int = self._call("PUT", "state", {"targets": targets, "synthetic": synthetic})["targets"]
+        return found
 
     def selected(self, target_type: str, target_id: str, ivr_type: str) -> dict[str, str | None]:
         """A slot's selection: `{"inbound": id, "outbound": id}`."""
@@ -61,7 +63,8 @@ class DoubleControl:
 
     def add_faults(self, *rules: Mapping[str, Any]) -> int:
         """Append rules. Returns the number of rules."""
-        return self._call("POST", "faults", rules)["faults"]
+        found: int = self._call("POST", "faults", rules)["faults"]
+        return found
 
     def clear_faults(self) -> None:
         """Remove all rules."""
@@ -69,19 +72,23 @@ class DoubleControl:
 
     def config(self) -> dict[str, Any]:
         """All settings."""
-        return self._call("GET", "config")
+        found: dict[str, Any] = self._call("GET", "config")
+        return found
 
     def configure(self, **changes: Any) -> dict[str, Any]:
-        """Change settings. Returns all settings."""
-        return self._call("PUT", "config", changes)
+        """Change settings. Returns them all."""
+        found: dict[str, Any] = self._call("PUT", "config", changes)
+        return found
 
     def ledger(self) -> list[dict[str, Any]]:
-        """The arrivals, oldest first."""
-        return self._call("GET", "ledger")["arrivals"]
+        """The arrivals, the oldest first."""
+        found: list[dict[str, Any]] = self._call("GET", "ledger")["arrivals"]
+        return found
 
     def summary(self) -> dict[str, Any]:
         """The totals over all arrivals."""
-        return self._call("GET", "ledger?summary=true")["summary"]
+        found: dict[str, Any] = self._call("GET", "ledger?summary=true")["summary"]
+        return found
 
     def reset(self) -> None:
         """Restore the seed and clear faults, ledger and windows. Settings stay."""

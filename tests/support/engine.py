@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -53,6 +54,14 @@ class EngineRest:
         workflow: dict[str, Any] = found.json()
         return workflow
 
+    def evaluate(self, workflow_id: str) -> None:
+        """Let the engine look for timed-out tasks in a running workflow now.
+
+        Its sweeper takes a workflow from a queue to do so. If it is stopped then, or does not get the workflow's lock,
+        the entry stays taken: the SQLite queue puts it back after 60 s, and looks for such entries every 60 s.
+        """
+        self._http.put(f"/workflow/decide/{workflow_id}").raise_for_status()
+
     def terminate(self, workflow_id: str) -> None:
         self._http.delete(f"/workflow/{workflow_id}").raise_for_status()
 
@@ -65,10 +74,12 @@ class EngineRest:
 
     def ended(self, workflow_ids: Iterable[str], timeout: float = 120) -> list[dict[str, Any]]:
         """Wait until all of them have ended; returns them with their tasks, in order."""
-        return [
-            until(lambda i=i: w if (w := self.workflow(i))["status"] in TERMINAL else None, timeout, f"end of {i}")  # type: ignore[misc]
-            for i in workflow_ids
-        ]
+
+        def ended(workflow_id: str) -> dict[str, Any] | None:
+            workflow = self.workflow(workflow_id)
+            return workflow if workflow["status"] in TERMINAL else None
+
+        return [until(partial(ended, i), timeout, f"workflow {i} to end") for i in workflow_ids]
 
 
 def until(condition: Callable[[], Any], timeout: float = 30, what: str = "the condition") -> Any:

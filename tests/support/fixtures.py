@@ -82,6 +82,7 @@ def start_worker(engine: EngineRest, double: DoubleControl, tmp_path: Path) -> S
 
 
 @pytest.fixture
-def command(engine: EngineRest, double: DoubleControl) -> Command:
+def command(engine: EngineRest, double: DoubleControl) -> Iterator[Command]:
     """The command, with that engine and that double to talk to."""
-    return Command(engine, double)
+    with Command(engine, double) as command:
+        yield command

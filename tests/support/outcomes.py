@@ -116,4 +116,4 @@ def prepared(double: DoubleControl) -> list[dict[str, Any]]:
 
 
 # Short timeouts, so that a row takes seconds.
-QUICK = {"DIALPAD_IVR_READ_TIMEOUT_SECONDS": "1", "DIALPAD_IVR_WAITING_BUDGET_SECONDS": "4"}
+QUICK: dict[str, Any] = {"DIALPAD_IVR_READ_TIMEOUT_SECONDS": "1", "DIALPAD_IVR_WAITING_BUDGET_SECONDS": "4"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 from dialpad_ivr.local.engine import free_port, running_engine
 from support.command import Command
 from support.double import DoubleControl, started_double
-from support.engine import EngineRest
+from support.engine import EngineRest, until
 from support.worker import CREDENTIALS, KEYS, running_worker
 
 # What a worker and a command are told where nothing shall wait.
-UNPACED = {"DIALPAD_IVR_PATCH_LIMIT": "1000000", "DIALPAD_IVR_COMPANY_LIMIT": "1000000"}
+UNPACED: dict[str, Any] = {"DIALPAD_IVR_PATCH_LIMIT": "1000000", "DIALPAD_IVR_COMPANY_LIMIT": "1000000"}
 
 
 def target(number: int) -> str:
@@ -78,9 +77,8 @@ def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool
 
     with started_double(KEYS, enforce=False) as double:
         double.set_state(synthetic=count)
-        with engine() as rest:
+        with engine() as rest, Command(rest, double) as command:
             rest.put_shipped(responseTimeoutSeconds=20)  # after which a killed worker's tasks are delivered again
-            command = Command(rest, double)
             plan = planned(command, folder, [change(number) for number in range(count)])
             with running_worker(rest.url, double.url, folder / "killed.log", **CREDENTIALS, **UNPACED) as worker:
                 apply = command.popen("apply", plan, "--yes")
@@ -91,15 +89,29 @@ def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool
                 apply.kill()
                 apply.communicate()
                 worker.stop(signal.SIGKILL)
-        with (
-            engine() as rest,
-            running_worker(rest.url, double.url, folder / "second.log", **CREDENTIALS, **UNPACED),
-        ):
-            told = Command(rest, double).run(
-                ("status", started, "--report", folder / "after", "--json"), 0, {}, timeout=170
-            )
+        with engine() as rest, Command(rest, double) as command:
+            abandoned = {task["taskId"] for task in _in_progress(rest, started)}
+            with running_worker(rest.url, double.url, folder / "second.log", **CREDENTIALS, **UNPACED):
+
+                def timed_out() -> bool:
+                    left = [task for task in _in_progress(rest, started) if task["taskId"] in abandoned]
+                    for workflow_id in {task["workflowInstanceId"] for task in left}:
+                        rest.evaluate(workflow_id)
+                    return not left
+
+                until(timed_out, 60, f"the engine to time out the {len(abandoned)} tasks of the killed worker")
+                report = command.json("status", started, "--report", folder / "after")
             return (
-                json.loads(told[0]),
+                report,
                 [now == ivr(number) for number, now in enumerate(selected(double, range(count)))],
                 double.summary(),
             )
+
+
+def _in_progress(rest: EngineRest, workflow_id: str) -> list[dict[str, Any]]:
+    """The tasks of a provisioning workflow's chunks that a worker has and has not reported."""
+    chunks = [task for task in rest.workflow(workflow_id)["tasks"] if task["taskType"] == "SUB_WORKFLOW"]
+    tasks = [
+        task for chunk in chunks if "subWorkflowId" in chunk for task in rest.workflow(chunk["subWorkflowId"])["tasks"]
+    ]
+    return [task for task in tasks if (task["taskType"], task["status"]) == ("set_custom_ivr", "IN_PROGRESS")]

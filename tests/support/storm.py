@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.local.engine import free_port, running_engine
@@ -34,7 +34,7 @@ from support.worker import CREDENTIALS, KEYS, WorkerProcess, running_worker
 WORKFLOW = "storm"
 BACKLOG = 500  # changes started ahead of the workers
 RESPONSE_SECONDS = 12  # after which the engine redelivers the tasks of a killed worker
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "DIALPAD_IVR_COMPANY_LIMIT": "60",
     "DIALPAD_IVR_PATCH_LIMIT": "600",
     "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "10",
@@ -172,7 +172,8 @@ def _engine_restarted(storm: Storm, run: StormRun) -> None:
 
 
 def _network_faulty(storm: Storm, run: StormRun) -> None:
-    kinds = storm.dice.sample(["refuse", "reset", "lose", "hang"], 2)
+    every: list[Literal["refuse", "reset", "lose", "hang"]] = ["refuse", "reset", "lose", "hang"]
+    kinds = storm.dice.sample(every, 2)
     storm.proxy.add(*(Fault(kind, "/tasks", probability=0.3, seconds=2) for kind in kinds))
     time.sleep(storm.dice.uniform(2, 4))
     storm.proxy.clear()

@@ -24,7 +24,7 @@ VAULT_KEY = "vlt/4hTq9+ZrX2=mWc7~Ky5.Nb8"
 KEYS = {"key-of-main": "main", "key-of-limited": "limited", "key-of-odd": "odd", VAULT_KEY: "vault"}
 
 # What a worker of these tests knows: profiles of companies of their own, and one that Dialpad does not accept.
-CREDENTIALS = {
+CREDENTIALS: dict[str, Any] = {
     "DIALPAD_API_KEY": "key-of-main",
     "DIALPAD_API_KEY_LIMITED": "key-of-limited",
     "DIALPAD_API_KEY_ODD": "key-of-odd",

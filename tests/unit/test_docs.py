@@ -83,7 +83,7 @@ def test_commands_in_blocks_can_be_parsed(where: str, command: str) -> None:
         assert found.make_context(name, arguments)
 
 
-@pytest.mark.parametrize(("where", "command"), set(named("dialpad-ivr ")))
+@pytest.mark.parametrize(("where", "command"), sorted(set(named("dialpad-ivr "))))
 def test_commands_and_options_in_prose_exist(where: str, command: str) -> None:
     name, *arguments = of_ours(command)
     if name == "...":
@@ -119,7 +119,7 @@ def test_python_blocks_are_python(block: Block) -> None:
 
 # The examples of workflows are run, each by a test of its own.
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.kind == "json" and "workflows" not in b.page], ids=str)
-def test_json_is_what_it_claims_to_be(block: Block) -> None:
+def test_json_blocks_are_valid_inputs_definitions_or_key_files(block: Block) -> None:
     """A definition's tasks hand on inputs that our tasks take; an input is valid; a file of keys can be read."""
     value = json.loads(block.text)
     for task in tasks_in(value):
@@ -248,7 +248,7 @@ class Fetched(HTMLParser):
 
 def test_the_site_is_built_without_a_warning_and_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
     mkdocs = Path(sys.executable).with_name("mkdocs")
-    command = [mkdocs, "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
+    command: list[str | Path] = [mkdocs, "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, check=True)
     pages = sorted((tmp_path / "site").glob("**/*.html"))
     assert len(pages) > len(PAGES) / 2

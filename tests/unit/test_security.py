@@ -110,7 +110,7 @@ _URL_PIECES = st.sampled_from(
 @given(st.lists(_URL_PIECES | st.text(max_size=3), max_size=7).map("".join))
 @example("http://127.0.0.1:8090")
 @example("http://[::1]:8090")
-def test_what_is_allowed_is_the_same_host_to_the_client_that_sends(url: str) -> None:
+def test_an_allowed_url_has_the_same_host_for_the_http_client(url: str) -> None:
     try:
         allowed = check_api_url(url, allow_loopback=True)
     except ValueError:
@@ -296,12 +296,13 @@ def test_numbers_stay_numbers_in_a_report() -> None:
     assert (read["line"], read["message"], read["previous"]) == ("2", "a, -1", "")
 
 
-def test_what_others_wrote_steers_no_terminal() -> None:
-    console = _PlainConsole(file=io.StringIO(), force_terminal=True, width=80)
+def test_terminal_control_characters_in_output_are_replaced() -> None:
+    file = io.StringIO()
+    console = _PlainConsole(file=file, force_terminal=True, width=80)
     table = Table("name")
     table.add_row(Text("a\x1b]0;title\x07b\x9b2Jc\u202egnp.exe"))
     console.print(table, Text("line\x1b[2J\rtwo\x7f", style="red"))
-    shown = console.file.getvalue()
+    shown = file.getvalue()
     assert "a\N{REPLACEMENT CHARACTER}]0;title" in shown
     assert not {"\x07", "\x9b", "\u202e", "\r", "\x7f"} & set(shown)
     assert "\x1b[2J" not in shown
@@ -364,7 +365,7 @@ async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis: Redis) -> N
     keys = set(await redis.keys("*")) - {"bystander"}
     assert await redis.get("bystander") == "1"
     assert len(keys) == 3 * len(HOSTILE_NAMES)
-    assert all(re.fullmatch(r"dialpad-ivr:\{[0-9a-f]{24}\}:(calls|patches|state)", key) for key in keys)
+    assert all(re.fullmatch(r"dialpad-ivr:\{[0-9a-f]{24}\}:(calls|patches|state)", str(key)) for key in keys)
 
 
 @pytest.mark.parametrize("value", ["1e18", "9" * 400, "nan", "-inf", "no number"])

@@ -189,7 +189,7 @@ def run() -> Iterator[Callable[[Any], Result | None]]:
     loop.close()
 
 
-@tried(max_examples=5000, deadline=None, suppress_health_check=list(HealthCheck))
+@tried(max_examples=10 * tried().max_examples, deadline=None, suppress_health_check=list(HealthCheck))
 @given(anything)
 @example(VALID)
 @example({**VALID, "ivr_id": True})

@@ -19,6 +19,7 @@ from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.engine.definitions import task_definition
 from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.tasks.registry import TASKS
 from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
@@ -44,7 +45,7 @@ class Handled:
         self.undelivered = UndeliveredResults()
         credentials = Credentials(environ={"DIALPAD_API_KEY": KEY})
         tools = Tools(settings, client, credentials, Limiter(settings), self.metrics)
-        self.handle = make_handler(TASK_TYPE, tools, previous, self.undelivered, "worker-1")  # type: ignore[arg-type]
+        self.handle = make_handler(TASK_TYPE, tools, previous, self.undelivered, "worker-1")
 
     async def __call__(self, one: Task) -> TaskResult:
         return await self.handle(Polled(one, time.monotonic()))
@@ -136,7 +137,7 @@ async def test_a_bug_fails_the_task_without_values_and_is_logged(
     async def buggy(*_: Any) -> Result:
         raise RuntimeError(KEY)
 
-    monkeypatch.setitem(handler_module.TASKS, TASK_TYPE, buggy)
+    monkeypatch.setitem(TASKS, TASK_TYPE, buggy)
     with capture_logs() as logs:
         result = await Handled(client, settings, None)(task())
     assert (result.status, result.output_data["error"]["code"]) == ("FAILED", "internal_error")
@@ -225,7 +226,7 @@ def test_settings_that_outlast_the_task_definitions_timeouts_are_warned_of(
     changed: dict[str, float], fields: list[str]
 ) -> None:
     with capture_logs() as logs:
-        process._warn_of_short_timeouts(Settings(**changed))  # type: ignore[arg-type]
+        process._warn_of_short_timeouts(Settings(**changed))
     assert [entry["field"] for entry in logs] == fields
     assert {entry["event"] for entry in logs} <= {"timeouts_too_short"}
     for entry in logs:
