@@ -223,7 +223,7 @@ def test_a_task_that_is_not_started_is_returned_untouched() -> None:
     ],
 )
 def test_settings_that_outlast_the_task_definitions_timeouts_are_warned_of(
-    changed: dict[str, float], fields: list[str]
+    changed: dict[str, Any], fields: list[str]
 ) -> None:
     with capture_logs() as logs:
         process._warn_of_short_timeouts(Settings(**changed))
