@@ -1,4 +1,4 @@
-"""A hook of MkDocs: pages that lie outside `docs/` are pages too, and links work on the site as in the repository."""
+"""MkDocs hook: adds the pages outside `docs/`, and makes relative links work on the site as in the repository."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ OUTSIDE = sorted(
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add them."""
+    """Add the pages outside `docs/`."""
     for name in OUTSIDE:
         files.append(File.generated(config, name, abs_src_path=str(ROOT / name)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn each relative link from where the file lies in the repository to where it lies on the site."""
+    """Rewrite relative links from paths in the repository to paths on the site."""
     here = page.file.src_uri
     folder = posixpath.dirname(here if here in OUTSIDE else f"docs/{here}")
 

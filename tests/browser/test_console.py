@@ -1,4 +1,4 @@
-"""The console, walked in a browser: on the real engine, with a worker and the double behind it."""
+"""The console in a browser, on the real engine, with a worker and the Dialpad double."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.worker import CREDENTIALS, clean_environ, running_console, running_
 
 EXAMPLE = example_input()
 PAGE = "/tasks/set_custom_ivr"
-BUDGET = 150_000  # bytes of a page, with all that belongs to it
+BUDGET = 150_000  # bytes of a page, including its scripts and styles
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,12 +55,12 @@ def outcome(page: Page, expected: str) -> None:
 
 
 def panel(page: Page, tab: str) -> str:
-    """What a tab of the request shows."""
+    """The text of a tab of the request."""
     page.get_by_role("tab", name=tab).click()
     return page.get_by_role("tabpanel").inner_text()
 
 
-def test_the_readmes_first_command_leads_to_a_response(page: Page, tmp_path: Path) -> None:
+def test_readme_quick_start_leads_to_a_response(page: Page, tmp_path: Path) -> None:
     first = next(block.text for block in blocks(ROOT / "README.md") if block.kind == "console").strip()
     assert first == "$ make dev"
     log = tmp_path / "dev.log"
@@ -70,28 +70,32 @@ def test_the_readmes_first_command_leads_to_a_response(page: Page, tmp_path: Pat
         )
     try:
         url = re.compile(r"^Console +(http://127\.0\.0\.1:\d+)  <- open this$", re.MULTILINE)
-        until(lambda: "Ctrl-C stops it all" in log.read_text() or process.poll() is not None, 120, "the stack")
+        until(lambda: "Ctrl-C stops everything" in log.read_text() or process.poll() is not None, 120, "the stack")
         found = url.search(log.read_text())
         assert found, log.read_text()
         page.goto(found[1])
         press(page)
         outcome(page, "planned")
-        expect(page.locator("#response")).to_contain_text("through the engine")
+        expect(page.locator("#response")).to_contain_text("the engine, workflow")
     finally:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        process.wait(60)
+        try:
+            process.wait(60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     assert "Traceback" not in log.read_text()
 
 
-def test_a_newcomer_presses_the_button_and_sees_the_response(
+def test_test_request_shows_the_response(
     page: Page, console: str, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     page.goto(console)
-    expect(page.get_by_text("Test requests go through Conductor")).to_be_visible()
+    expect(page.get_by_text("Test requests run through Conductor")).to_be_visible()
     press(page)
     outcome(page, "planned")
     response = page.locator("#response")
-    for told in (
+    for text in (
         "Status\n200",
         "ms",
         "Winter hold music",
@@ -99,14 +103,14 @@ def test_a_newcomer_presses_the_button_and_sees_the_response(
         '"ivr_type"',
         "the engine",
     ):
-        expect(response).to_contain_text(told, use_inner_text=True)
+        expect(response).to_contain_text(text, use_inner_text=True)
     expect(page.get_by_role("button", name="Test request")).to_be_in_viewport()
     expect(page.get_by_role("heading", name="Response")).to_be_in_viewport()
     screenshot("console-planned")
     assert [line["method"] for line in double.ledger()] == ["GET"]
 
 
-def test_the_input_is_checked_and_the_request_prepared_as_one_types(
+def test_form_is_validated_and_previewed_while_typing(
     page: Page, console: str, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     page.goto(console)
@@ -117,50 +121,48 @@ def test_the_input_is_checked_and_the_request_prepared_as_one_types(
     expect(kind).to_have_attribute("aria-invalid", "true")
     page.get_by_label("target_id required").fill("")
     expect(page.locator("#error-target_id")).to_contain_text("target_id is missing.")
-    expect(page.locator("#told")).to_have_text("2 mistakes")
-    screenshot("console-mistakes")
+    expect(page.locator("#status")).to_have_text("2 errors")
+    screenshot("console-errors")
     kind.fill("office")
     page.get_by_label("target_id required").fill("9007199254740993")
     expect(page.get_by_role("tabpanel")).to_contain_text("/office/9007199254740993/HOLD_MUSIC")
-    expect(page.locator("#told")).to_have_text("")
+    expect(page.locator("#status")).to_have_text("")
     expect(page.locator("[aria-invalid]")).to_have_count(0)
     assert '"$DIALPAD_API_KEY" | curl --header @-' in panel(page, "curl")
     assert json.loads(panel(page, "Workflow task"))["inputParameters"]["target_id"] == "9007199254740993"
     page.get_by_label("select_option").select_option("inbound")
-    expect(page.locator("#prepared")).to_contain_text("documented for call center auto recording only")
+    expect(page.locator("#preview")).to_contain_text("documented for call center auto recording only")
     assert double.ledger() == []
 
 
-def test_a_change_asks_first_and_names_the_target(
+def test_apply_requires_confirmation(
     page: Page, console: str, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     page.goto(console)
     page.get_by_label("mode").select_option("apply")
-    expect(page.locator("#prepared .badge")).to_have_text("writes")
+    expect(page.locator("#preview .badge")).to_have_text("writes")
     press(page)
-    question = page.get_by_role("form", name="Make this change?")
-    expect(question).to_contain_text(f"callcenter {EXAMPLE['target_id']}")
-    expect(question).to_contain_text(double.url)
-    expect(page.get_by_role("heading", name="Make this change?")).to_be_focused()
-    screenshot("console-question")
-    question.get_by_role("button", name="Leave it").click()
-    expect(page.locator("#response")).to_contain_text("Nothing was sent.")
+    confirmation = page.get_by_role("form", name="Apply this change?")
+    expect(confirmation).to_contain_text(f"callcenter {EXAMPLE['target_id']}")
+    expect(confirmation).to_contain_text(double.url)
+    expect(page.get_by_role("heading", name="Apply this change?")).to_be_focused()
+    screenshot("console-confirmation")
+    confirmation.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#response")).to_contain_text("No request was sent.")
     assert double.ledger() == []
     press(page)
-    question.get_by_role("button", name="Make the change").click()
+    confirmation.get_by_role("button", name="Apply").click()
     outcome(page, "updated")
     screenshot("console-updated")
     assert double.selected("callcenter", EXAMPLE["target_id"], "HOLD_MUSIC")["inbound"] == EXAMPLE["ivr_id"]
     assert double.summary()["applied"] == 1
 
 
-def test_the_task_that_is_copied_runs_in_a_workflow(
-    page: Page, console: str, engine: EngineRest, double: DoubleControl
-) -> None:
+def test_copied_task_runs_in_a_workflow(page: Page, console: str, engine: EngineRest, double: DoubleControl) -> None:
     page.goto(console)
     page.get_by_role("tab", name="Workflow task").click()
     page.get_by_role("button", name="Copy").click()
-    expect(page.locator("#told")).to_have_text("Copied")
+    expect(page.locator("#status")).to_have_text("Copied")
     task = json.loads(page.evaluate("navigator.clipboard.readText()"))
     engine.put_workflow_definition(
         {"name": "pasted", "version": 1, "tasks": [task], "ownerEmail": "a@example.com", "timeoutSeconds": 0}
@@ -176,21 +178,21 @@ def test_ids_above_2_to_the_53_survive(page: Page, console: str, double: DoubleC
     page.get_by_label("ivr_id required").fill(big_ivr)
     page.get_by_label("mode").select_option("apply")
     press(page)
-    page.get_by_role("button", name="Make the change").click()
+    page.get_by_role("button", name="Apply").click()
     outcome(page, "updated")
     assert double.selected("callcenter", big_target, "HOLD_MUSIC")["inbound"] == big_ivr
 
 
-def test_a_refusal_is_told_with_what_to_do(page: Page, console: str, screenshot: TakeScreenshot) -> None:
+def test_failed_test_request_shows_its_error(page: Page, console: str, screenshot: TakeScreenshot) -> None:
     page.goto(f"{console}/tasks/list_custom_ivrs")
     page.get_by_label("name", exact=True).fill("no such music")
     press(page)
     outcome(page, "not_found")
     expect(page.locator("#response")).to_contain_text("no such music")
-    screenshot("console-refused")
+    screenshot("console-failed")
 
 
-def test_an_engine_without_the_definitions_is_told_of_with_the_command_that_puts_them_there(
+def test_missing_definitions_name_the_register_command(
     page: Page, console: str, engine: EngineRest, double: DoubleControl
 ) -> None:
     engine.delete_workflow_definition("list_custom_ivrs_test_request", 1)
@@ -204,18 +206,18 @@ def test_an_engine_without_the_definitions_is_told_of_with_the_command_that_puts
     assert double.ledger() == []
 
 
-def test_one_that_takes_long_is_waited_for(page: Page, console: str, double: DoubleControl) -> None:
+def test_slow_test_request_is_polled(page: Page, console: str, double: DoubleControl) -> None:
     double.configure(latency=6.0)
     page.goto(console)
     press(page)
-    expect(page.locator("#response")).to_contain_text("A worker is at it.")
+    expect(page.locator("#response")).to_contain_text("Running.")
     outcome(page, "planned")
 
 
-def test_search_by_keyboard_leads_to_what_was_found(page: Page, console: str, screenshot: TakeScreenshot) -> None:
+def test_search_works_by_keyboard(page: Page, console: str, screenshot: TakeScreenshot) -> None:
     page.goto(f"{console}/provisioning")
     page.get_by_role("searchbox", name="Search").press_sequentially("csat pre")
-    expect(page.locator("#found")).to_have_text("1 found")
+    expect(page.locator("#search-status")).to_have_text("1 result")
     screenshot("console-search")
     page.keyboard.press("ArrowDown")
     expect(page.get_by_role("link", name="CSAT_PREAMBLE")).to_be_focused()
@@ -227,7 +229,7 @@ def test_search_by_keyboard_leads_to_what_was_found(page: Page, console: str, sc
     expect(page.get_by_role("link", name="outcome not_found")).to_have_count(0)
 
 
-def test_values_are_filtered_and_put_into_the_form(page: Page, console: str) -> None:
+def test_reference_values_are_filtered_and_inserted(page: Page, console: str) -> None:
     page.goto(console)
     values = page.locator("#values-ivr_type")
     values.get_by_role("searchbox").fill("hold vm")
@@ -241,10 +243,10 @@ def test_values_are_filtered_and_put_into_the_form(page: Page, console: str) -> 
     expect(page.locator("#values-target_type").get_by_role("status")).to_have_text("2 of 11")
 
 
-def test_all_of_it_can_be_done_by_keyboard(page: Page, console: str, double: DoubleControl) -> None:
+def test_whole_page_works_by_keyboard(page: Page, console: str, double: DoubleControl) -> None:
     page.goto(console)
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_label("target_type required")).to_be_focused()
@@ -269,11 +271,11 @@ def test_all_of_it_can_be_done_by_keyboard(page: Page, console: str, double: Dou
 @contextlib.contextmanager
 def context_of(browser: Browser, **options: Any) -> Iterator[Page]:
     context = browser.new_context(**{"viewport": VIEWPORT, "locale": "en-US", **options})
-    yield context.new_page()
-    context.close()
+    with contextlib.closing(context):
+        yield context.new_page()
 
 
-def test_without_javascript_it_does_the_same(browser: Browser, console: str, double: DoubleControl) -> None:
+def test_works_without_javascript(browser: Browser, console: str, double: DoubleControl) -> None:
     with context_of(browser, java_script_enabled=False) as page:
         page.goto(console)
         page.get_by_label("ivr_id required").fill("x")
@@ -282,7 +284,7 @@ def test_without_javascript_it_does_the_same(browser: Browser, console: str, dou
         page.get_by_label("ivr_id required").fill(EXAMPLE["ivr_id"])
         page.get_by_label("mode").select_option("apply")
         press(page)
-        page.get_by_role("button", name="Make the change").click()
+        page.get_by_role("button", name="Apply").click()
         outcome(page, "updated")
         page.get_by_role("searchbox", name="Search").fill("HOLD_MUSIC")
         page.keyboard.press("Enter")
@@ -290,13 +292,13 @@ def test_without_javascript_it_does_the_same(browser: Browser, console: str, dou
     assert double.summary()["applied"] == 1
 
 
-def test_without_an_engine_it_goes_straight_to_dialpad(page: Page, double: DoubleControl, tmp_path: Path) -> None:
+def test_without_an_engine_requests_go_directly_to_dialpad(page: Page, double: DoubleControl, tmp_path: Path) -> None:
     with running_console(f"http://127.0.0.1:{free_port()}", double.url, tmp_path / "console.log") as url:
         page.goto(url)
         expect(page.get_by_text("No engine answers")).to_be_visible()
         press(page)
         outcome(page, "planned")
-        expect(page.locator("#response")).to_contain_text("straight to Dialpad, without an engine")
+        expect(page.locator("#response")).to_contain_text("directly to Dialpad, without an engine")
 
 
 @pytest.fixture
@@ -304,15 +306,15 @@ def tolerated_errors(request: pytest.FixtureRequest) -> tuple[str, ...]:
     return (r"ERR_CONNECTION_REFUSED",) if "stopped" in request.node.name else ()
 
 
-def test_a_console_that_was_stopped_is_told_of(page: Page, double: DoubleControl, tmp_path: Path) -> None:
+def test_stopped_console_is_reported(page: Page, double: DoubleControl, tmp_path: Path) -> None:
     with running_console(f"http://127.0.0.1:{free_port()}", double.url, tmp_path / "console.log") as url:
         page.goto(url)
         expect(page.get_by_text("No engine answers")).to_be_visible()
     press(page)
-    expect(page.locator("#response")).to_contain_text("The console does not answer.")
+    expect(page.locator("#response")).to_contain_text("The console is not responding.")
 
 
-def test_a_provisioning_run_is_seen_by_outcome_as_it_goes(
+def test_provisioning_run_shows_its_progress_by_outcome(
     page: Page, console: str, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     double.set_state(synthetic=200)
@@ -322,17 +324,17 @@ def test_a_provisioning_run_is_seen_by_outcome_as_it_goes(
     workflow_id = engine.start(WORKFLOW, {"changes": rows})
     page.goto(f"{console}/provisioning")
     page.get_by_label("Workflow id").fill(workflow_id)
-    page.get_by_role("button", name="Show its progress").click()
+    page.get_by_role("button", name="Show progress").click()
     bar = page.get_by_role("progressbar")
     expect(bar).to_have_attribute("max", "120")
     until(lambda: 0 < int(bar.get_attribute("value") or 0) < 120, 60, "progress")
     screenshot("console-provisioning")
     expect(page.locator("#run .badge").first).to_have_text("failed", timeout=60_000)
     expect(bar).to_have_attribute("value", "120")
-    expect(page.locator("#came")).to_have_text("failed 120 of 120 changes are done.")  # for a screen reader
+    expect(page.locator("#announcer")).to_have_text("failed 120 of 120 changes done.")  # for a screen reader
     counts = page.get_by_role("table", name="By outcome")
     assert re.findall(r"^(\w+)\t(\d+)\t", counts.inner_text(), re.MULTILINE) == [("updated", "119"), ("not_found", "1")]
-    failed = page.get_by_role("table", name="Not as asked")
+    failed = page.get_by_role("table", name="Failed changes")
     expect(failed.get_by_role("row")).to_have_count(2)
     expect(failed).to_contain_text(rows[7]["target_id"])
     screenshot("console-provisioning-ended")
@@ -342,42 +344,42 @@ def test_a_provisioning_run_is_seen_by_outcome_as_it_goes(
     expect(page.get_by_role("progressbar")).to_be_visible()
 
 
-def _answered(page: Page) -> None:
+def _send(page: Page) -> None:
     press(page)
     outcome(page, "planned")
 
 
-def _listed(page: Page) -> None:
+def _send_list(page: Page) -> None:
     press(page)
     outcome(page, "listed")
 
 
-def _mistaken(page: Page) -> None:
+def _enter_an_error(page: Page) -> None:
     page.get_by_label("ivr_type required").fill("")
     expect(page.locator("#error-ivr_type")).not_to_be_empty()
     page.get_by_role("tab", name="Workflow task").click()
 
 
-def _questioned(page: Page) -> None:
+def _apply(page: Page) -> None:
     page.get_by_label("mode").select_option("apply")
     page.get_by_role("tab", name="Workflow task").click()
     press(page)
-    expect(page.get_by_role("heading", name="Make this change?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Apply this change?")).to_be_visible()
 
 
-def _searched(page: Page) -> None:
+def _search(page: Page) -> None:
     page.get_by_role("searchbox", name="Search").fill("hold")
-    expect(page.locator("#found")).not_to_be_empty()
+    expect(page.locator("#search-status")).not_to_be_empty()
 
 
 STATES: dict[str, tuple[str, Any]] = {
     "first": ("/", None),
-    "response": (PAGE, _answered),
-    "mistakes": (PAGE, _mistaken),
-    "question": (PAGE, _questioned),
-    "search": (PAGE, _searched),
-    "list": ("/tasks/list_custom_ivrs", _listed),
-    "found": ("/search?q=hold", None),
+    "response": (PAGE, _send),
+    "errors": (PAGE, _enter_an_error),
+    "confirmation": (PAGE, _apply),
+    "search": (PAGE, _search),
+    "list": ("/tasks/list_custom_ivrs", _send_list),
+    "search_page": ("/search?q=hold", None),
     "runs": ("/provisioning", None),
     "run": ("/provisioning/{run}", None),
     "test_request": ("/test-requests/{run}", None),
@@ -396,31 +398,33 @@ def run_id(engine: EngineRest, _double: DoubleControl) -> str:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("state", STATES)
-def test_every_page_can_be_used_by_everybody_stands_still_and_is_small(
+def test_pages_are_accessible_stable_and_small(
     browser: Browser, console: str, double: DoubleControl, run_id: str, state: str, scheme: str
 ) -> None:
     path, act = STATES[state]
     with context_of(browser, color_scheme=scheme) as page:
         sizes: list[int] = []
 
-        def weigh(response: Response) -> None:
+        def add_size(response: Response) -> None:
             assert response.url.startswith(console), response.url
             sizes.append(len(response.body()) if response.status == 200 else 0)
 
-        page.on("response", weigh)
+        page.on("response", add_size)
         page.add_init_script(f"({SHIFTS})()")
         page.goto(console + path.format(run=run_id))
         page.wait_for_load_state("networkidle")
         assert 2_000 < sum(sizes) < BUDGET
         if act:
             act(page)
-        found = Axe().run(page).response["violations"]
-        assert not found, json.dumps([(v["id"], [node["html"] for node in v["nodes"]]) for v in found], indent=1)
+        violations = Axe().run(page).response["violations"]
+        assert not violations, json.dumps(
+            [(v["id"], [node["html"] for node in v["nodes"]]) for v in violations], indent=1
+        )
         assert page.evaluate("shifts") == []
 
 
 @pytest.mark.parametrize("path", [PAGE, "/provisioning/{run}"])
-def test_a_narrow_window_needs_no_scrolling_sideways(browser: Browser, console: str, run_id: str, path: str) -> None:
+def test_narrow_window_does_not_scroll_sideways(browser: Browser, console: str, run_id: str, path: str) -> None:
     with context_of(browser, viewport={"width": 360, "height": 740}) as page:
         page.goto(console + path.format(run=run_id))
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

@@ -1,4 +1,4 @@
-"""The engine's own UI, walked as a workflow author does: on the real engine, with a worker and the double behind it.
+"""The engine's own UI as a workflow author uses it: on the real engine, with a worker and the Dialpad double.
 
 Its jar comes without the UI: `built_ui` in support/fixtures.py says where one is looked for.
 """
@@ -22,7 +22,7 @@ from support.engine import EngineRest
 from support.fixtures import built_ui
 from support.worker import CREDENTIALS, running_worker
 
-# 2^53 + 1 and + 3: JavaScript makes other numbers of both.
+# 2^53 + 1 and + 3: JavaScript rounds both.
 BIG_TARGET, BIG_IVR = "9007199254740993", "9007199254740995"
 
 
@@ -31,10 +31,10 @@ def tolerated_errors() -> tuple[str, ...]:
     return (
         r"fonts\.googleapis\.com",  # a font and a logo from elsewhere; it looks much the same without them
         r"assets\.conductor-oss\.org",
-        r"/api/schema\b",  # asks for registered schemas, which this engine has no API for
-        r"^Response \(",  # its own word for the answer to that
-        r"Error parsing JSON",  # of every stage of what is typed
-        r"^Canceled$",  # its editor's word for work that it drops when it is closed
+        r"/api/schema\b",  # requests registered schemas; this engine has no API for them
+        r"^Response \(",  # how it logs that response
+        r"Error parsing JSON",  # logged while JSON is being typed
+        r"^Canceled$",  # logged when its editor is closed
     )
 
 
@@ -60,7 +60,7 @@ def text_of(editor: Locator) -> str:
 
 
 def paste(editor: Locator, text: str) -> None:
-    """Put a text in place of the editor's, as from another window: typed brackets would be closed by the editor."""
+    """Replace the editor's text from the clipboard: it would close brackets that are typed."""
     editor.page.evaluate("text => navigator.clipboard.writeText(text)", text)
     editor.click()
     editor.page.keyboard.press("Control+A")
@@ -94,16 +94,16 @@ def run_test_task(page: Page, status: str) -> str:
     return text_of(output)
 
 
-def run_workflow(page: Page, engine: EngineRest, name: str, given: dict[str, Any] | None = None) -> str:
-    """Run it by the form, with the input as the form prefills it unless one is given; returns the prefilled text."""
+def run_workflow(page: Page, engine: EngineRest, name: str, payload: dict[str, Any] | None = None) -> str:
+    """Run it by the form, with this payload or the prefilled one; returns the prefilled text."""
     page.goto(f"{engine.url}/runWorkflow")
     page.locator("#workflow-name-dropdown").fill(name)
     page.get_by_role("option", name=name, exact=True).click()
     box = page.locator(".monaco-editor").first
     expect(box).to_contain_text("target_type")
     prefilled = text_of(box)
-    if given is not None:
-        paste(box, json.dumps(given, indent=2))
+    if payload is not None:
+        paste(box, json.dumps(payload, indent=2))
     page.get_by_role("button", name="Run workflow").click()
     expect(page.get_by_text("Workflow created")).to_be_visible()
     return prefilled
@@ -132,7 +132,7 @@ def tasks_run(page: Page) -> list[str]:
     return [row.inner_text().split("\n")[2] for row in page.locator("[role=row][id^=row-]").all()]
 
 
-def test_a_task_is_tested_from_its_definition_with_the_example_in_its_description(
+def test_test_task_runs_with_the_example_of_its_description(
     page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     box = open_test_task(page, engine)
@@ -148,12 +148,12 @@ def test_a_task_is_tested_from_its_definition_with_the_example_in_its_descriptio
     assert [line["method"] for line in double.ledger()] == ["GET"]
 
 
-def test_an_empty_input_is_answered_with_all_that_is_missing_what_is_allowed_and_an_example(
+def test_empty_input_lists_missing_fields_allowed_values_and_an_example(
     page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     open_test_task(page, engine)
     output = run_test_task(page, "Failed")
-    # By a script: the editor may draw its lines anew at any time, and Playwright's own scrolling waits for one line.
+    # By a script: Playwright's own scrolling waits for a line that the editor may redraw at any time.
     page.locator(".view-line", has_text="outcome").evaluate("line => line.scrollIntoView({ block: 'center' })")
     screenshot("ui-test-task-empty-input")
     assert output.startswith('{"outcome":"invalid_input","ok":false,')
@@ -165,7 +165,7 @@ def test_an_empty_input_is_answered_with_all_that_is_missing_what_is_allowed_and
     assert double.ledger() == []
 
 
-def test_a_test_request_runs_with_its_prefilled_input_and_shows_the_branch_that_it_took(
+def test_test_request_runs_with_prefilled_input_and_shows_its_branch(
     page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     fields = [name for name in input_schema()["properties"] if not name.startswith("__")]
@@ -180,8 +180,8 @@ def test_a_test_request_runs_with_its_prefilled_input_and_shows_the_branch_that_
     screenshot("ui-execution-diagram")
     assert f'"body":{{"ivr_id":{example_input()["ivr_id"]}}}' in text_of(open_task(page, "set_ivr", "Output"))
     screenshot("ui-execution-task-output")
-    given = text_of(open_task(page, "set_ivr", "Input"))
-    assert all(f'"{name}":"{value}"' in given for name, value in example_input().items())
+    payload = text_of(open_task(page, "set_ivr", "Input"))
+    assert all(f'"{name}":"{value}"' in payload for name, value in example_input().items())
     page.goto(execution)  # without the task that is open
     assert tasks_run(page) == ["prepare", "set_ivr", "by_result", "nothing_changed"]
     page.get_by_role("tab", name="Workflow Input/Output").click()
@@ -193,11 +193,11 @@ def test_a_test_request_runs_with_its_prefilled_input_and_shows_the_branch_that_
     assert [line["method"] for line in double.ledger()] == ["GET"]
 
 
-def test_a_refused_change_takes_its_branch_and_says_at_the_top_what_to_do(
+def test_failed_change_takes_its_branch_and_shows_the_reason(
     page: Page, engine: EngineRest, screenshot: TakeScreenshot
 ) -> None:
-    given = {**example_input(), "ivr_id": "1", "mode": "apply"}
-    run_workflow(page, engine, "set_custom_ivr_branching", given)
+    payload = {**example_input(), "ivr_id": "1", "mode": "apply"}
+    run_workflow(page, engine, "set_custom_ivr_branching", payload)
     open_execution(page, engine, "Failed")
     expect(page.get_by_text("not_found: Look the target and the IVR up in Dialpad")).to_be_visible()
     screenshot("ui-execution-branches")
@@ -207,8 +207,8 @@ def test_a_refused_change_takes_its_branch_and_says_at_the_top_what_to_do(
 def test_ids_above_2_to_the_53_survive_the_ui_as_strings(
     page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
-    given = {**example_input(), "target_id": BIG_TARGET, "ivr_id": BIG_IVR, "mode": "apply"}
-    run_workflow(page, engine, "set_custom_ivr_test_request", given)
+    payload = {**example_input(), "target_id": BIG_TARGET, "ivr_id": BIG_IVR, "mode": "apply"}
+    run_workflow(page, engine, "set_custom_ivr_test_request", payload)
     open_execution(page, engine, "Completed")
     output = text_of(open_task(page, "set_ivr", "Output"))
     screenshot("ui-big-ids")
@@ -218,7 +218,7 @@ def test_ids_above_2_to_the_53_survive_the_ui_as_strings(
     assert double.selected("callcenter", BIG_TARGET, "HOLD_MUSIC")["inbound"] == BIG_IVR
 
 
-def test_an_id_that_the_ui_changed_is_warned_of(page: Page, engine: EngineRest, screenshot: TakeScreenshot) -> None:
+def test_id_rounded_by_the_ui_is_warned_about(page: Page, engine: EngineRest, screenshot: TakeScreenshot) -> None:
     box = open_test_task(page, engine)
     paste(box, json.dumps({**example_input(), "ivr_id": int(BIG_TARGET)}))
     output = run_test_task(page, "Completed")

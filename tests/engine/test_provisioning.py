@@ -111,7 +111,7 @@ def test_past_max_failures_nothing_more_is_handed_out(
     assert ended["status"] == "FAILED"
     assert ended["output"]["counts"] == {"updated": 189, "not_found": 11}
     assert ended["output"]["not_handed_out"] == 200
-    assert "max_failures was passed" in ended["reasonForIncompletion"]
+    assert "max_failures was reached" in ended["reasonForIncompletion"]
     sums = targets.summary()
     assert sums["applied"] - sums["duplicates"] == 189  # the engine delivers a task at least once
 

@@ -41,7 +41,7 @@ def test_dev_prints_what_to_paste_and_stops_on_ctrl_c() -> None:
 
     def up() -> bool:
         lines.append(process.stderr.readline())  # type: ignore[union-attr]
-        return "Ctrl-C stops it all" in lines[-1]
+        return "Ctrl-C stops everything" in lines[-1]
 
     until(up, 120, "the stack")
     (export,) = (line for line in lines if line.strip().startswith("export "))

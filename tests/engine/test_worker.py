@@ -132,7 +132,7 @@ def test_the_grace_time_ends_a_drain_of_both_tasks(
         engine.start("set_custom_ivr_by_name", by_name(1), domain="grace")
         double.wait_for_arrivals(2)
         assert worker.stop(timeout=10) == 1
-        assert worker.events[-1]["tasks"] == 2
+        assert worker.events[-1]["tasks_in_flight"] == 2
 
 
 def test_both_tasks_run_beside_each_other_and_are_drained(

@@ -56,7 +56,7 @@ runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
 
 LEAKY = """
 import runpy, sys
-from dialpad_ivr.tasks import run as task
+from dialpad_ivr import credentials as task
 find = task.Credentials.find
 def leaky(self, *given):
     found = find(self, *given)

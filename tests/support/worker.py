@@ -139,8 +139,11 @@ def running_console(
         yield url
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0, log.read_text()
-        told = log.read_text()
-        assert url in told
-        assert "Traceback" not in told
-        assert not any(key in told for key in KEYS)
+        try:
+            assert process.wait(20) == 0, log.read_text()
+        finally:
+            process.kill()
+        text = log.read_text()
+        assert url in text
+        assert "Traceback" not in text
+        assert not any(key in text for key in KEYS)

@@ -185,7 +185,7 @@ async def test_the_health_port_is_only_read(method: str) -> None:
 
 
 async def test_connections_that_say_nothing_are_few_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "_CONNECTIONS", 3)
+    monkeypatch.setattr(http_server, "_MAX_CONNECTIONS", 3)
     monkeypatch.setattr(http_server, "_CONNECTION_SECONDS", 0.5)
     async with _health_port() as url, httpx.AsyncClient(trust_env=False) as client:
         port = int(url.rpartition(":")[2])
@@ -252,7 +252,7 @@ def test_a_download_is_not_taken_from_a_folder_that_others_can_write_to(tmp_path
     folder.chmod(mode)
     (folder / "server.jar").write_text("theirs")
     (folder / "server.jar.verified").write_text("theirs")
-    with pytest.raises(DownloadError, match="written by others"):
+    with pytest.raises(DownloadError, match="Other users"):
         fetch(Artifact("http://127.0.0.1:9/server.jar", "0" * 64, 6), folder)
 
 

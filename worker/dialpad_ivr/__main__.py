@@ -1,4 +1,4 @@
-"""Where the command `dialpad-ivr`, and `python -m dialpad_ivr`, begin."""
+"""Entry point of `dialpad-ivr` and `python -m dialpad_ivr`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 def main() -> None:
     """Run the command."""
     # A container's first process ignores SIGTERM until it has a handler, and the imports take a second or more. The
-    # worker sets its own, which drains; before that nothing is in flight.
+    # worker later sets its own handler, which drains; until then nothing is in flight.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if sys.argv[1:] == ["worker"]:
         from dialpad_ivr.cli.worker import app  # noqa: PLC0415

@@ -16,26 +16,23 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from dialpad_ivr.settings import is_loopback
 
-# Whoever opens connections and says nothing must not use up the process's file descriptors.
-_CONNECTIONS = 100
-
-
+# Idle connections must not exhaust the process's file descriptors.
+_MAX_CONNECTIONS = 100
 _CONNECTION_SECONDS = 60.0
-
 
 _LOCAL = re.compile(rb"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])(:[0-9]+)?")
 
 
 class PortError(Exception):
-    """The port cannot be listened on."""
+    """Cannot listen on the port."""
 
 
 class _ShortLivedProtocol(H11Protocol):
-    """A connection that ends soon, one of not too many."""
+    """HTTP/1.1 with a limit on the number of connections and on the age of each."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > _CONNECTIONS:
+        if len(self.connections) > _MAX_CONNECTIONS:
             transport.abort()
         self._end = self.loop.call_later(_CONNECTION_SECONDS, transport.abort)
 
@@ -45,31 +42,31 @@ class _ShortLivedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the process it runs in."""
+    """A server that leaves signal handling to its process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def not_for_web_pages(app: ASGIApp, *, but_its_own: bool = False) -> ASGIApp:
-    """The app, for this machine: a web page that somebody opens in a browser on it is refused.
+def reject_cross_origin(app: ASGIApp, *, allow_same_origin: bool = False) -> ASGIApp:
+    """Reject cross-origin browser requests to a loopback app (CSRF and DNS rebinding).
 
-    Such a page can send requests to loopback, which carry its `Origin` as soon as they could change something. It could
-    also let its own name resolve to loopback, and be of the same origin then; but the request still names that name.
+    A web page can send requests to loopback; those that could change something carry its `Origin`. With DNS rebinding
+    the page's own name resolves to loopback, but then the `Host` header is not a loopback address.
 
     Args:
         app: The app.
-        but_its_own: Whether the app serves pages itself, which may ask it for things.
+        allow_same_origin: Whether to accept requests from pages that the app itself serves.
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         host = headers.get(b"host", b"localhost")
-        own = but_its_own and headers.get(b"origin") == b"http://" + host
-        if (b"origin" in headers and not own) or not _LOCAL.fullmatch(host):
-            told = "Other web pages are refused" if but_its_own else "Web pages are not served"
-            await PlainTextResponse(f"{told}; ask by a loopback address.\n", 403)(scope, receive, send)
+        same_origin = allow_same_origin and headers.get(b"origin") == b"http://" + host
+        if (b"origin" in headers and not same_origin) or not _LOCAL.fullmatch(host):
+            message = "Cross-origin requests are rejected. Use a loopback address.\n"
+            await PlainTextResponse(message, 403)(scope, receive, send)
         else:
             await app(scope, receive, send)
 
@@ -80,19 +77,19 @@ def not_for_web_pages(app: ASGIApp, *, but_its_own: bool = False) -> ASGIApp:
 async def serving(
     app: ASGIApp, host: str, port: int, *, http: type[asyncio.Protocol] = _ShortLivedProtocol, pages: bool = False
 ) -> AsyncIterator[int]:
-    """Serve an app on a port while the context lasts; yields the port, which is a free one for 0.
+    """Serve an app for the duration of the context; yields the port.
 
-    On a loopback address web pages are refused (`not_for_web_pages`).
+    On a loopback address cross-origin requests are rejected (`reject_cross_origin`).
 
     Args:
         app: The app.
         host: The address to listen on.
-        port: The port.
-        http: uvicorn's protocol class, for an app that needs one of its own.
-        pages: Whether the app serves web pages, which may ask it for things.
+        port: The port; 0 picks a free one.
+        http: uvicorn's protocol class.
+        pages: Whether the app serves web pages, which may send it requests.
 
     Raises:
-        PortError: The port is taken, or the address is not this machine's.
+        PortError: The port is taken, or the address is not local.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -100,7 +97,7 @@ async def serving(
     except OSError as exc:
         raise PortError(f"Cannot listen on {host}:{port}: {exc.strerror}.") from exc
     if is_loopback(host):
-        app = not_for_web_pages(app, but_its_own=pages)
+        app = reject_cross_origin(app, allow_same_origin=pages)
     server = _Server(
         uvicorn.Config(
             app, ws="none", http=http, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1

@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dialpad_ivr.contract.values import (
@@ -85,7 +86,7 @@ class Settings(BaseSettings):
         default=3,
         ge=0,
         le=60,
-        description="A permit further away is waited for in the engine, not in a slot.",
+        description="Longest wait for the rate limiter inside the worker; longer waits are deferred to the engine.",
     )
     default_pause_seconds: float = Field(
         default=1, gt=0, le=300, description="The pause after a 429 without a Retry-After; doubled for each in a row."
@@ -162,9 +163,13 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as exc:
-        faults = exc.errors(include_input=False, include_url=False)
-        lines = (f"{fault['loc'][0]}: {fault['msg'].removeprefix('Value error, ')}" for fault in faults)
-        raise SettingsError("\n".join(lines)) from None
+        errors = exc.errors(include_input=False, include_url=False)
+        raise SettingsError("\n".join(f"{error['loc'][0]}: {_message(error)}" for error in errors)) from None
+
+
+def _message(error: ErrorDetails) -> str:
+    """A validator's own message, else pydantic's."""
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
 
 
 def is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
 from dialpad_ivr.contract.outputs import FieldError
-from dialpad_ivr.contract.validation import check_input, example_input, input_warnings
+from dialpad_ivr.contract.validation import advice, alternatives, check_input, example_input, input_warnings
 from dialpad_ivr.contract.values import IVR_TYPES, LIST_LIMIT, TARGET_TYPES
 from support.bench import VALID
 
@@ -25,11 +25,13 @@ def parsed(raw: Any) -> SetCustomIvrInput:
     return result
 
 
-def test_an_empty_input_is_answered_with_every_missing_field_its_values_and_an_example() -> None:
+def test_empty_input_reports_every_required_field_with_its_allowed_values_and_an_example() -> None:
     found = violations({})
     assert list(found) == ["target_type", "target_id", "ivr_type", "ivr_id"]
-    assert all(value in found["target_type"].hint for value in TARGET_TYPES)
-    assert all(value in found["ivr_type"].hint for value in IVR_TYPES)
+    assert found["target_type"].allowed == list(TARGET_TYPES)
+    assert found["ivr_type"].allowed == list(IVR_TYPES)
+    assert found["target_id"].allowed == found["ivr_id"].allowed == []
+    assert {error.suggestion for error in found.values()} == {None}
     assert 'e.g. "5502522061422592"' in found["target_id"].hint
     assert {error.rule for error in found.values()} == {"required"}
 
@@ -51,14 +53,32 @@ def test_every_violation_is_reported_at_once() -> None:
         ("select_option", "Inbound", "inbound"),
     ],
 )
-def test_a_near_miss_is_answered_with_what_was_meant(field: str, value: str, meant: str) -> None:
-    assert f'Did you mean "{meant}"?' in violations({**VALID, field: value})[field].hint
+def test_near_miss_has_a_suggestion(field: str, value: str, meant: str) -> None:
+    error = violations({**VALID, field: value})[field]
+    assert (error.rule, error.suggestion, meant in error.allowed) == ("enum", meant, True)
+    assert advice(error.hint, error.suggestion, error.allowed) == f'Did you mean "{meant}"?'
 
 
-def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
+def test_value_far_from_every_allowed_one_has_no_suggestion_and_the_whole_list() -> None:
+    error = violations({**VALID, "ivr_type": "zzz"})["ivr_type"]
+    assert (error.suggestion, error.allowed) == (None, list(IVR_TYPES))
+    assert advice(error.hint, error.suggestion, error.allowed) == f"{error.hint} Allowed: {', '.join(IVR_TYPES)}."
+    assert alternatives(error.suggestion, error.allowed, 2) == (
+        "Allowed: ASK_FIRST_OPERATOR_NOT_AVAILABLE, AUTO_RECORDING and 65 more."
+    )
+
+
+@pytest.mark.parametrize("raw", [{}, {**VALID, "ivr_type": "zzz", "target_type": "hold_music", "mode": 1, "zzz": 1}])
+def test_message_and_hint_never_enumerate_the_allowed_values(raw: Any) -> None:
+    for error in violations(raw).values():
+        named = [value for value in error.allowed if f"{value}" in f"{error.message} {error.hint}".split('"')]
+        assert len(named) <= 1, error
+
+
+def test_unknown_key_has_a_suggestion_and_the_known_keys() -> None:
     error = violations({**VALID, "ivrid": 5})["ivrid"]
-    assert "Did you mean ivr_id?" in error.hint
-    assert "__index" not in error.hint
+    assert (error.rule, error.suggestion) == ("additionalProperties", "ivr_id")
+    assert error.allowed == [name for name in SetCustomIvrInput.model_fields if name != "fork_index"]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +93,8 @@ def test_an_unknown_key_is_answered_with_the_known_ones() -> None:
         (-7, "ids start at 1"),
         (2**63, "too large for an int64"),
         (str(2**63), "too large for an int64"),
+        ("0", "ids start at 1"),
+        ("000", "ids start at 1"),
         ("007", "leading zeros are not allowed"),
         ("1/../../users/2", "a string must hold digits only"),
         ("12\n", "a string must hold digits only"),
@@ -116,9 +138,9 @@ def test_violations_of_the_other_tasks_input_are_in_its_own_words() -> None:
         ("name", "maxLength"),
         ("ivr_id", "additionalProperties"),
     ]
-    assert 'Did you mean "MENU"?' in found[0].hint
+    assert found[0].suggestion == "MENU"
     assert "at most 200 characters" in found[1].hint
-    assert "Known keys: target_type, target_id, ivr_type, name, credential." in found[2].hint
+    assert found[2].allowed == ["target_type", "target_id", "ivr_type", "name", "credential"]
 
 
 def test_a_number_and_a_string_of_digits_are_the_same_id() -> None:
@@ -145,7 +167,7 @@ def test_more_violations_than_are_kept_are_counted() -> None:
     found = check_input({f"key{i}": i for i in range(500)}, SetCustomIvrInput)
     assert isinstance(found, list)
     assert len(found) == LIST_LIMIT
-    assert found[-1].message.endswith("more violations")
+    assert (found[-1].rule, found[-1].message) == ("and_more", "455 more violations")
 
 
 def test_a_huge_text_is_cut_and_made_printable() -> None:

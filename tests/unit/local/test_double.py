@@ -1,4 +1,4 @@
-"""The Dialpad double: in process where that shows it, over a real connection where the connection matters."""
+"""The Dialpad double: in process, or over a real connection where the connection matters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import email.utils
 import gzip
 import json
-import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,7 +30,7 @@ from dialpad_ivr.contract.values import (
 )
 from dialpad_ivr.local.double import (
     DEFAULT_KEY,
-    Config,
+    FakeConfig,
     FakeDialpad,
     FakeLimit,
     FaultRule,
@@ -51,13 +50,16 @@ BEARER = {"authorization": f"Bearer {DEFAULT_KEY}"}
 
 
 class Clock:
-    """Moves only when told to."""
+    """A clock that stands still except in `sleep`."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
 
     def __call__(self) -> float:
         return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def clock() -> Clock:
 @pytest.fixture
 def double(clock: Clock) -> FakeDialpad:
     keys = {DEFAULT_KEY: "demo", "second-key": "demo", "other-key": "other"}
-    return FakeDialpad(keys=keys, clock=clock, wall=clock)
+    return FakeDialpad(keys=keys, clock=clock, wall=clock, sleep=clock.sleep)
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ async def api(double: FakeDialpad) -> AsyncIterator[httpx.AsyncClient]:
 
 @contextlib.asynccontextmanager
 async def over_http(double: FakeDialpad) -> AsyncIterator[httpx.AsyncClient]:
-    """Over a real connection."""
+    """A client over a real connection."""
     async with (
         serving(double) as url,
         httpx.AsyncClient(base_url=url, headers=BEARER, trust_env=False, timeout=10) as client,
@@ -89,14 +91,14 @@ async def over_http(double: FakeDialpad) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def shown(body: Any) -> list[str]:
-    """The ids that an answer shows selected."""
+    """The ids that are selected in a response."""
     return [ivr["id"] for ivr in body["ivrs"] if ivr["selected"]]
 
 
 # --- the calls ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_patch_selects_the_ivr_and_shows_the_whole_slot(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_patch_selects_the_ivr_and_returns_the_whole_slot(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await api.patch(MUSIC, json=TO_SUMMER)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -115,7 +117,7 @@ async def test_a_patch_selects_the_ivr_and_shows_the_whole_slot(api: httpx.Async
     assert (arrival.target_type, arrival.target_id, arrival.ivr_type) == ("callcenter", CENTER, "HOLD_MUSIC")
 
 
-async def test_a_selection_shows_in_the_list_and_leaves_other_slots_alone(api: httpx.AsyncClient) -> None:
+async def test_patch_changes_the_list_in_its_own_slot_only(api: httpx.AsyncClient) -> None:
     query = {"target_type": "callcenter", "target_id": CENTER}
     before = (await api.get(LIST_PATH, params=query)).json()
     await api.patch(MUSIC, json=TO_SUMMER)
@@ -127,7 +129,7 @@ async def test_a_selection_shows_in_the_list_and_leaves_other_slots_alone(api: h
     assert after["items"][:3] == before["items"][:3]
 
 
-async def test_the_list_comes_in_pages(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_list_is_paginated_by_cursor(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.configure({"page_size": 3})
     query = {"target_type": "callcenter", "target_id": CENTER}
     first = (await api.get(LIST_PATH, params=query)).json()
@@ -137,7 +139,7 @@ async def test_the_list_comes_in_pages(api: httpx.AsyncClient, double: FakeDialp
     assert second["cursor"] == ""
 
 
-async def test_inbound_and_outbound_are_kept_apart_for_auto_recording(
+async def test_auto_recording_selects_inbound_and_outbound_separately(
     api: httpx.AsyncClient, double: FakeDialpad
 ) -> None:
     first, second = "5127493019721740", "5127493019721741"
@@ -149,7 +151,7 @@ async def test_inbound_and_outbound_are_kept_apart_for_auto_recording(
     assert shown(response.json()) == [first]
 
 
-async def test_a_select_option_without_a_meaning_is_both(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_select_option_is_ignored_outside_auto_recording(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     await api.patch(MUSIC, json={**TO_SUMMER, "select_option": "inbound"})
     assert double.ledger.arrivals[-1].after == {"inbound": SUMMER, "outbound": SUMMER}
 
@@ -178,7 +180,7 @@ async def test_ids_above_2_to_the_53_keep_every_digit(api: httpx.AsyncClient) ->
         (f"{MUSIC}?limit=1", 400),
     ],
 )
-async def test_a_path_is_refused(api: httpx.AsyncClient, double: FakeDialpad, path: str, status: int) -> None:
+async def test_invalid_path_is_rejected(api: httpx.AsyncClient, double: FakeDialpad, path: str, status: int) -> None:
     response = await api.patch(path, json=TO_SUMMER)
     assert response.status_code == status
     assert response.json()["error"]["code"] == status
@@ -207,14 +209,14 @@ async def test_a_path_is_refused(api: httpx.AsyncClient, double: FakeDialpad, pa
         b'{"ivr_id": 5127493019721728, "target_id": 1}',
     ],
 )
-async def test_a_body_is_refused(api: httpx.AsyncClient, double: FakeDialpad, body: bytes) -> None:
+async def test_invalid_body_is_rejected(api: httpx.AsyncClient, double: FakeDialpad, body: bytes) -> None:
     response = await api.patch(MUSIC, content=body, headers={"content-type": "application/json"})
     assert response.status_code == 400
     assert response.json()["error"]["message"]
     assert double.ledger.summary()["applied"] == 0
 
 
-async def test_other_refusals(api: httpx.AsyncClient) -> None:
+async def test_invalid_method_media_type_query_or_size_is_rejected(api: httpx.AsyncClient) -> None:
     async def status(method: str, path: str, **request: Any) -> int:
         return (await api.request(method, path, **request)).status_code
 
@@ -230,7 +232,7 @@ async def test_other_refusals(api: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Bearer wrong", f"Basic {DEFAULT_KEY}", DEFAULT_KEY])
-async def test_a_missing_or_wrong_key_is_refused_and_counts_for_no_company(
+async def test_missing_or_wrong_key_gets_401_and_counts_for_no_company(
     api: httpx.AsyncClient, double: FakeDialpad, value: str
 ) -> None:
     response = await api.patch(MUSIC, json=TO_SUMMER, headers={"authorization": value})
@@ -239,7 +241,7 @@ async def test_a_missing_or_wrong_key_is_refused_and_counts_for_no_company(
     assert double.summary()["worst"]["company"]["all"] == 0
 
 
-async def test_no_key_is_ever_kept_or_answered(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_no_key_is_in_the_ledger_or_in_a_response(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     answers = [
         await api.patch(f"{MUSIC}?apikey={DEFAULT_KEY}", json=TO_SUMMER),
         await api.patch(f"{LIST_PATH}/callcenter/{DEFAULT_KEY}/HOLD_MUSIC", json=TO_SUMMER),
@@ -263,7 +265,7 @@ def schema(name: str) -> Draft202012Validator:
 
 
 def with_int64_as_numbers(ivr: dict[str, Any]) -> dict[str, Any]:
-    """The published schema says integer; what Dialpad answers, its own examples included, are strings of digits."""
+    """The published schema says integer; Dialpad returns strings of digits, also in its own examples."""
     return {**ivr, "id": int(ivr["id"]), "date_added": int(ivr["date_added"])}
 
 
@@ -279,17 +281,15 @@ def test_paths_methods_and_enums_are_those_of_the_published_document() -> None:
     assert query == {"cursor": {"type": "string"}, **{name: path[name] for name in ("target_type", "target_id")}}
 
 
-def test_limits_are_the_documented_ones() -> None:
+def test_default_limits_are_the_documented_ones() -> None:
     assert "Rate limit: 1200 per minute." in OPENAPI["paths"][PATCH_PATH]["patch"]["description"]
-    assert Config().patch == FakeLimit(calls=PATCH_LIMIT, window_seconds=PATCH_WINDOW_SECONDS)
-    assert Config().company == FakeLimit(calls=COMPANY_LIMIT, window_seconds=COMPANY_WINDOW_SECONDS)
-    assert Config().patch == FakeLimit(calls=1200, window_seconds=60)
+    assert FakeConfig().patch == FakeLimit(calls=PATCH_LIMIT, window_seconds=PATCH_WINDOW_SECONDS)
+    assert FakeConfig().company == FakeLimit(calls=COMPANY_LIMIT, window_seconds=COMPANY_WINDOW_SECONDS)
+    assert FakeConfig().patch == FakeLimit(calls=1200, window_seconds=60)
 
 
 @pytest.mark.parametrize("option", [{}, *({"select_option": value} for value in (*SELECT_OPTIONS, None))])
-async def test_accepted_bodies_and_answers_agree_with_the_published_schemas(
-    api: httpx.AsyncClient, option: dict[str, Any]
-) -> None:
+async def test_bodies_and_responses_match_the_published_schemas(api: httpx.AsyncClient, option: dict[str, Any]) -> None:
     body = {"ivr_id": 5127493019721740, **option}
     documented = OPENAPI["components"]["schemas"]["schemas.custom_ivr.UpdateCustomIvrMessage"]
     assert set(body) <= set(documented["properties"])
@@ -312,30 +312,30 @@ def admitted(limits: FakeLimits, *times: float, patch: bool = True, company: str
 WIDE = FakeLimit(calls=1000, window_seconds=1)
 
 
-def test_a_sliding_window_holds_no_more_than_its_calls() -> None:
+def test_sliding_window_throttles_over_its_limit() -> None:
     limits = FakeLimits(FakeLimit(calls=2, window_seconds=10, fixed=False), WIDE)
     assert admitted(limits, 8, 9, 10, 17.9, 18, 18.9, 19) == [True, True, False, False, True, False, True]
 
 
-def test_a_fixed_window_begins_at_a_whole_multiple_of_its_length() -> None:
+def test_fixed_window_begins_at_a_multiple_of_its_length() -> None:
     limits = FakeLimits(FakeLimit(calls=2, window_seconds=10, sliding=False), WIDE)
     assert admitted(limits, 8, 9, 9.9, 10, 11, 12, 19.9, 20) == [True, True, False, True, True, False, False, True]
 
 
-def test_both_kinds_of_window_hold_at_once_unless_switched_off() -> None:
+def test_sliding_and_fixed_windows_apply_together_unless_switched_off() -> None:
     both = FakeLimits(FakeLimit(calls=1, window_seconds=10), WIDE)
     neither = FakeLimits(FakeLimit(calls=1, window_seconds=10, sliding=False, fixed=False), WIDE)
     assert admitted(both, 9, 10, 19, 21, 29, 30) == [True, False, True, False, True, False]
     assert all(admitted(neither, 9, 10, 19, 21))
 
 
-def test_a_refused_arrival_uses_up_nothing() -> None:
+def test_throttled_call_takes_no_room_in_the_window() -> None:
     limits = FakeLimits(FakeLimit(calls=1, window_seconds=10), WIDE)
     assert admitted(limits, 0, 1, 9, 9.9, 10) == [True, False, False, False, True]
     assert limits.worst()["patch"] == {"calls": 1, "window_seconds": 10, "accepted": 1, "all": 4}
 
 
-def test_a_patch_refused_by_one_limit_uses_up_nothing_of_the_other() -> None:
+def test_patch_throttled_by_one_limit_takes_no_room_in_the_other() -> None:
     limits = FakeLimits(FakeLimit(calls=1, window_seconds=100), FakeLimit(calls=2, window_seconds=10))
     assert admitted(limits, 0, 1, 2) == [True, False, False]
     assert admitted(limits, 3, 4, patch=False) == [True, False]
@@ -348,15 +348,13 @@ def test_limits_count_by_company() -> None:
 
 
 @pytest.mark.parametrize(("sliding", "fixed", "wait"), [(True, False, 7), (False, True, 5), (True, True, 7)])
-def test_a_refusal_knows_when_there_is_room(sliding: bool, fixed: bool, wait: float) -> None:
+def test_throttled_call_returns_the_wait_until_there_is_room(sliding: bool, fixed: bool, wait: float) -> None:
     limits = FakeLimits(FakeLimit(calls=1, window_seconds=10, sliding=sliding, fixed=fixed), WIDE)
     limits.arrive("demo", 12, patch=True)
     assert limits.arrive("demo", 15, patch=True) == wait
 
 
-async def test_the_21st_call_in_a_second_is_refused_and_the_next_second_has_room(
-    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
-) -> None:
+async def test_21st_call_in_a_second_is_throttled(api: httpx.AsyncClient, double: FakeDialpad, clock: Clock) -> None:
     query = {"target_type": "callcenter", "target_id": CENTER}
     first = [(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(10)]
     first += [(await api.get(LIST_PATH, params=query)).status_code for _ in range(10)]
@@ -374,11 +372,9 @@ async def test_the_21st_call_in_a_second_is_refused_and_the_next_second_has_room
     assert double.summary()["by_status"] == {"200": 22, "429": 2}
 
 
-async def test_the_1201st_patch_in_a_minute_is_refused_though_a_get_is_not(
-    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
-) -> None:
+async def test_patch_limit_does_not_throttle_gets(api: httpx.AsyncClient, double: FakeDialpad, clock: Clock) -> None:
     double.configure({"patch": {"calls": 3}})
-    clock.now = 1_000_020.0  # where a minute begins
+    clock.now = 1_000_020.0  # the start of a minute
     statuses = []
     for _ in range(4):
         statuses.append((await api.patch(MUSIC, json=TO_SUMMER)).status_code)
@@ -388,7 +384,7 @@ async def test_the_1201st_patch_in_a_minute_is_refused_though_a_get_is_not(
     assert listed.status_code == 200
 
 
-async def test_a_limit_names_the_wait_as_it_is_set_to(
+async def test_retry_after_of_a_limit_has_the_configured_form(
     api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
 ) -> None:
     double.configure({"company": {"calls": 1, "window_seconds": 30, "fixed": False}, "retry_after": "seconds"})
@@ -419,24 +415,27 @@ async def test_arrival_is_counted_before_the_body_is_read(double: FakeDialpad, c
     assert double.ledger.arrivals[0].monotonic == 1_000_000.0
 
 
-async def test_arrivals_and_answers_are_delayed_as_set() -> None:
-    delays = {"arrival_jitter": 0.2, "latency": 0.05, "answer_jitter": 0.2, "random_seed": 3}
-    double = FakeDialpad(config=Config.model_validate(delays))
-    transport = httpx.ASGITransport(create_app(double))
-    async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test", headers=BEARER) as client:
-        started = time.monotonic()
-        await asyncio.gather(*(client.patch(MUSIC, json=TO_SUMMER) for _ in range(10)))
-        elapsed = time.monotonic() - started
-    late = [arrival.monotonic - started for arrival in double.ledger.arrivals]
-    assert late == sorted(late)
-    assert late[-1] - late[0] > 0.05
-    assert elapsed > late[-1] + 0.05
+async def test_arrival_jitter_delays_arrivals_and_latency_delays_responses(
+    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
+) -> None:
+    double.configure({"arrival_jitter": 2, "latency": 5, "answer_jitter": 3, "random_seed": 3})
+    before_arrival, after_arrival = [], []
+    for _ in range(20):
+        sent = clock.now
+        await api.patch(MUSIC, json=TO_SUMMER)
+        arrived = double.ledger.arrivals[-1].monotonic
+        before_arrival.append(arrived - sent)
+        after_arrival.append(clock.now - arrived)
+    assert 0 <= min(before_arrival) < 0.5
+    assert 1.5 < max(before_arrival) <= 2
+    assert 5 <= min(after_arrival) < 5.5
+    assert 7.5 < max(after_arrival) <= 8
 
 
 # --- the ledger -----------------------------------------------------------------------------------------------------
 
 
-async def test_the_summary_counts_changes_made_twice(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_summary_counts_duplicate_changes(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(FaultRule(fault="status", status=503))
     for body in (TO_SUMMER, TO_SUMMER, {"ivr_id": int(WINTER)}, TO_SUMMER):
         await api.patch(MUSIC, json=body)
@@ -445,8 +444,8 @@ async def test_the_summary_counts_changes_made_twice(api: httpx.AsyncClient, dou
     assert (summary["arrivals"], summary["applied"], summary["duplicates"], summary["in_flight"]) == (4, 3, 1, 0)
 
 
-async def test_the_ledger_is_bounded_and_its_sums_are_not() -> None:
-    double = FakeDialpad(config=Config(enforce=False), ledger_size=3)
+async def test_ledger_size_is_bounded_and_totals_are_not() -> None:
+    double = FakeDialpad(config=FakeConfig(enforce=False), ledger_size=3)
     transport = httpx.ASGITransport(create_app(double))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test", headers=BEARER) as client:
         for _ in range(5):
@@ -459,29 +458,27 @@ async def test_the_ledger_is_bounded_and_its_sums_are_not() -> None:
 
 
 async def patched(api: httpx.AsyncClient, double: FakeDialpad, **rule: Any) -> httpx.Response:
-    """The answer to a PATCH for Summer under a fault."""
+    """The response to a PATCH for Summer under a fault."""
     double.faults.add(FaultRule.model_validate(rule))
     return await api.patch(MUSIC, json=TO_SUMMER)
 
 
 def made(double: FakeDialpad) -> tuple[str | None, bool, str | None]:
-    """Which fault the last request met, whether the change was made, and what is selected now."""
+    """The last request's fault, whether its change was made, and the current selection."""
     last = double.ledger.arrivals[-1]
     slot = double.state.slot("callcenter", CENTER, "HOLD_MUSIC", SUMMER)
     return last.fault, last.applied, slot.selected.inbound
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504, 599])
-async def test_any_status_can_be_answered_in_place_of_the_call(
-    api: httpx.AsyncClient, double: FakeDialpad, status: int
-) -> None:
+async def test_fault_status_replaces_the_response(api: httpx.AsyncClient, double: FakeDialpad, status: int) -> None:
     response = await patched(api, double, fault="status", status=status)
     assert response.status_code == status
     assert response.json()["error"]["code"] == status
     assert made(double) == ("status", False, WINTER)
 
 
-async def test_a_status_carries_the_body_that_it_is_given(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_status_has_the_configured_body(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     text = await patched(api, double, fault="status", status=502, body="<h1>Bad gateway</h1>", content_type="text/html")
     as_json = await patched(api, double, fault="status", status=409, body={"errors": [{"message": "busy"}]})
     assert (text.text, text.headers["content-type"]) == ("<h1>Bad gateway</h1>", "text/html")
@@ -489,7 +486,7 @@ async def test_a_status_carries_the_body_that_it_is_given(api: httpx.AsyncClient
     assert (await patched(api, double, fault="status", status=204)).content == b""
 
 
-async def test_a_429_carries_retry_after_in_either_form_or_not(
+async def test_fault_rate_limited_has_the_configured_retry_after(
     api: httpx.AsyncClient, double: FakeDialpad, clock: Clock
 ) -> None:
     without = await patched(api, double, fault="rate_limited")
@@ -502,7 +499,7 @@ async def test_a_429_carries_retry_after_in_either_form_or_not(
     assert made(double) == ("rate_limited", False, WINTER)
 
 
-async def test_a_200_whose_body_shows_another_ivr_selected(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_not_applied_returns_another_ivr_selected(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="not_applied")
     assert (response.status_code, shown(response.json())) == (200, [WINTER])
     assert made(double) == ("not_applied", False, WINTER)
@@ -511,29 +508,29 @@ async def test_a_200_whose_body_shows_another_ivr_selected(api: httpx.AsyncClien
     assert made(double) == ("not_applied", False, SUMMER)
 
 
-async def test_broken_json_comes_after_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_broken_json_follows_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="broken_json")
     assert response.status_code == 200
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(json.JSONDecodeError):
         response.json()
     assert made(double) == ("broken_json", True, SUMMER)
 
 
-async def test_a_page_of_html_comes_after_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_wrong_content_type_follows_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="wrong_content_type")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html")
     assert response.text.startswith("<!doctype html>")
     assert made(double) == ("wrong_content_type", True, SUMMER)
 
 
-async def test_deep_json_comes_after_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_deep_json_follows_the_change(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="deep_json")
     assert response.status_code == 200
     assert response.content.count(b"[") == response.content.count(b"]") == 100_000
     assert made(double) == ("deep_json", True, SUMMER)
 
 
-async def test_a_gzip_bomb_is_small_on_the_wire(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_gzip_bomb_is_small_on_the_wire(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(FaultRule(fault="gzip_bomb", megabytes=5))
     async with api.stream("PATCH", MUSIC, json=TO_SUMMER) as response:
         packed = b"".join([part async for part in response.aiter_raw()])
@@ -545,7 +542,7 @@ async def test_a_gzip_bomb_is_small_on_the_wire(api: httpx.AsyncClient, double: 
     assert made(double) == ("gzip_bomb", True, SUMMER)
 
 
-async def test_a_400_can_repeat_the_authorization_header(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_echo_authorization_repeats_the_header(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     response = await patched(api, double, fault="echo_authorization")
     assert response.status_code == 400
     assert f"Bearer {DEFAULT_KEY}" in response.json()["error"]["message"]
@@ -553,7 +550,7 @@ async def test_a_400_can_repeat_the_authorization_header(api: httpx.AsyncClient,
     assert made(double) == ("echo_authorization", False, WINTER)
 
 
-async def test_a_redirect_over_a_real_connection(double: FakeDialpad) -> None:
+async def test_fault_redirect_over_a_real_connection(double: FakeDialpad) -> None:
     async with over_http(double) as wire:
         plain = await patched(wire, double, fault="redirect")
         permanent = await patched(wire, double, fault="redirect", status=308, location="http://127.0.0.1:9/elsewhere")
@@ -566,7 +563,7 @@ async def test_a_redirect_over_a_real_connection(double: FakeDialpad) -> None:
 @pytest.mark.parametrize(
     ("fault", "after"), [("reset_before", (False, WINTER)), ("reset_after", (True, SUMMER))], ids=["before", "after"]
 )
-async def test_a_reset_is_a_reset_on_the_wire_and_the_server_goes_on(
+async def test_fault_reset_sends_a_tcp_reset_and_the_server_keeps_running(
     double: FakeDialpad,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
@@ -574,7 +571,7 @@ async def test_a_reset_is_a_reset_on_the_wire_and_the_server_goes_on(
     after: tuple[bool, str],
 ) -> None:
     async with over_http(double) as wire:
-        await wire.get("/_double/health")  # the connection is up: what comes is no failure to connect
+        await wire.get("/_double/health")  # connect first: what follows is no connect error
         with pytest.raises(httpx.ReadError) as raised:
             await patched(wire, double, fault=fault)
         assert is_reset(raised.value)
@@ -587,19 +584,19 @@ async def test_a_reset_is_a_reset_on_the_wire_and_the_server_goes_on(
 
 
 def is_reset(error: BaseException | None) -> bool:
-    """Whether the operating system said ECONNRESET (and not just that the other side closed)."""
+    """Whether the cause is ECONNRESET, not an orderly close."""
     while error is not None and not isinstance(error, ConnectionResetError):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
-async def test_a_reset_in_process_is_an_exception(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_reset_raises_in_process(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     with pytest.raises(ConnectionResetError):
         await patched(api, double, fault="reset_after")
     assert made(double) == ("reset_after", True, SUMMER)
 
 
-async def test_a_huge_body_is_streamed_after_the_change(double: FakeDialpad) -> None:
+async def test_fault_huge_body_is_streamed_after_the_change(double: FakeDialpad) -> None:
     async with over_http(double) as wire:
         double.faults.add(FaultRule(fault="huge_body"))
         size = 0
@@ -611,9 +608,7 @@ async def test_a_huge_body_is_streamed_after_the_change(double: FakeDialpad) -> 
         assert made(double) == ("huge_body", True, SUMMER)
 
 
-async def test_a_client_may_hang_up_in_the_middle_of_a_huge_body(
-    double: FakeDialpad, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_client_may_disconnect_during_a_huge_body(double: FakeDialpad, caplog: pytest.LogCaptureFixture) -> None:
     async with over_http(double) as wire:
         double.faults.add(FaultRule(fault="huge_body"))
         async with wire.stream("PATCH", MUSIC, json=TO_SUMMER) as response:
@@ -622,38 +617,48 @@ async def test_a_client_may_hang_up_in_the_middle_of_a_huge_body(
         assert caplog.text == ""
 
 
-async def test_a_slow_answer_outlasts_an_impatient_client_and_the_change_is_made(double: FakeDialpad) -> None:
+async def until_applied(double: FakeDialpad) -> None:
+    """Wait until a change has been made."""
+
+    async def applied() -> None:
+        while not double.summary()["applied"]:
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(applied(), 10)
+
+
+async def test_slow_response_outlasts_the_client_and_the_change_is_made() -> None:
+    double = FakeDialpad()
+    double.faults.add(FaultRule(fault="slow", seconds=60))
     async with over_http(double) as wire:
-        double.faults.add(FaultRule(fault="slow", seconds=0.4))
         with pytest.raises(httpx.ReadTimeout):
-            await wire.patch(MUSIC, json=TO_SUMMER, timeout=0.1)
+            await wire.patch(MUSIC, json=TO_SUMMER, timeout=httpx.Timeout(10, read=0.1))
+        await until_applied(double)
         assert made(double) == ("slow", True, SUMMER)
-        started = time.monotonic()
-        assert (await patched(wire, double, fault="slow", seconds=0.1)).status_code == 200
-        assert time.monotonic() - started >= 0.1
 
 
-async def test_any_fault_can_be_held_back(api: httpx.AsyncClient, double: FakeDialpad) -> None:
-    started = time.monotonic()
-    assert (await patched(api, double, fault="status", status=504, seconds=0.1)).status_code == 504
-    assert time.monotonic() - started >= 0.1
-
-
-async def test_a_server_that_stops_cuts_what_it_holds_back_and_says_nothing(
-    double: FakeDialpad, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("rule", "status"), [({"fault": "slow"}, 200), ({"fault": "status", "status": 504}, 504)])
+async def test_seconds_of_a_fault_delay_the_response(
+    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock, rule: dict[str, Any], status: int
 ) -> None:
+    sent = clock.now
+    assert (await patched(api, double, **rule, seconds=7)).status_code == status
+    assert clock.now == sent + 7
+
+
+async def test_server_stop_resets_delayed_responses_without_a_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    double = FakeDialpad()
     double.faults.add(FaultRule(fault="slow", seconds=60))
     async with httpx.AsyncClient(headers=BEARER, trust_env=False, timeout=30) as client:
         async with serving(double) as url:
             call = asyncio.create_task(client.patch(f"{url}{MUSIC}", json=TO_SUMMER))
-            while not double.summary()["applied"]:
-                await asyncio.sleep(0.005)
+            await until_applied(double)
         with pytest.raises(httpx.ReadError):
             await call
     assert "Traceback" not in capfd.readouterr().err
 
 
-async def test_a_rule_is_for_the_requests_that_it_matches(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_rule_applies_only_to_matching_requests(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     match = {"method": "PATCH", "target_type": "callcenter", "target_id": int(CENTER), "ivr_type": "HOLD_MUSIC"}
     double.faults.add(FaultRule.model_validate({"match": match, "fault": "status", "status": 503, "times": None}))
     listed = await api.get(LIST_PATH, params={"target_type": "callcenter", "target_id": CENTER})
@@ -662,16 +667,16 @@ async def test_a_rule_is_for_the_requests_that_it_matches(api: httpx.AsyncClient
     assert (await api.patch(MUSIC, json=TO_SUMMER)).status_code == 503
 
 
-async def test_a_rule_can_match_the_list(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_rule_can_match_the_list(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     match = {"method": "GET", "target_id": CENTER}
     double.faults.add(FaultRule.model_validate({"match": match, "fault": "broken_json"}))
     listed = await api.get(LIST_PATH, params={"target_type": "callcenter", "target_id": CENTER})
     assert double.ledger.arrivals[-1].fault == "broken_json"
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(json.JSONDecodeError):
         listed.json()
 
 
-async def test_rules_are_tried_in_order_and_used_up(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_rules_are_tried_in_order_with_skip_and_times(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(
         FaultRule(fault="status", status=500, skip=1),
         FaultRule(fault="status", status=503, times=2),
@@ -680,7 +685,7 @@ async def test_rules_are_tried_in_order_and_used_up(api: httpx.AsyncClient, doub
     assert statuses == [503, 500, 503, 200, 200]
 
 
-async def test_a_rule_with_a_probability_takes_some(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_probability_is_seeded(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.configure({"enforce": False})
     double.faults.add(FaultRule(fault="status", status=500, times=None, probability=0.5))
     statuses = [(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(100)]
@@ -689,30 +694,30 @@ async def test_a_rule_with_a_probability_takes_some(api: httpx.AsyncClient, doub
     assert [(await api.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(100)] == statuses
 
 
-async def test_a_request_that_is_refused_anyway_is_not_spoilt(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+async def test_fault_does_not_alter_an_error_response(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     double.faults.add(FaultRule(fault="reset_after"))
     assert (await api.patch(MUSIC, json={"ivr_id": 1})).status_code == 404
     assert made(double) == (None, False, WINTER)
 
 
 @pytest.mark.parametrize(
-    ("rule", "told"),
+    ("rule", "path", "kind"),
     [
-        ({"fault": "explode"}, "Input should be 'status', 'rate_limited'"),
-        ({"fault": "status"}, "status needs status"),
-        ({"fault": "slow"}, "slow needs seconds"),
-        ({"fault": "slow", "seconds": 1, "megabytes": 2}, "megabytes: not a parameter of slow"),
-        ({"fault": "redirect", "status": 200}, "a redirect's status is one of 301"),
-        ({"fault": "redirect", "location": "x\r\ny: z"}, "String should match pattern"),
-        ({"fault": "reset_after", "times": 0}, "greater than or equal to 1"),
-        ({"fault": "reset_after", "match": {"target": 1}}, "Extra inputs are not permitted"),
-        ({"fault": "reset_after", "match": {"ivr_type": "hold_music"}}, "Input should be"),
+        ({"fault": "explode"}, ("fault",), "literal_error"),
+        ({"fault": "status"}, (), "value_error"),
+        ({"fault": "slow"}, (), "value_error"),
+        ({"fault": "slow", "seconds": 1, "megabytes": 2}, (), "value_error"),
+        ({"fault": "redirect", "status": 200}, (), "value_error"),
+        ({"fault": "redirect", "location": "x\r\ny: z"}, ("location",), "string_pattern_mismatch"),
+        ({"fault": "reset_after", "times": 0}, ("times",), "greater_than_equal"),
+        ({"fault": "reset_after", "match": {"target": 1}}, ("match", "target"), "extra_forbidden"),
+        ({"fault": "reset_after", "match": {"ivr_type": "hold_music"}}, ("match", "ivr_type"), "literal_error"),
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(rule: dict[str, Any], told: str) -> None:
+def test_invalid_fault_rule_is_rejected(rule: dict[str, Any], path: tuple[str, ...], kind: str) -> None:
     with pytest.raises(ValidationError) as raised:
         FaultRule.model_validate(rule)
-    assert told in str(raised.value)
+    assert [(error["loc"], error["type"]) for error in raised.value.errors()] == [(path, kind)]
 
 
 # --- control --------------------------------------------------------------------------------------------------------
@@ -720,7 +725,7 @@ def test_a_rule_that_makes_no_sense_is_refused(rule: dict[str, Any], told: str) 
 
 @pytest.fixture
 async def control(double: FakeDialpad) -> AsyncIterator[httpx.AsyncClient]:
-    """Without a key."""
+    """A client of the control API, without a key."""
     transport = httpx.ASGITransport(create_app(double))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test/_double/") as client:
         yield client
@@ -731,13 +736,13 @@ async def test_control_calls_need_no_key_and_are_not_counted(control: httpx.Asyn
     assert double.summary()["arrivals"] == 0
 
 
-async def test_control_is_for_loopback_only(double: FakeDialpad) -> None:
+async def test_control_rejects_calls_from_other_hosts(double: FakeDialpad) -> None:
     transport = httpx.ASGITransport(create_app(double), client=("192.0.2.1", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://dialpad.test") as client:
         assert (await client.get("/_double/health")).status_code == 403
 
 
-async def test_a_state_that_was_read_can_be_put_back(control: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
+async def test_state_round_trips(control: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
     seed = (await control.get("state")).json()
     assert [target["target_id"] for target in seed["targets"]][0::4] == [CENTER, "9007199254740993"]
     await api.patch(RECORDING, json={"ivr_id": 5127493019721740, "select_option": "outbound"})
@@ -749,16 +754,14 @@ async def test_a_state_that_was_read_can_be_put_back(control: httpx.AsyncClient,
     assert (await control.get("state")).json() == changed
 
 
-async def test_a_state_replaces_all_targets(control: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
+async def test_put_state_replaces_all_targets(control: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
     slot = {"ivr_type": "MENU", "ivrs": [{"id": 7, "name": "One"}, {"id": "8", "name": "Two"}], "selected": 8}
     await control.put("state", json={"targets": [{"target_type": "room", "target_id": "5", "slots": [slot]}]})
     assert (await api.patch(MUSIC, json=TO_SUMMER)).status_code == 404
     assert shown((await api.patch(f"{LIST_PATH}/room/5/MENU", json={"ivr_id": 7})).json()) == ["7"]
 
 
-async def test_synthetic_targets_have_ids_that_can_be_computed(
-    control: httpx.AsyncClient, api: httpx.AsyncClient
-) -> None:
+async def test_synthetic_targets_have_computable_ids(control: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
     assert (await control.put("state", json={"synthetic": 500})).json() == {"targets": 500}
     target = synthetic_target(499)
     assert (target.target_id, target.slots[0].ivrs[0].id) == ("6000000000000499", "7000000000000998")
@@ -767,7 +770,7 @@ async def test_synthetic_targets_have_ids_that_can_be_computed(
     assert shown(response.json()) == ["7000000000000998"]
 
 
-async def test_settings_not_named_keep_their_value(control: httpx.AsyncClient) -> None:
+async def test_put_config_leaves_other_settings_unchanged(control: httpx.AsyncClient) -> None:
     before = (await control.get("config")).json()
     after = (await control.put("config", json={"latency": 0.5, "company": {"calls": 5}})).json()
     assert after == {**before, "latency": 0.5, "company": {**before["company"], "calls": 5}}
@@ -783,7 +786,7 @@ async def test_faults_are_added_and_cleared(control: httpx.AsyncClient, api: htt
     assert (await api.patch(MUSIC, json=TO_SUMMER)).status_code == 200
 
 
-async def test_the_ledger_is_shown_whole_or_in_sums(control: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
+async def test_ledger_returns_arrivals_or_the_summary_only(control: httpx.AsyncClient, api: httpx.AsyncClient) -> None:
     await api.patch(MUSIC, json=TO_SUMMER)
     whole = (await control.get("ledger")).json()
     sums = (await control.get("ledger", params={"summary": "true"})).json()
@@ -791,7 +794,7 @@ async def test_the_ledger_is_shown_whole_or_in_sums(control: httpx.AsyncClient, 
     assert [arrival["body"] for arrival in whole["arrivals"]] == [TO_SUMMER]
 
 
-async def test_reset_goes_back_to_the_seed_and_keeps_the_settings(
+async def test_reset_restores_the_seed_and_leaves_the_settings(
     control: httpx.AsyncClient, api: httpx.AsyncClient, double: FakeDialpad
 ) -> None:
     double.configure({"company": {"calls": 1}})
@@ -825,7 +828,7 @@ async def test_reset_goes_back_to_the_seed_and_keeps_the_settings(
         ("POST", "faults", [{"fault": "reset_after"}, {"fault": "slow"}], "1"),
     ],
 )
-async def test_control_lists_what_is_wrong(
+async def test_control_reports_validation_errors_with_their_paths(
     control: httpx.AsyncClient, method: str, path: str, body: Any, where: str
 ) -> None:
     response = await control.request(method, path, json=body)
@@ -836,35 +839,35 @@ async def test_control_lists_what_is_wrong(
 
 
 @pytest.mark.parametrize("keys", [{}, {"": "demo"}, {"with space": "demo"}, {'quo"te': "demo"}])
-def test_a_key_that_no_header_could_hold_is_refused(keys: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="keys must be"):
+def test_key_that_no_header_could_hold_is_rejected(keys: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="keys"):
         FakeDialpad(keys=keys)
 
 
-async def test_it_is_never_served_beyond_loopback(double: FakeDialpad) -> None:
+async def test_serving_rejects_hosts_other_than_loopback(double: FakeDialpad) -> None:
     with pytest.raises(ValueError, match="loopback"):
         async with serving(double, "0.0.0.0"):
             pass
 
 
-async def test_it_serves_hundreds_of_requests_a_second(double: FakeDialpad) -> None:
+async def test_processor_time_per_request_is_below_10_ms(double: FakeDialpad) -> None:
     double.configure({"enforce": False})
     async with over_http(double) as wire:
 
-        async def twenty_five() -> set[int]:
+        async def patch_25_times() -> set[int]:
             return {(await wire.patch(MUSIC, json=TO_SUMMER)).status_code for _ in range(25)}
 
         started = time.process_time()
-        assert await asyncio.gather(*(twenty_five() for _ in range(8))) == [{200}] * 8
+        assert await asyncio.gather(*(patch_25_times() for _ in range(8))) == [{200}] * 8
         # The client shares this process, so processor time is an upper bound of what the server needs.
         assert (time.process_time() - started) / 200 < 0.01
 
 
-async def test_an_answer_in_two_parts_is_not_held_up_by_nagles_algorithm(double: FakeDialpad) -> None:
+async def test_tcp_nodelay_avoids_the_delay_of_nagles_algorithm(double: FakeDialpad) -> None:
     round_trips = []
     async with over_http(double) as wire:
         for _ in range(15):
             started = time.perf_counter()
             await wire.patch(MUSIC, json=TO_SUMMER)
             round_trips.append(time.perf_counter() - started)
-    assert statistics.median(round_trips) < 0.03  # it would be 0.04
+    assert min(round_trips) < 0.03  # with Nagle's algorithm each would take 0.04

@@ -1,4 +1,4 @@
-"""The Dialpad double as a process of its own, and the fixture that other tests start it with."""
+"""The Dialpad double as a process of its own, and the test client for it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ended(*arguments: str, environ: Mapping[str, str] = os.environ) -> subproces
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_ends_with_0(signum: signal.Signals) -> None:
+def test_ready_line_names_the_port_and_signal_exits_with_0(signum: signal.Signals) -> None:
     with process("--print-port") as running:
         assert running.stdout
         ready = json.loads(running.stdout.readline())
@@ -58,9 +58,9 @@ def test_it_says_where_it_listens_and_ends_with_0(signum: signal.Signals) -> Non
         assert running.returncode == 0
 
 
-def test_the_ready_file_appears_whole(tmp_path: Path) -> None:
+def test_ready_file_is_renamed_into_place(tmp_path: Path) -> None:
     file = tmp_path / "ready.json"
-    os.mkfifo(tmp_path / "ready.json.part")  # renamed into place when it is written: reading it waits for that
+    os.mkfifo(tmp_path / "ready.json.part")  # reading it waits for the write
     with process("--ready-file", str(file)) as running:
         ready = json.loads((tmp_path / "ready.json.part").read_text())
         assert ready["pid"] == running.pid
@@ -68,24 +68,23 @@ def test_the_ready_file_appears_whole(tmp_path: Path) -> None:
         assert running.wait(timeout=10) == 0
 
 
-def test_it_refuses_to_listen_beyond_loopback() -> None:
+def test_host_other_than_loopback_is_a_usage_error() -> None:
     result = ended("--host", "0.0.0.0")
     assert result.returncode == 2
-    assert "--host must be a loopback address, not 0.0.0.0" in result.stderr
+    assert "--host" in result.stderr
 
 
 @pytest.mark.parametrize("keys", ["not JSON", '["secret-key"]', '{"secret key": "demo"}'])
-def test_it_refuses_keys_that_cannot_be_used_without_repeating_them(keys: str) -> None:
+def test_invalid_keys_are_rejected_and_not_repeated(keys: str) -> None:
     result = ended(environ={**os.environ, "DIALPAD_DOUBLE_KEYS": keys})
     assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
     assert "secret" not in result.stderr
 
 
-def test_a_taken_port_is_told() -> None:
+def test_port_in_use_raises_double_error() -> None:
     with (
         running_double() as url,
-        pytest.raises(DoubleError, match="is the port taken"),
+        pytest.raises(DoubleError),
         running_double(int(url.rpartition(":")[2])),
     ):
         pass
@@ -97,7 +96,7 @@ def double() -> Iterator[DoubleControl]:
         yield control
 
 
-def test_the_fixture_controls_a_double_in_its_own_process(double: DoubleControl) -> None:
+def test_double_control_covers_the_control_api(double: DoubleControl) -> None:
     assert double.config()["retry_after"] == "seconds"
     assert double.add_faults({"fault": "status", "status": 503}, {"fault": "reset_before"}) == 2
     headers = {"authorization": f"Bearer {double.key}"}

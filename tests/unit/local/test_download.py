@@ -1,4 +1,4 @@
-"""Downloads against a real server that cuts connections, ignores ranges or sends the wrong thing."""
+"""Downloads from a real server that cuts connections, ignores ranges or sends the wrong file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTENT = bytes(range(256)) * 20_000  # 5 MB
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT; `cut_after` bytes of an answer the connection breaks, as often as `cuts` says."""
+    """Serves CONTENT; the first `cuts` responses break off after `cut_after` bytes."""
 
     daemon_threads = True
 
@@ -42,12 +42,12 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        asked = self.headers.get("range")
-        self.server.requests.append(asked)
+        requested = self.headers.get("range")
+        self.server.requests.append(requested)
         if self.server.status != 200:
             self.send_error(self.server.status)
             return
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.server.knows_ranges else 0
+        start = int(requested.removeprefix("bytes=").rstrip("-")) if requested and self.server.knows_ranges else 0
         body = self.server.content[start:]
         self.send_response(206 if start else 200)
         if start:
@@ -73,43 +73,45 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+        try:
+            yield running
+        finally:
+            running.shutdown()
+            thread.join()
 
 
-def test_a_file_is_downloaded_once(server: Server, tmp_path: Path) -> None:
+def test_cached_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     path = fetch(server.artifact, tmp_path)
     assert path.read_bytes() == CONTENT
     assert fetch(server.artifact, tmp_path) == path
     assert server.requests == [None]
 
 
-def test_a_cut_connection_is_continued_where_it_broke_off(server: Server, tmp_path: Path) -> None:
+def test_broken_connection_is_resumed_with_a_range_request(server: Server, tmp_path: Path) -> None:
     server.cuts = 2
     assert fetch(server.artifact, tmp_path).read_bytes() == CONTENT
     assert server.requests == [None, "bytes=2000000-", "bytes=4000000-"]
 
 
-def test_what_an_interrupted_run_left_is_continued(server: Server, tmp_path: Path) -> None:
+def test_partial_file_of_an_interrupted_run_is_resumed(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.jar.part").write_bytes(CONTENT[:3_000_000])
     assert fetch(server.artifact, tmp_path).read_bytes() == CONTENT
     assert server.requests == ["bytes=3000000-"]
 
 
-def test_a_whole_part_file_needs_no_request(server: Server, tmp_path: Path) -> None:
+def test_complete_part_file_needs_no_request(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.jar.part").write_bytes(CONTENT)
     assert fetch(server.artifact, tmp_path).read_bytes() == CONTENT
     assert server.requests == []
 
 
-def test_a_server_that_ignores_ranges_is_read_from_the_start(server: Server, tmp_path: Path) -> None:
+def test_server_without_range_support_restarts_the_download(server: Server, tmp_path: Path) -> None:
     server.knows_ranges = False
     (tmp_path / "file.jar.part").write_bytes(b"x" * 1000)
     assert fetch(server.artifact, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_wrong_file_is_thrown_away_and_told(server: Server, tmp_path: Path) -> None:
+def test_checksum_mismatch_deletes_the_download(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(DownloadError, match="SHA-256"):
         fetch(server.artifact, tmp_path)
@@ -117,7 +119,7 @@ def test_a_wrong_file_is_thrown_away_and_told(server: Server, tmp_path: Path) ->
     assert not (tmp_path / "file.jar").exists()
 
 
-def test_a_file_that_is_longer_than_it_should_be_is_not_read_to_its_end(server: Server, tmp_path: Path) -> None:
+def test_oversized_response_is_not_read_to_its_end(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT + bytes(50_000_000)
     with pytest.raises(DownloadError):
         fetch(server.artifact, tmp_path)
@@ -125,28 +127,28 @@ def test_a_file_that_is_longer_than_it_should_be_is_not_read_to_its_end(server: 
 
 
 @pytest.mark.parametrize("status", [404, 503])
-def test_a_server_that_has_it_not_is_told_with_what_to_do(server: Server, tmp_path: Path, status: int) -> None:
+def test_http_error_suggests_a_mirror(server: Server, tmp_path: Path, status: int) -> None:
     server.status = status
     with pytest.raises(DownloadError, match="DIALPAD_IVR_MAVEN_URL"):
         fetch(server.artifact, tmp_path)
 
 
-def test_a_server_that_is_not_there_is_told_and_what_is_there_is_kept(server: Server, tmp_path: Path) -> None:
+def test_unreachable_server_keeps_the_part_file(server: Server, tmp_path: Path) -> None:
     part = tmp_path / "file.jar.part"
     part.write_bytes(CONTENT[:1000])
     nowhere = Artifact("http://127.0.0.1:9/file.jar", server.artifact.sha256, server.artifact.size)
-    with pytest.raises(DownloadError, match="goes on from it"):
+    with pytest.raises(DownloadError, match="DIALPAD_IVR_MAVEN_URL"):
         fetch(nowhere, tmp_path)
     assert part.read_bytes() == CONTENT[:1000]
 
 
-def test_a_file_that_was_changed_afterwards_is_downloaded_again(server: Server, tmp_path: Path) -> None:
+def test_modified_cached_file_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     path = fetch(server.artifact, tmp_path)
     path.write_bytes(b"tampered")
     assert fetch(server.artifact, tmp_path).read_bytes() == CONTENT
 
 
-def test_a_full_disk_is_told_before_anything_is_read(
+def test_full_disk_is_reported_before_any_request(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
@@ -155,13 +157,20 @@ def test_a_full_disk_is_told_before_anything_is_read(
     assert server.requests == []
 
 
-def test_two_processes_download_it_once(server: Server, tmp_path: Path) -> None:
+def test_concurrent_processes_download_once(server: Server, tmp_path: Path) -> None:
     artifact = server.artifact
     code = (
         "import pathlib, sys; from dialpad_ivr.local.download import Artifact, fetch;"
         "fetch(Artifact(sys.argv[1], sys.argv[2], int(sys.argv[3])), pathlib.Path(sys.argv[4]))"
     )
     arguments = [sys.executable, "-c", code, artifact.url, artifact.sha256, str(artifact.size), str(tmp_path)]
-    both = [subprocess.Popen(arguments, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(30) for process in both] == [0, 0]
+    with (
+        subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as first,
+        subprocess.Popen(arguments, stderr=subprocess.DEVNULL) as second,
+    ):
+        try:
+            assert [first.wait(30), second.wait(30)] == [0, 0]
+        finally:
+            first.kill()
+            second.kill()
     assert server.requests == [None]

@@ -1,4 +1,4 @@
-"""The command `dialpad-ivr`. Thin: a command calls what is elsewhere, shows what came of it, sets the exit code."""
+"""The command `dialpad-ivr`. A command calls another room, shows the result and sets the exit code."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from dialpad_ivr import __version__
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import (
     EXIT_CODES,
-    EXIT_CONSENT,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    EXIT_NO_ENGINE,
     EXIT_USAGE,
     JsonFlag,
+    Timeout,
+    confirm,
     engine_failed,
     err,
     fail,
@@ -34,13 +36,13 @@ from dialpad_ivr.cli.console import console
 from dialpad_ivr.cli.doctor import examine
 from dialpad_ivr.cli.local import demo, dev
 from dialpad_ivr.cli.provision import apply, approve, plan, rollback, status
+from dialpad_ivr.cli.register import register
 from dialpad_ivr.cli.worker import worker
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.schema import input_schema, output_schema
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError
-from dialpad_ivr.engine.definitions import Comparison, compare, shipped, task_definition
-from dialpad_ivr.engine.definitions import register as register_definition
+from dialpad_ivr.engine.definitions import task_definition
 from dialpad_ivr.engine.follow import follow
 from dialpad_ivr.tasks.local_run import as_curl, run_locally
 from dialpad_ivr.telemetry import logs
@@ -81,7 +83,7 @@ class TaskType(str, Enum):
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
 ) -> None:
-    # A shell has what it starts in the background ignore SIGINT; told to stop by one, it shall stop all the same.
+    # Shells start background jobs with SIGINT ignored; restore the default.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if version:
         typer.echo(__version__)
@@ -89,65 +91,23 @@ def _main(
 
 
 app.command()(worker)
-
-
-@app.command()
-def register(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Also undo edits made on the server.")] = False,
-    as_json: JsonFlag = False,
-) -> None:
-    """Put the task and workflow definitions on the engine. Shows what changes; leaves edits made there alone (exit 3).
-
-    Examples:
-    - `dialpad-ivr register --dry-run`
-    - `dialpad-ivr register --overwrite`
-    """
-    engine = EngineApi(settings_or_fail())
-    try:
-        comparisons = [compare(engine, definition) for definition in shipped()]
-        results = [(comparison, _register_one(engine, comparison, dry_run, overwrite)) for comparison in comparisons]
-    except EngineError as exc:
-        engine_failed(exc)
-    if as_json:
-        rows = [
-            {"kind": c.ours.kind, "name": c.ours.name, "state": c.state, "action": action, "diff": list(c.diff)}
-            for c, action in results
-        ]
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        for comparison, action in results:
-            render.show_comparison(out, comparison)
-            out.print(Text(f"    -> {action}", style="dim"))
-    if any(action.startswith("left alone") for _, action in results):
-        raise typer.Exit(EXIT_CONSENT)
-
-
-def _register_one(engine: EngineApi, comparison: Comparison, dry_run: bool, overwrite: bool) -> str:
-    if comparison.state == "same":
-        return "nothing to do"
-    if comparison.needs_consent and not overwrite:
-        return "left alone; --overwrite replaces it with ours"
-    if dry_run:
-        return "would be registered"
-    register_definition(engine, comparison.ours)
-    return "registered"
+app.command()(register)
 
 
 @app.command()
 def run(
     workflow: Annotated[str, typer.Argument(help="The workflow's name.")] = "set_custom_ivr",
     input_json: Annotated[
-        str, typer.Option("--input", help="Its input: JSON, @FILE, or - for standard input.", metavar="JSON")
+        str, typer.Option("--input", help="The workflow's input: JSON, @FILE, or - for standard input.", metavar="JSON")
     ] = "{}",
-    version: Annotated[int | None, typer.Option(help="The workflow's version; the newest if left out.")] = None,
+    version: Annotated[int | None, typer.Option(help="The workflow's version; the newest by default.")] = None,
     follow_id: Annotated[
         str | None, typer.Option("--follow", help="Follow this workflow instead of starting one.", metavar="ID")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to follow it; it goes on without us.")] = 3600,
+    timeout: Timeout = 3600,
     as_json: JsonFlag = False,
 ) -> None:
-    """Start a workflow and follow it to its outcome. Ctrl-C stops following, not the workflow.
+    """Start a workflow, follow it and show its outcome. Ctrl-C stops following; the workflow keeps running.
 
     Examples:
     - `dialpad-ivr run set_custom_ivr_test_request`
@@ -167,8 +127,8 @@ def run(
         engine_failed(exc, hint)
     except KeyboardInterrupt:
         if workflow_id is None:
-            fail("Interrupted before it was started, as far as is known.", EXIT_INTERRUPTED)
-        err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+            fail("Interrupted before the engine confirmed the start.", EXIT_INTERRUPTED)
+        err.print(Text(f"\nThe workflow keeps running. Resume with: dialpad-ivr run --follow {workflow_id}"))
         raise typer.Exit(EXIT_INTERRUPTED) from None
     output = ended.get("output") or {}
     summary = {
@@ -184,7 +144,7 @@ def run(
         out.print_json(json.dumps(output))
         out.print(Text(f"Workflow {workflow_id}: {ended['status']}"), Text(summary["reason"] or "", style="red"))
     if ended["status"] not in TERMINAL_STATUSES:
-        err.print(Text(f"Not ended after {timeout:g} s. Follow it again with: dialpad-ivr run --follow {workflow_id}"))
+        err.print(Text(f"Still running after {timeout:g} s. Resume with: dialpad-ivr run --follow {workflow_id}"))
     if ended["status"] != "COMPLETED" or ("ok" in output and output["ok"] is not True):
         raise typer.Exit(EXIT_FAILED)
 
@@ -204,24 +164,24 @@ def try_one_request(
     select_option: Annotated[str | None, typer.Option(help="inbound or outbound.")] = None,
     credential: Annotated[str | None, typer.Option(help="The credential profile.")] = None,
     mode: Annotated[
-        str | None, typer.Option(help="With --send: plan (the default) reads only, apply makes the change.")
+        str | None, typer.Option(help="With --send: plan (the default) only reads, apply makes the change.")
     ] = None,
     input_json: Annotated[
-        str, typer.Option("--input", help="All of it as JSON, @FILE, or - for standard input.", metavar="JSON")
+        str, typer.Option("--input", help="The whole input: JSON, @FILE, or - for standard input.", metavar="JSON")
     ] = "{}",
-    send: Annotated[bool, typer.Option("--send", help="Send it; else nothing leaves this machine.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a change is made.")] = False,
+    send: Annotated[bool, typer.Option("--send", help="Send the request; by default nothing is sent.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Make the change without confirmation.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Build and show one request, and send it when asked: without an engine, by the worker's own code.
+    """Build and show one request, without an engine and with the worker's own code. With `--send`, also send it.
 
     Examples:
     - `dialpad-ivr test-request --target-type callcenter --target-id 5502522061422592 --ivr-type HOLD_MUSIC
       --ivr-id 5127493019721728`
-    - the same with `--send`: reads what is selected now
-    - the same with `--send --mode apply`: makes the change, after asking
+    - the same with `--send`: reads the current selection
+    - the same with `--send --mode apply`: makes the change, after confirmation
     """
-    given = {
+    options = {
         "target_type": target_type,
         "target_id": target_id,
         "ivr_type": ivr_type,
@@ -230,35 +190,32 @@ def try_one_request(
         "credential": credential,
         "mode": mode,
     }
-    asked = {"mode": "plan", **_json_object(input_json), **{k: v for k, v in given.items() if v is not None}}
+    params = {"mode": "plan", **_json_object(input_json), **{k: v for k, v in options.items() if v is not None}}
     settings = settings_or_fail()
-    if send and asked["mode"] not in ("plan", "validate") and not yes:
-        what = (
-            f"Set {asked.get('ivr_type')} of {asked.get('target_type')} {asked.get('target_id')} at {settings.api_url}"
-        )
-        if not sys.stdin.isatty():
-            fail(f"{what}? Say so with --yes.", EXIT_USAGE)
-        typer.confirm(f"{what} to IVR {asked.get('ivr_id')}?", abort=True)
+    if send and params["mode"] not in ("plan", "validate"):
+        target = f"{params.get('target_type')} {params.get('target_id')}"
+        question = f"Set {params.get('ivr_type')} of {target} to IVR {params.get('ivr_id')} at {settings.api_url}?"
+        confirm(question, yes=yes)
     logs.configure("warning", settings.log_format)
-    result = asyncio.run(run_locally(asked, settings, send=send))
-    profile = asked.get("credential") or SetCustomIvrInput.model_fields["credential"].default
+    result = asyncio.run(run_locally(params, settings, send=send))
+    profile = params.get("credential") or SetCustomIvrInput.model_fields["credential"].default
     curl = as_curl(result.output.request, str(profile)) if result.output.request else None
     if as_json:
         typer.echo(json.dumps({**result.output.model_dump(mode="json"), "curl": curl}, indent=2))
     else:
         render.show_output(out, result.output, curl)
         if not send and result.output.ok:
-            out.print(Text("Nothing was sent; --send sends it.", style="dim"))
+            out.print(Text("Nothing was sent. Send it with --send.", style="dim"))
     if not result.output.ok:
         raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()
 def doctor(
-    profile: Annotated[list[str] | None, typer.Option(help="A credential profile to check; may be repeated.")] = None,
+    profile: Annotated[list[str] | None, typer.Option(help="A credential profile to check; repeatable.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check that everything is in place: engine, definitions, keys, clocks. Changes nothing.
+    """Check the engine, the definitions, the keys, the clocks and the Redis. Changes nothing.
 
     Examples:
     - `dialpad-ivr doctor`
@@ -269,8 +226,9 @@ def doctor(
         typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
     else:
         render.show_checks(out, checks)
-    if any(check.result == "failed" for check in checks):
-        raise typer.Exit(EXIT_FAILED)
+    failed = [check for check in checks if check.result == "failed"]
+    if failed:
+        raise typer.Exit(EXIT_NO_ENGINE if any(check.no_engine for check in failed) else EXIT_FAILED)
 
 
 for command in (dev, demo, console, plan, apply, status, approve, rollback):
@@ -280,7 +238,7 @@ for command in (dev, demo, console, plan, apply, status, approve, rollback):
 @app.command()
 def schema(
     kind: Annotated[SchemaKind, typer.Argument(help="What to print.")] = SchemaKind.INPUT,
-    task: Annotated[TaskType, typer.Option(help="Of which task.")] = TaskType.SET_CUSTOM_IVR,
+    task: Annotated[TaskType, typer.Option(help="The task.")] = TaskType.SET_CUSTOM_IVR,
 ) -> None:
     """Print the JSON schema of a task's input or output, or its task definition.
 

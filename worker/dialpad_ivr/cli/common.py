@@ -1,8 +1,9 @@
-"""What all commands share: exit codes, consoles, settings, and how to fail."""
+"""Shared by all commands: exit codes, consoles, settings, and how a command fails."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 from typing import Annotated, Final, NoReturn
 
@@ -16,10 +17,10 @@ from dialpad_ivr.settings import Settings, SettingsError, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 EXIT_CODES = {
-    0: "all is as asked",
-    EXIT_FAILED: "it is not (a change not made, a check failed)",
-    EXIT_USAGE: "wrong usage or settings",
-    EXIT_CONSENT: "somebody edited a definition on the server",
+    0: "success",
+    EXIT_FAILED: "a change failed, or a check failed",
+    EXIT_USAGE: "invalid usage or settings",
+    EXIT_CONSENT: "a definition was edited on the server, or is newer there",
     EXIT_NO_ENGINE: "no engine answers",
     EXIT_INTERRUPTED: "interrupted",
 }
@@ -28,7 +29,7 @@ _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-
 
 
 class _PlainConsole(Console):
-    """A console that text cannot steer: names and messages come from outside, escape sequences and all."""
+    """Replaces control characters: names and messages come from outside and may hold escape sequences."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -40,22 +41,34 @@ out = _PlainConsole()
 err = _PlainConsole(stderr=True)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Timeout = Annotated[
+    float, typer.Option(help="Stop following after this many seconds (the workflow keeps running).", min=0)
+]
 
 
 def settings_or_fail() -> Settings:
-    """The settings; with a fault in them the command ends."""
+    """The settings from the environment. Ends the command if they are invalid."""
     try:
         return load_settings()
     except SettingsError as exc:
-        fail(f"Settings:\n{exc}", EXIT_USAGE)
+        fail(f"Invalid settings:\n{exc}", EXIT_USAGE)
 
 
 def engine_failed(exc: EngineError, hint: str = "") -> NoReturn:
-    """End the command because the engine refuses, or does not answer."""
-    fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.status == 0 else EXIT_FAILED)
+    """End the command because the engine rejected a request, or did not answer."""
+    fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.unreachable else EXIT_FAILED)
 
 
 def fail(message: str, code: int) -> NoReturn:
     """End the command with a message and an exit code."""
     err.print(Text(message, style="red"), soft_wrap=True)
     raise typer.Exit(code)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before a change is made; without a terminal, end the command unless `--yes` was set."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} Confirm with --yes.", EXIT_USAGE)
+    typer.confirm(question, abort=True)

@@ -22,13 +22,13 @@ from dialpad_ivr.telemetry import logs
 
 def console(
     port: Annotated[
-        int, typer.Option(help="Its port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)
+        int, typer.Option(help="The port on 127.0.0.1; 0 picks a free one.", min=0, max=65535)
     ] = CONSOLE_PORT,
 ) -> None:
-    """Serve the console on this machine until Ctrl-C: the tasks' reference, test requests, and provisioning runs.
+    """Serve the web console on this machine until Ctrl-C: task reference, test requests, and provisioning runs.
 
-    Test requests go through the engine if one answers, else straight to Dialpad with the key of this command's
-    environment. It listens on loopback only; to reach it from elsewhere, forward its port with ssh.
+    Test requests go through the engine if one answers, otherwise directly to Dialpad with the key from this
+    environment. The console listens on loopback only; for remote access, forward its port with ssh.
 
     Examples:
     - `dialpad-ivr console`
@@ -39,7 +39,7 @@ def console(
     try:
         asyncio.run(_serve(settings, port))
     except PortError as exc:
-        fail(f"{exc} Name another one with --port, or any free one with --port 0.", EXIT_USAGE)
+        fail(f"{exc} Choose another one with --port, or a free one with --port 0.", EXIT_USAGE)
     except SettingsError as exc:
         fail(str(exc), EXIT_USAGE)
 
@@ -51,5 +51,5 @@ async def _serve(settings: Settings, port: int) -> None:
     async with open_tools(settings) as tools:
         app = console_app(tools, EngineApi(settings))
         async with serving(app, "127.0.0.1", port, http=H11Protocol, pages=True) as chosen:
-            err.print(Text(f"The console is at http://127.0.0.1:{chosen}  (Ctrl-C stops it)"))
+            err.print(Text(f"Console: http://127.0.0.1:{chosen}  (Ctrl-C stops it)"))
             await stop.wait()

@@ -1,4 +1,4 @@
-"""Is everything in place: one check after another, each with what to do when it fails."""
+"""The checks of `doctor`: engine, definitions, keys, clocks and Redis, each with a fix."""
 
 from __future__ import annotations
 
@@ -19,31 +19,37 @@ from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.settings import Settings
 
 _TOLERATED_SKEW_SECONDS = 5.0
-# Any target will do: a key that is not accepted is answered 401 before the target is looked up.
-_HARMLESS = ("office", "1")
+# Any target will do: an invalid key is answered 401 before the target is looked up.
+_ANY_TARGET = ("office", "1")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check's result, and what to do about it."""
+    """A check's result, and how to fix it."""
 
     name: str
     result: Literal["ok", "warning", "failed"]
     detail: str
     hint: str = ""
+    no_engine: bool = False
+    """Whether it failed because no engine answered."""
 
 
 async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
     """Run all checks.
 
     Args:
-        settings: What the worker would run with.
+        settings: The worker's settings.
         profiles: The credential profiles to check.
     """
     checks = list(_engine_checks(settings))
     async with DialpadClient(settings) as client:
+        dates = []
         for profile in profiles:
-            checks += await _key_checks(settings, client, profile)
+            check, date = await _key_check(settings, client, profile)
+            checks.append(check)
+            dates += [date] if date else []
+        checks += _skew("Dialpad's clock", dates[0]) if dates else []
     if settings.redis_url is not None:
         checks.append(await _redis_check(settings.redis_url))
     return checks
@@ -54,24 +60,24 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
     try:
         yield Check("engine", "ok", f"Conductor {engine.version()} answers at {engine.url}")
     except EngineError as exc:
-        yield Check("engine", "failed", str(exc), "Start one with: dialpad-ivr dev")
+        yield Check("engine", "failed", str(exc), "Start one with: dialpad-ivr dev", no_engine=exc.unreachable)
         return
     hints = {
         "missing": "dialpad-ivr register",
         "outdated": "dialpad-ivr register",
-        "edited": "See what differs with: dialpad-ivr register --dry-run",
-        "newer": "Upgrade this package: a newer one registered it.",
+        "edited": "See the differences with: dialpad-ivr register --dry-run",
+        "newer": "Upgrade this package: a newer version registered it.",
     }
     for definition in shipped():
         try:
             state = compare(engine, definition).state
         except EngineError as exc:
-            yield Check(definition.label, "failed", str(exc))
+            yield Check(definition.label, "failed", str(exc), no_engine=exc.unreachable)
             continue
         result: Literal["ok", "warning", "failed"] = (
             "ok" if state == "same" else "failed" if state == "missing" else "warning"
         )
-        yield Check(definition.label, result, "same as ours" if state == "same" else state, hints.get(state, ""))
+        yield Check(definition.label, result, "up to date" if state == "same" else state, hints.get(state, ""))
     try:
         date = httpx.get(f"{settings.server_url}/version", timeout=5, trust_env=False).headers.get("date")
     except httpx.HTTPError:
@@ -79,33 +85,34 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
     yield from _skew("engine's clock", date)
 
 
-async def _key_checks(settings: Settings, client: DialpadClient, profile: str) -> list[Check]:
+async def _key_check(settings: Settings, client: DialpadClient, profile: str) -> tuple[Check, str | None]:
+    """Whether Dialpad accepts the key of a profile, and the answer's `Date` header."""
     name = f"key of profile {profile}"
     try:
         credential = Credentials(settings.credentials_file).find(profile)
     except CredentialError as exc:
-        hint = "Fine if the engine hands the key to the worker as a secret; only a running task shows that."
-        return [Check(name, "warning", str(exc), hint)]
+        hint = "Fine if the key is a secret of the engine; only a running task shows that."
+        return Check(name, "warning", str(exc), hint), None
     try:
-        answer = await client.send(client.prepare_list_custom_ivrs(*_HARMLESS), credential.key)
+        answer = await client.send(client.prepare_list_custom_ivrs(*_ANY_TARGET), credential.key)
     except CallError as exc:
-        return [Check(name, "failed", f"{settings.api_url} cannot be reached: {exc}", "Check the network.")]
+        return Check(name, "failed", f"No answer from {settings.api_url}: {exc}", "Check the network."), None
     refusal = error_verdict(answer, profile)
-    checks = list(_skew("Dialpad's clock", answer.headers.get("date")))
+    date = answer.headers.get("date")
     if refusal is not None and refusal.outcome in ("unauthorized", "forbidden", "unavailable"):
-        return [Check(name, "failed", f"from {credential.source}. {refusal.message}"), *checks]
+        return Check(name, "failed", f"from {credential.source}. {refusal.message}"), date
     if answer.status_code not in (200, 404):
-        return [Check(name, "warning", f"from {credential.source}. Dialpad answered {answer.status_code}"), *checks]
-    return [Check(name, "ok", f"from {credential.source}; {settings.api_url} accepts it"), *checks]
+        return Check(name, "warning", f"from {credential.source}. Dialpad answered {answer.status_code}"), date
+    return Check(name, "ok", f"from {credential.source}; {settings.api_url} accepts it"), date
 
 
 async def _redis_check(url: SecretStr) -> Check:
-    """Whether the Redis answers. Its URL may hold a password: only the host is told."""
+    """Whether the Redis answers. Its URL may hold a password: only the host is shown."""
     try:
         from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
         from redis.exceptions import RedisError  # noqa: PLC0415
     except ImportError:
-        return Check("redis", "failed", "its client is not installed", "pip install 'dialpad-ivr[fleet]'")
+        return Check("redis", "failed", "the client is not installed", "pip install 'dialpad-ivr[fleet]'")
     parts = urlsplit(url.get_secret_value())
     host = parts.hostname or "?"
     try:
@@ -119,8 +126,8 @@ async def _redis_check(url: SecretStr) -> Check:
         return Check(
             "redis",
             "warning",
-            f"Redis {version} answers at {host}, but may evict what it counts ({policy})",
-            "Set its maxmemory-policy to noeviction: workers wait whenever their log of calls is lost.",
+            f"Redis {version} answers at {host}, but may evict the call counts ({policy})",
+            "Set its maxmemory-policy to noeviction: when the counts are lost, workers wait for a whole window.",
         )
     return Check("redis", "ok", f"Redis {version} answers at {host}")
 
@@ -131,6 +138,6 @@ def _skew(name: str, date: str | None) -> Iterator[Check]:
         return
     skew = (moment - datetime.now(timezone.utc)).total_seconds()
     if abs(skew) > _TOLERATED_SKEW_SECONDS:
-        yield Check(name, "warning", f"{skew:+.0f} s from this machine's", "Let NTP set both clocks.")
+        yield Check(name, "warning", f"{skew:+.0f} s from this machine's", "Synchronize both clocks with NTP.")
     else:
         yield Check(name, "ok", "agrees with this machine's")

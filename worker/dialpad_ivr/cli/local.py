@@ -1,4 +1,4 @@
-"""The commands that run everything on this machine: `dev` and `demo`."""
+"""The commands `dev` and `demo`, which run the whole stack on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.text import Text
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_ENGINE, JsonFlag, err, fail, out
 from dialpad_ivr.engine.api import EngineError
-from dialpad_ivr.local.demo import SCENARIOS, play
+from dialpad_ivr.local.demo import SCENARIOS, run_scenarios
 from dialpad_ivr.local.double import DoubleError
 from dialpad_ivr.local.download import DownloadError
 from dialpad_ivr.local.engine import EngineStartError
@@ -38,7 +38,9 @@ def dev(
     ui: Annotated[
         Path | None, typer.Option(help="A built Conductor UI to serve: a folder, or a .tar.gz of one.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Where the engine keeps its database.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The folder of the engine's database; a temporary one by default.")
+    ] = None,
     engine_port: Annotated[int | None, typer.Option(help=f"The engine's port; {ENGINE_PORT} if it is free.")] = None,
     double_port: Annotated[int | None, typer.Option(help=f"The double's port; {DOUBLE_PORT} if it is free.")] = None,
     console_port: Annotated[int | None, typer.Option(help=f"The console's port; {CONSOLE_PORT} if it is free.")] = None,
@@ -60,11 +62,11 @@ def dev(
         err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"))
         if ui:
             err.print(Text(f"Test Task   {stack.engine_url}/taskDef/set_custom_ivr"))
-        err.print(Text(f"Dialpad     {stack.double_url}  (a double; what it saw: /_double/ledger)"))
+        err.print(Text(f"Dialpad     {stack.double_url}  (a double; its requests: /_double/ledger)"))
         err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"))
         err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
         err.print(Text("  dialpad-ivr run set_custom_ivr_test_request", style="bold"))
-        err.print(Text("Ctrl-C stops it all."))
+        err.print(Text("Ctrl-C stops everything."))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -79,15 +81,15 @@ def dev(
     )
 
 
-def _console_port(asked: int | None) -> int | None:
-    """Where the console shall listen; `None` where what it needs is not installed."""
+def _console_port(port: int | None) -> int | None:
+    """The console's port; `None` if its extra is not installed."""
     if find_spec("jinja2") is None:
         return None
-    return preferred_port(CONSOLE_PORT) if asked is None else asked
+    return preferred_port(CONSOLE_PORT) if port is None else port
 
 
 def demo(as_json: JsonFlag = False) -> None:
-    """Run real workflows end to end against a Dialpad double, and show what happened. Exits 0 only if all went right.
+    """Run real workflows end to end against a Dialpad double, and show their outcomes. Exits 0 only if all are correct.
 
     Example:
     - `dialpad-ivr demo`
@@ -95,15 +97,17 @@ def demo(as_json: JsonFlag = False) -> None:
 
     def perform(stack: Stack) -> None:
         with err.status("Running the workflows ...") as status:
-            endings = play(stack, lambda n: status.update(f"Running the workflows: {n} of {len(SCENARIOS)} ended ..."))
+            results = run_scenarios(
+                stack, lambda n: status.update(f"Running the workflows: {n} of {len(SCENARIOS)} ended ...")
+            )
         if as_json:
-            typer.echo(json.dumps([asdict(ending) for ending in endings], indent=2))
+            typer.echo(json.dumps([asdict(result) for result in results], indent=2))
         else:
-            render.show_endings(out, endings)
-        if any(ending.mistakes for ending in endings):
+            render.show_results(out, results)
+        if any(result.mismatches for result in results):
             raise typer.Exit(EXIT_FAILED)
         if not as_json:
-            out.print(Text("All as it should be. To keep it running and try things: make dev (or dialpad-ivr dev)"))
+            out.print(Text("All five ended as expected. To try it yourself: make dev (or dialpad-ivr dev)"))
 
     with temporary_log() as log_file:
         _with_stack(perform, worker_log=log_file)

@@ -1,4 +1,4 @@
-"""The commands for many changes at once: `plan`, `apply`, `status`, `approve` and `rollback`."""
+"""The commands for bulk changes: `plan`, `apply`, `status`, `approve` and `rollback`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import getpass
 import json
 import re
 import socket
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,8 @@ from dialpad_ivr.cli.common import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     JsonFlag,
+    Timeout,
+    confirm,
     engine_failed,
     err,
     fail,
@@ -39,31 +40,30 @@ from dialpad_ivr.settings import SettingsError
 from dialpad_ivr.telemetry import logs
 
 _PLAN_SUFFIX = ".plan.json"
-_QUIET_SECONDS = 10.0  # where no progress bar can be shown, a line comes this often
+_QUIET_SECONDS = 10.0  # between progress lines where there is no terminal for a bar
 
 ReportBase = Annotated[
     Path | None,
     typer.Option(
-        "--report", help="Where the report goes: BASE.report.json, .csv and .rollback.plan.json.", metavar="BASE"
+        "--report", help="Base name of the reports: BASE.report.json, .csv and .rollback.plan.json.", metavar="BASE"
     ),
 ]
-Timeout = Annotated[float, typer.Option(help="Seconds to follow it; it goes on without us.")]
 
 
 def plan(
-    file: Annotated[Path, typer.Argument(help="The changes: CSV, TSV, JSON or YAML.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="The file of changes: CSV, TSV, JSON or YAML.", metavar="FILE")],
     to: Annotated[
-        Path | None, typer.Option("--out", help="The plan's file; FILE.plan.json if left out.", metavar="PLAN")
+        Path | None, typer.Option("--out", help="The plan file to write; FILE.plan.json by default.", metavar="PLAN")
     ] = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Only check the file; read nothing, write no plan.")
+        bool, typer.Option("--offline", help="Only validate the file; read nothing from Dialpad, write no plan.")
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a file of changes, read what is selected now, and show what would be changed. Changes nothing.
+    """Validate a file of changes, read the current selections, and show what would change. Changes nothing.
 
-    A row has target_type, target_id, ivr_type, ivr_id, and if need be select_option and credential. Every mistake is
-    told, with its line. Exit code 1 when a row cannot be applied.
+    A row has target_type, target_id, ivr_type and ivr_id, and optionally select_option and credential. Every
+    validation error is reported with its line. The exit code is 1 when a row cannot be applied.
 
     Examples:
     - `dialpad-ivr plan changes.csv --offline`
@@ -82,19 +82,19 @@ def plan(
             render.show_violations(out, changes.violations)
         raise typer.Exit(EXIT_FAILED)
     if offline:
-        summary = f"{len(changes.changes)} changes, all of them valid. Nothing was read, and no plan was written."
+        summary = f"{len(changes.changes)} changes, all valid. Nothing was read from Dialpad; no plan was written."
         typer.echo(json.dumps({"changes": len(changes.changes), "violations": []}) if as_json else summary)
         return
     try:
         with _bar() as bar:
-            task = bar.add_task("Reading what is selected now", total=None)
+            task = bar.add_task("Reading current selections", total=None)
             planned = asyncio.run(
                 read_selections(changes.changes, settings, lambda done, of: bar.update(task, completed=done, total=of))
             )
     except SettingsError as exc:
         fail(str(exc), EXIT_USAGE)
     except KeyboardInterrupt:
-        fail("Interrupted; nothing was changed, and no plan was written.", EXIT_INTERRUPTED)
+        fail("Interrupted. Nothing was changed; no plan was written.", EXIT_INTERRUPTED)
     made = make_plan(planned, settings.api_url, file.name)
     to = to or file.with_name(f"{file.stem}{_PLAN_SUFFIX}")
     try:
@@ -112,29 +112,29 @@ def plan(
 
 def apply(
     file: Annotated[
-        Path, typer.Argument(help="A plan, as `dialpad-ivr plan` or an earlier apply wrote it.", metavar="PLAN")
+        Path, typer.Argument(help="A plan file, written by `plan`, `apply` or `rollback`.", metavar="PLAN")
     ],
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Also change targets whose selection moved since the plan.")
+        bool, typer.Option("--overwrite", help="Also change targets whose selection changed since the plan.")
     ] = False,
-    partial: Annotated[bool, typer.Option("--partial", help="Leave out the rows that cannot be applied.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Skip the rows that cannot be applied.")] = False,
     max_failures: Annotated[
         str | None,
-        typer.Option(help="Hand out no more changes once so many failed: 10, or 5%.", metavar="N|P%"),
+        typer.Option(help="Stop after N failures, or P% of the changes.", metavar="N|P%"),
     ] = None,
     approval: Annotated[
-        bool, typer.Option("--approval", help="Wait for `dialpad-ivr approve` before anything is written.")
+        bool, typer.Option("--approval", help="Wait for `dialpad-ivr approve` before the first change.")
     ] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="Start it and do not follow it.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start the workflow without following it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without confirmation.")] = False,
     report: ReportBase = None,
     timeout: Timeout = 86_400,
     as_json: JsonFlag = False,
 ) -> None:
-    """Apply a plan: starts one workflow, follows it, and keeps a report and the plan that would undo it.
+    """Apply a plan: start one workflow, follow it, and write a report and a rollback plan.
 
-    A target whose selection is not the one that the plan saw is left alone and reported. Ctrl-C stops following, not
-    the workflow.
+    A target whose selection changed since the plan is not changed, and is reported as `conflict`. Ctrl-C stops
+    following; the workflow keeps running.
 
     Examples:
     - `dialpad-ivr apply changes.plan.json`
@@ -152,11 +152,11 @@ def apply(
     if made.blocked and not partial:
         render.show_plan(err, made.model_copy(update={"rows": tuple(made.blocked)}))
         fail(
-            f"{len(made.blocked)} rows cannot be applied. Mend them and plan again, or leave them out: --partial.",
+            f"{len(made.blocked)} rows cannot be applied. Fix them and re-plan, or skip them with --partial.",
             EXIT_FAILED,
         )
     if len(made.changes) > workflow.MOST_CHANGES:
-        fail(f"{len(made.changes)} changes; a workflow takes {workflow.MOST_CHANGES}. Split the file.", EXIT_USAGE)
+        fail(f"{len(made.changes)} changes; at most {workflow.MOST_CHANGES} are allowed. Split the file.", EXIT_USAGE)
     if not made.changes:
         typer.echo(json.dumps({"outcome": "success", "counts": {}}) if as_json else "Nothing to change.")
         return
@@ -165,8 +165,11 @@ def apply(
     try:
         already = workflow.running_with(engine, made)
         if already:
-            fail(f"Workflow {already} is applying this plan. Follow it with: dialpad-ivr status {already}", EXIT_FAILED)
-        _ask(f"Make {len(made.changes)} changes at {made.api_url}?", yes=yes)
+            fail(
+                f"Workflow {already} is already applying this plan. Follow it with: dialpad-ivr status {already}",
+                EXIT_FAILED,
+            )
+        confirm(f"Make {len(made.changes)} changes at {made.api_url}?", yes=yes)
         workflow_id = workflow.start(engine, made, overwrite=overwrite, max_failures=max_failures, approval=approval)
         err.print(Text(f"Started {workflow_id}", style="dim"))
         if detach:
@@ -178,18 +181,18 @@ def apply(
         engine_failed(exc, " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else "")
     except KeyboardInterrupt:
         if workflow_id is None:
-            fail(f"Interrupted. Whether it was started: dialpad-ivr apply {file} tells.", EXIT_INTERRUPTED)
-        _goes_on(workflow_id)
+            fail(f"Interrupted. Run `dialpad-ivr apply {file}` again to see whether it started.", EXIT_INTERRUPTED)
+        _interrupted(workflow_id)
 
 
 def status(
     workflow_id: Annotated[str, typer.Argument(help="The id that apply printed.", metavar="ID")],
-    follow: Annotated[bool, typer.Option(help="Follow it to its end; else tell how far it is.")] = True,
+    follow: Annotated[bool, typer.Option(help="Follow the workflow until it ends, or show its current state.")] = True,
     report: ReportBase = None,
     timeout: Timeout = 86_400,
     as_json: JsonFlag = False,
 ) -> None:
-    """Follow a provisioning workflow, from anywhere, and write its report. Ctrl-C stops following, not the workflow.
+    """Follow a provisioning workflow started anywhere, and write its report. Ctrl-C only stops following.
 
     Examples:
     - `dialpad-ivr status 5f0c...`
@@ -204,15 +207,15 @@ def status(
     except EngineError as exc:
         engine_failed(exc)
     except KeyboardInterrupt:
-        _goes_on(workflow_id)
+        _interrupted(workflow_id)
 
 
 def approve(
     workflow_id: Annotated[str, typer.Argument(help="The id that apply printed.", metavar="ID")],
-    reject: Annotated[bool, typer.Option("--reject", help="Do not let it go on: it ends as FAILED.")] = False,
-    reason: Annotated[str, typer.Option(help="Why; kept with the workflow.")] = "",
+    reject: Annotated[bool, typer.Option("--reject", help="Reject it: the workflow ends as FAILED.")] = False,
+    reason: Annotated[str, typer.Option(help="The reason, stored with the workflow.")] = "",
 ) -> None:
-    """Let a provisioning workflow that waits for approval go on, or end.
+    """Approve or reject a provisioning workflow that waits for approval.
 
     Examples:
     - `dialpad-ivr approve 5f0c...`
@@ -227,13 +230,14 @@ def approve(
 
 
 def rollback(
-    workflow_id: Annotated[str, typer.Argument(help="The id of a run of apply that has ended.", metavar="ID")],
+    workflow_id: Annotated[str, typer.Argument(help="The id of a provisioning workflow that has ended.", metavar="ID")],
     to: Annotated[
-        Path | None, typer.Option("--out", help="The plan's file; rollback.ID.plan.json if left out.", metavar="PLAN")
+        Path | None,
+        typer.Option("--out", help="The plan file to write; rollback.ID.plan.json by default.", metavar="PLAN"),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the plan that restores what was selected before a run. Changes nothing: apply it like any other.
+    """Write a plan that restores the selections from before a run. Changes nothing until that plan is applied.
 
     Examples:
     - `dialpad-ivr rollback 5f0c... --out undo.plan.json`
@@ -246,19 +250,22 @@ def rollback(
     except EngineError as exc:
         engine_failed(exc)
     if not run.ended:
-        fail(f"It has not ended. Follow it with: dialpad-ivr status {workflow_id}", EXIT_FAILED)
+        fail(f"The workflow is still running. Follow it with: dialpad-ivr status {workflow_id}", EXIT_FAILED)
     to = to or Path(f"rollback.{workflow_id[:8]}{_PLAN_SUFFIX}")
-    undo, left = rollback_plan(run, settings.api_url)
+    undo, unrestorable = rollback_plan(run, settings.api_url)
     try:
         write_plan(undo, to)
     except OSError as exc:
         fail(f"{to} cannot be written: {exc.strerror}", EXIT_USAGE)
     if as_json:
-        rows = [{"line": row.line, "target_id": row.change.get("target_id"), "reason": why} for row, why in left]
+        rows = [
+            {"line": row.line, "target_id": row.change.get("target_id"), "reason": reason}
+            for row, reason in unrestorable
+        ]
         typer.echo(json.dumps({"plan": str(to), "changes": len(undo.changes), "cannot_restore": rows}, indent=2))
     else:
         render.show_plan(out, undo)
-        render.show_left(out, left)
+        render.show_unrestorable(out, unrestorable)
         out.print(Text(f"Written to {to}. Apply it with: dialpad-ivr apply {to}"))
 
 
@@ -272,44 +279,44 @@ def _follow(
     as_json: bool,
     api_url: str,
 ) -> None:
-    """Follow a run to its end; show and keep the report, and the plan that would undo it.
+    """Follow a run until it ends; show the result, and write the report and the rollback plan.
 
     Raises:
-        EngineError: The engine does not tell.
+        EngineError: The engine does not answer, or there is no such workflow.
     """
     run = workflow.ProvisioningRun(engine, workflow_id)
-    told_to_approve, told_at = False, time.monotonic()
+    approval_shown, shown_at = False, time.monotonic()
     with _bar() as bar:
         task = bar.add_task("Applying", total=None)
 
         def show(run: workflow.ProvisioningRun) -> None:
-            nonlocal told_to_approve, told_at
-            if run.waits_for_approval and not told_to_approve:
-                told_to_approve = True
-                bar.console.print(Text(f"Waits for approval: dialpad-ivr approve {workflow_id}", style="yellow"))
+            nonlocal approval_shown, shown_at
+            if run.waits_for_approval and not approval_shown:
+                approval_shown = True
+                bar.console.print(Text(f"Waiting for approval: dialpad-ivr approve {workflow_id}", style="yellow"))
             counts = run.counts
             known = sum(counts.values())
             text = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())) or "Applying"
             bar.update(task, completed=known, total=len(run.rows), description=text)
-            if not err.is_terminal and time.monotonic() > told_at + _QUIET_SECONDS:
-                told_at = time.monotonic()
+            if not err.is_terminal and time.monotonic() > shown_at + _QUIET_SECONDS:
+                shown_at = time.monotonic()
                 err.print(Text(f"{known} of {len(run.rows)}: {text}"))
 
         workflow.follow_run(run, show, timeout)
     rows = report_rows(run, made)
-    whole = report_json(run, rows)
+    document = report_json(run, rows)
     if not run.ended:
         if as_json:
-            typer.echo(whole, nl=False)
+            typer.echo(document, nl=False)
         else:
             render.show_run(out, run, rows)
-            err.print(Text(f"It goes on. Follow it with: dialpad-ivr status {workflow_id}"))
+            err.print(Text(f"The workflow keeps running. Follow it with: dialpad-ivr status {workflow_id}"))
         if timeout:
             raise typer.Exit(EXIT_FAILED)
         return
-    undo, left = rollback_plan(run, api_url)
+    undo, unrestorable = rollback_plan(run, api_url)
     files = {
-        Path(f"{base}.report.json"): whole,
+        Path(f"{base}.report.json"): document,
         Path(f"{base}.report.csv"): report_csv(rows),
     }
     try:
@@ -318,21 +325,21 @@ def _follow(
         if undo.rows:
             write_plan(undo, Path(f"{base}.rollback{_PLAN_SUFFIX}"))
     except OSError as exc:
-        err.print(Text(f"The report cannot be kept: {exc}", style="red"))
+        err.print(Text(f"The report cannot be written: {exc}", style="red"))
     if as_json:
-        typer.echo(whole, nl=False)
+        typer.echo(document, nl=False)
     else:
         render.show_run(out, run, rows)
-        render.show_left(out, left)
+        render.show_unrestorable(out, unrestorable)
         out.print(Text(f"Report: {base}.report.json, {base}.report.csv"), soft_wrap=True)
         if undo.rows:
-            out.print(Text(f"To undo it: dialpad-ivr apply {base}.rollback{_PLAN_SUFFIX}"), soft_wrap=True)
+            out.print(Text(f"To roll back: dialpad-ivr apply {base}.rollback{_PLAN_SUFFIX}"), soft_wrap=True)
     if run.output.get("ok") is not True:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _goes_on(workflow_id: str) -> NoReturn:
-    err.print(Text(f"\nIt goes on. Follow it again with: dialpad-ivr status {workflow_id}"))
+def _interrupted(workflow_id: str) -> NoReturn:
+    err.print(Text(f"\nThe workflow keeps running. Resume with: dialpad-ivr status {workflow_id}"))
     raise typer.Exit(EXIT_INTERRUPTED)
 
 
@@ -347,11 +354,3 @@ def _bar() -> Progress:
         transient=True,
         disable=not err.is_terminal,
     )
-
-
-def _ask(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        fail(f"{question} Say so with --yes.", EXIT_USAGE)
-    typer.confirm(question, abort=True)

@@ -1,4 +1,4 @@
-"""What people see on a terminal. Text from outside goes in as `Text`, so that it is never taken for markup."""
+"""Terminal output. Text from outside is wrapped in `Text`, so that it is never parsed as markup."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from rich.text import Text
 from dialpad_ivr.cli.doctor import Check
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
 from dialpad_ivr.contract.outputs import TaskOutput
+from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
-from dialpad_ivr.local.demo import Ending
+from dialpad_ivr.local.demo import ScenarioResult
 from dialpad_ivr.provisioning.changes import Violation
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
@@ -28,13 +29,13 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 def outcome_text(outcome: str | None) -> Text:
-    """An outcome in its colour."""
+    """An outcome, coloured."""
     colour = "green" if outcome in OK_OUTCOMES else "yellow" if outcome is None else "red"
     return Text(outcome or "waiting", style=f"bold {colour}")
 
 
 def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
-    """A test request's request, curl, response and outcome, in this order."""
+    """A test request: the request, the curl command, the response, the outcome."""
     if output.request:
         prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
         prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
@@ -53,7 +54,7 @@ def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
             Text(response.body) if isinstance(response.body, str) else _json(response.body),
         ]
         if response.body_truncated:
-            parts.append(Text("(cut)", style="dim"))
+            parts.append(Text("(truncated)", style="dim"))
         console.print(Panel(Group(*parts), title="Response", title_align="left"))
     if output.outcome:
         console.print(Text("Outcome: "), outcome_text(output.outcome), Text(f"  {OUTCOME_MEANINGS[output.outcome]}"))
@@ -64,7 +65,8 @@ def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
         if output.error.field_errors:
             for error in output.error.field_errors:
                 console.print(Text(f"{error.path}: ", style="bold"), Text(error.message), sep="")
-                console.print(Padding(Text(error.hint, style="dim"), (0, 0, 0, 4)))
+                todo = advice(error.hint, error.suggestion, error.allowed)
+                console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
         else:
             console.print(Text(output.error.message))
     for warning in output.warnings:
@@ -72,7 +74,7 @@ def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
 
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
-    """The doctor's findings."""
+    """The results of `doctor`, each with its fix."""
     for check in checks:
         console.print(
             Text(f"{check.result:<8}", style=_COLOURS[check.result]), Text(f"{check.name}: {check.detail}"), sep=""
@@ -82,15 +84,15 @@ def show_checks(console: Console, checks: Sequence[Check]) -> None:
 
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
-    """One definition's state and diff."""
-    console.print(Text(f"{comparison.ours.label}: ", style="bold"), Text(comparison.state), sep="")
+    """A definition's state and diff."""
+    console.print(Text(f"{comparison.local.label}: ", style="bold"), Text(comparison.state), sep="")
     for line in comparison.diff:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
         console.print(Text(f"    {line}", style=style), soft_wrap=True)
 
 
 def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
-    """A workflow's tasks, with the outcome where a task has one."""
+    """A workflow's tasks with their outcomes."""
     table = Table("task", "type", "status", "outcome", "attempts", show_edge=False, pad_edge=False)
     for task in workflow.get("tasks", []):
         output = task.get("outputData") or {}
@@ -104,43 +106,39 @@ def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
     console.print(table)
 
 
-def show_endings(console: Console, endings: Sequence[Ending]) -> None:
-    """What became of the demo's workflows."""
-    table = Table("what it shows", box=None, pad_edge=False)
-    for heading in ("answers", "branch taken", "workflow", "retries", "time", ""):
+def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
+    """The results of the demo's scenarios."""
+    table = Table("scenario", box=None, pad_edge=False)
+    for heading in ("responses", "branch taken", "workflow", "retries", "time", ""):
         table.add_column(heading, no_wrap=True)
-    for ending in endings:
+    for result in results:
         table.add_row(
-            Text(ending.scenario.title),
-            Text(", ".join(str(status) for status in ending.answers) or "none"),
-            outcome_text(ending.branch),
-            Text(ending.status),
-            Text(str(ending.retries)),
-            Text(f"{ending.seconds:.1f} s"),
-            Text("ok", style="green") if not ending.mistakes else Text("WRONG", style="bold red"),
+            Text(result.scenario.title),
+            Text(", ".join(str(status) for status in result.responses) or "none"),
+            outcome_text(result.branch),
+            Text(result.status),
+            Text(str(result.retries)),
+            Text(f"{result.seconds:.1f} s"),
+            Text("ok", style="green") if not result.mismatches else Text("WRONG", style="bold red"),
         )
     console.print(table)
-    for ending in endings:
-        for mistake in ending.mistakes:
-            console.print(Text(f"{ending.scenario.title}: {mistake} (workflow {ending.workflow_id})", style="red"))
+    for result in results:
+        for mismatch in result.mismatches:
+            console.print(Text(f"{result.scenario.title}: {mismatch} (workflow {result.workflow_id})", style="red"))
 
 
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:
     """Every mistake in a file of changes."""
-    listed: set[str] = set()
     for violation in violations:
         where = "" if violation.path == "$" else f" {violation.path}"
         console.print(Text(f"line {violation.line}{where}: ", style="bold"), Text(violation.message), sep="")
-        meant, found, choices = violation.hint.partition("One of: ")
-        hint = meant if violation.path in listed and meant else meant + found + choices  # 67 choices are told once
-        listed.add(violation.path)
-        if hint:
-            console.print(Padding(Text(hint, style="dim"), (0, 0, 0, 4)))
+        todo = advice(violation.hint, violation.suggestion, violation.allowed)
+        console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
     console.print(Text(f"{len(violations)} mistakes; nothing was read or changed.", style="red"))
 
 
 def show_plan(console: Console, plan: Plan) -> None:
-    """What a plan would do, the way Terraform tells it."""
+    """The changes of a plan, as Terraform shows them."""
     shown = [row for row in plan.rows if row.action != "unchanged"]
     for row in shown[:_ROWS_SHOWN]:
         sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
@@ -151,21 +149,21 @@ def show_plan(console: Console, plan: Plan) -> None:
         if row.note:
             console.print(Padding(Text(row.note, style="dim" if row.action == "change" else "red"), (0, 0, 0, 4)))
     if len(shown) > _ROWS_SHOWN:
-        console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan's file has them all.", style="dim"))
-    told = {"change": "to change", "unchanged": "unchanged", "missing_ivr": "missing IVR", "unreadable": "unreadable"}
-    counts = [f"{plan.counts[action]} {text}" for action, text in told.items() if plan.counts[action]]
+        console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan file has all of them.", style="dim"))
+    labels = {"change": "to change", "unchanged": "unchanged", "missing_ivr": "missing IVR", "unreadable": "unreadable"}
+    counts = [f"{plan.counts[action]} {text}" for action, text in labels.items() if plan.counts[action]]
     console.print(Text(f"Plan: {', '.join(counts) or 'nothing to change'}.", style="bold"))
 
 
 def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, Any]]) -> None:
-    """What a provisioning run came to: rows by outcome, and those that are not as asked."""
+    """The result of a provisioning run: the number of rows by outcome, and the failed rows."""
     table = Table("outcome", "rows", show_edge=False, pad_edge=False)
     for outcome, count in Counter(row["outcome"] for row in rows).most_common():
         table.add_row(outcome_text(outcome), Text(str(count)))
     console.print(table)
     failed = [row for row in rows if row["outcome"] and not row["ok"]]
     if failed:
-        table = Table("line", "target", "slot", "outcome", "why", show_edge=False, pad_edge=False)
+        table = Table("line", "target", "slot", "outcome", "reason", show_edge=False, pad_edge=False)
         for row in failed[:_ROWS_SHOWN]:
             table.add_row(
                 Text(str(row["line"] or "")),
@@ -176,18 +174,18 @@ def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, An
             )
         console.print(table)
         if len(failed) > _ROWS_SHOWN:
-            console.print(Text(f"... and {len(failed) - _ROWS_SHOWN} more; the report has them all.", style="dim"))
+            console.print(Text(f"... and {len(failed) - _ROWS_SHOWN} more; the report has all of them.", style="dim"))
     message = run.output.get("message") or run.reason
     console.print(Text(f"Workflow {run.workflow_id}: {run.status}. ", style="bold"), Text(message), sep="")
 
 
-def show_left(console: Console, left: Sequence[tuple[ChangeResult, str]]) -> None:
+def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]) -> None:
     """The rows that a rollback cannot restore."""
-    for row, why in left[:_ROWS_SHOWN]:
+    for row, reason in rows[:_ROWS_SHOWN]:
         slot = f"{row.change.get('target_type')} {row.change.get('target_id')} {row.change.get('ivr_type')}"
-        console.print(Text(f"Cannot be restored: {slot}: ", style="yellow"), Text(why), sep="")
-    if len(left) > _ROWS_SHOWN:
-        console.print(Text(f"... and {len(left) - _ROWS_SHOWN} more that cannot be restored.", style="yellow"))
+        console.print(Text(f"Cannot be restored: {slot}: ", style="yellow"), Text(reason), sep="")
+    if len(rows) > _ROWS_SHOWN:
+        console.print(Text(f"... and {len(rows) - _ROWS_SHOWN} more that cannot be restored.", style="yellow"))
 
 
 def _ivr_text(number: str, name: str | None) -> str:

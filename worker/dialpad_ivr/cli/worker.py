@@ -1,4 +1,4 @@
-"""The command `worker`. It runs for months, so it can be had without what the other commands import (5 MB)."""
+"""The command `worker`. A long-running process: it does without the imports of the other commands (5 MB)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @app.callback()
 def _has_commands() -> None:
-    """With one command and no callback Typer would leave the command's name out."""
+    """Makes Typer expect the command's name: with a single command and no callback it would not."""
 
 
 @app.command()
 def worker() -> None:
-    """Poll the engine and run tasks until SIGTERM or Ctrl-C; then finish what is in flight (a second one ends at once).
+    """Poll the engine and run tasks until SIGTERM or Ctrl-C.
+
+    Tasks in flight are finished first; a second signal stops the worker immediately.
 
     Examples:
     - `DIALPAD_API_KEY=... dialpad-ivr worker`

@@ -1,11 +1,12 @@
-"""The console: a page on this machine that is to our tasks what an API's reference page is to the API.
+"""The console: a local web page with a form, a preview, test requests and a reference for each task.
 
-    forms.py      a task's schema as the fields of a form, and what is filled in as a task's input
-    prepared.py   that input checked, and as an HTTP request, a curl command and a workflow's task
-    test_requests.py a test request, through the engine or straight to Dialpad
-    search.py     what can be searched for
-    app.py        the pages
+    forms.py          input schema to form fields, form values to payload
+    preview.py        the payload validated, and as HTTP request, curl command and workflow task
+    test_requests.py  test requests, through the engine or directly to Dialpad
+    output.py         the paths of a task's output
+    search.py         the search
+    app.py            the pages
 
-Needs the extra `console`. It is for one person at this machine: it has no sign-in, listens on loopback only, and
-refuses other web pages (`dialpad_ivr.worker.health.not_for_web_pages`).
+Needs the extra `console`. For one local user: it has no sign-in, listens on loopback only, and rejects cross-origin
+requests (`dialpad_ivr.http_server.reject_cross_origin`).
 """

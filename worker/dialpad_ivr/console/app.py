@@ -1,6 +1,6 @@
-"""The console's pages. A page is whole without JavaScript; with it, parts of it are asked for again as you type.
+"""The console's pages. They work without JavaScript; with it, parts of a page are reloaded as you type.
 
-A request with the header `X-Part` is answered with that part of a page alone.
+A request with the header `X-Part` gets only that part of the page.
 """
 
 from __future__ import annotations
@@ -28,9 +28,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from dialpad_ivr import __version__
 from dialpad_ivr.console.forms import fields, filled_in, task_input
 from dialpad_ivr.console.output import output_fields
-from dialpad_ivr.console.preview import prepare
+from dialpad_ivr.console.preview import preview
 from dialpad_ivr.console.search import search
-from dialpad_ivr.console.test_requests import Connection, RequestRun, connect, direct, look, through_engine
+from dialpad_ivr.console.test_requests import (
+    Connection,
+    RequestState,
+    check_connection,
+    fetch_state,
+    send_directly,
+    send_through_engine,
+)
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
 from dialpad_ivr.contract.schema import ENDPOINTS, INPUTS
 from dialpad_ivr.contract.values import (
@@ -53,17 +60,17 @@ from dialpad_ivr.settings import SettingsError
 from dialpad_ivr.tasks.tools import Tools
 
 _FOLDER = Path(__file__).parent
-_LARGEST_FORM = 64 * 1024  # bytes
-_MOST_FIELDS = 100
-_RUNS_KEPT = 8  # provisioning runs that are read on, not from their beginning again
+_MAX_FORM = 64 * 1024  # bytes
+_MAX_FIELDS = 100
+_RUNS_CACHED = 8  # provisioning runs that are read incrementally
 _RUNS_LISTED = 10
 _ROWS_SHOWN = 100
-_CONNECTED_SECONDS = 5.0
-_LONGEST_QUERY = 200  # characters
+_CONNECTION_CHECK_SECONDS = 5.0  # between checks
+_MAX_QUERY = 200  # characters
 
-# Of each page: what can be asked for by itself.
+# The parts of each page that can be requested alone.
 _PARTS: Final = {
-    "task": ("prepared", "response"),
+    "task": ("preview", "response"),
     "test_request": ("response",),
     "run": ("run",),
     "search": ("results",),
@@ -75,28 +82,28 @@ _HEADERS: Final = {
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "same-origin",  # with "no-referrer" a browser hides where our own forms come from
+    "referrer-policy": "same-origin",  # with "no-referrer" browsers send `Origin: null` with the console's own forms
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
 
 
 def console_app(tools: Tools, engine: EngineApi) -> ASGIApp:
-    """The console.
+    """The console as an ASGI app.
 
     Args:
-        tools: What a test request works with that goes straight to Dialpad.
-        engine: The engine that it goes through otherwise.
+        tools: For test requests sent directly to Dialpad.
+        engine: For test requests through the engine.
 
     Raises:
-        SettingsError: The templates' library is not installed.
+        SettingsError: The extra `console` is not installed.
     """
     console = _Console(tools, engine)
     return _with_headers(
         Starlette(
             routes=[
                 Route("/", lambda _: RedirectResponse(f"/tasks/{TASK_TYPE}")),
-                Route("/search", console.find),
+                Route("/search", console.search),
                 Route("/engine", console.engine),
                 Route("/tasks/{task_type}", console.task, methods=["GET", "POST"]),
                 Route("/test-requests/{workflow_id}", console.test_request),
@@ -104,21 +111,21 @@ def console_app(tools: Tools, engine: EngineApi) -> ASGIApp:
                 Route("/provisioning/{workflow_id}", console.run),
                 Mount("/static", StaticFiles(directory=_FOLDER / "static")),
             ],
-            exception_handlers={HTTPException: console.refused},  # type: ignore[dict-item]
+            exception_handlers={HTTPException: console.error},  # type: ignore[dict-item]
         )
     )
 
 
 def _with_headers(app: ASGIApp) -> ASGIApp:
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        await app(scope, receive, with_headers)
+        await app(scope, receive, send_with_headers)
 
-    return guarded
+    return wrapped
 
 
 class _Console:
@@ -126,9 +133,9 @@ class _Console:
         self._tools = tools
         self._engine = engine
         self._connection = Connection()
-        self._asked_at = -math.inf
+        self._checked_at = -math.inf
         self._runs: dict[str, ProvisioningRun] = {}
-        self._reading = anyio.CapacityLimiter(1)  # of the engine's runs: each is read by one thread at a time
+        self._reading = anyio.CapacityLimiter(1)  # a run is not thread-safe: one thread reads at a time
         try:
             jinja2 = import_module("jinja2")
         except ModuleNotFoundError:
@@ -153,144 +160,144 @@ class _Console:
             "meanings": OUTCOME_MEANINGS,
         }
 
-    async def _connected(self) -> Connection:
-        """Whether an engine answers. Kept for a moment: the SDK takes seconds to give up."""
-        if time.monotonic() > self._asked_at + _CONNECTED_SECONDS:
-            self._connection = await connect(self._engine)
-            self._asked_at = time.monotonic()
+    async def _current_connection(self) -> Connection:
+        """The connection, cached briefly: the SDK takes seconds to give up."""
+        if time.monotonic() > self._checked_at + _CONNECTION_CHECK_SECONDS:
+            self._connection = await check_connection(self._engine)
+            self._checked_at = time.monotonic()
         return self._connection
 
-    def _page(self, request: Request, name: str, status: int = 200, **told: Any) -> Response:
-        """A page; or the part of it that the request asks for."""
+    def _page(self, request: Request, name: str, status: int = 200, **context: Any) -> Response:
+        """A page, or the part of it named by `X-Part`."""
         part = request.headers.get("x-part")
         if part is not None and part not in _PARTS.get(name, ()):
-            raise HTTPException(400, "There is no such part.")
-        return self._render(request, name if part is None else f"_{part}", status, told)
+            raise HTTPException(400, "Unknown part of the page.")
+        return self._render(request, name if part is None else f"_{part}", status, context)
 
-    def _render(self, request: Request, template: str, status: int, told: Mapping[str, Any]) -> Response:
-        text = self._templates.get_template(f"{template}.html").render({"path": request.url.path, "query": "", **told})
+    def _render(self, request: Request, template: str, status: int, context: Mapping[str, Any]) -> Response:
+        text = self._templates.get_template(f"{template}.html").render(
+            {"path": request.url.path, "query": "", **context}
+        )
         return HTMLResponse(text, status)
 
-    async def refused(self, request: Request, exc: HTTPException) -> Response:
-        """A page that is not there, or a request that is not taken."""
-        return self._render(request, "refused", exc.status_code, {"status": exc.status_code, "told": exc.detail})
+    async def error(self, request: Request, exc: HTTPException) -> Response:
+        """An error page."""
+        return self._render(request, "error", exc.status_code, {"status": exc.status_code, "detail": exc.detail})
 
-    async def find(self, request: Request) -> Response:
-        """What was searched for."""
-        query = request.query_params.get("q", "")[:_LONGEST_QUERY]
+    async def search(self, request: Request) -> Response:
+        """Search results."""
+        query = request.query_params.get("q", "")[:_MAX_QUERY]
         return self._page(request, "search", query=query, results=search(query))
 
     async def engine(self, request: Request) -> Response:
-        """How a test request would go, in a line."""
-        connection, dialpad = await self._connected(), self._tools.settings.api_url
+        """The route of test requests, in one line."""
+        connection, dialpad = await self._current_connection(), self._tools.settings.api_url
         return self._page(request, "engine", connection=connection, url=self._engine.url, dialpad=dialpad)
 
     async def task(self, request: Request) -> Response:
-        """A task: its reference, its form, the prepared request, and a test request."""
+        """A task: its form, preview, test request and reference."""
         task_type = request.path_params["task_type"]
         if task_type not in INPUTS:
-            raise HTTPException(404, "There is no such task.")
+            raise HTTPException(404, "Unknown task type.")
         form = dict(await _form(request) if request.method == "POST" else request.query_params)
-        shown = filled_in(task_type, form)
-        given = task_input(task_type, shown)
-        prepared = prepare(task_type, given, self._tools.client)
-        if "credential" in prepared.errors:
-            shown["credential"] = ""  # whatever stands there may be a key: it is not repeated
-        told: dict[str, Any] = {  # the rest of the page is the same for every form: it asks for that itself
+        values = filled_in(task_type, form)
+        payload = task_input(task_type, values)
+        previewed = preview(task_type, payload, self._tools.client)
+        if "credential" in previewed.errors:
+            values["credential"] = ""  # may be a key pasted by mistake: do not echo it
+        context: dict[str, Any] = {
             "task_type": task_type,
-            "shown": shown,
-            "prepared": prepared,
+            "values": values,
+            "preview": previewed,
             "test_request": None,
-            "question": None,
+            "confirmation": None,
             "dialpad": self._tools.settings.api_url,
         }
-        if request.method == "POST" and form.get("do") == "test":  # a link, which anybody can send, does nothing
-            if prepared.errors:
-                told["test_request"] = RequestRun(
-                    problem="Nothing was sent: the form has mistakes, which are told at its fields."
-                )
-            elif prepared.writes and form.get("confirmed") != (digest := _digest(task_type, given)):
-                told |= {"question": digest, "target": given}
+        if request.method == "POST" and form.get("do") == "test":  # not by GET: a link must have no effect
+            if previewed.errors:
+                context["test_request"] = RequestState(problem="No request was sent. Fix the errors in the form first.")
+            elif previewed.writes and form.get("confirmed") != (digest := _digest(task_type, payload)):
+                context |= {"confirmation": digest, "target": payload}
             else:
-                told["test_request"] = await self._try(task_type, given)
-        return self._page(request, "task", **told)
+                context["test_request"] = await self._send(task_type, payload)
+        return self._page(request, "task", **context)
 
-    async def _try(self, task_type: str, given: dict[str, Any]) -> RequestRun:
-        connection = await self._connected()
+    async def _send(self, task_type: str, payload: dict[str, Any]) -> RequestState:
+        connection = await self._current_connection()
         if connection.problem:
-            return RequestRun(problem=f"Nothing was sent. {connection.problem}")
+            return RequestState(problem=f"No request was sent. {connection.problem}")
         if connection.version:
-            return await through_engine(self._engine, task_type, given)
-        return await direct(self._tools, task_type, given)
+            return await send_through_engine(self._engine, task_type, payload)
+        return await send_directly(self._tools, task_type, payload)
 
     async def test_request(self, request: Request) -> Response:
-        """A test request that the engine was given, as it is now."""
-        test_request = await look(self._engine, request.path_params["workflow_id"])
-        return self._page(request, "test_request", test_request=test_request, question=None)
+        """The current state of a test request on the engine."""
+        test_request = await fetch_state(self._engine, request.path_params["workflow_id"])
+        return self._page(request, "test_request", test_request=test_request, confirmation=None)
 
     async def runs(self, request: Request) -> Response:
-        """Provisioning runs: those of late, and a field for any other's id."""
-        wanted = request.query_params.get("id", "").strip()
-        if wanted:
-            return RedirectResponse(f"/provisioning/{quote(wanted, safe='')}", 303)
-        problem, newest = None, []
+        """Recent provisioning runs, and a field to open any other by id."""
+        workflow_id = request.query_params.get("id", "").strip()
+        if workflow_id:
+            return RedirectResponse(f"/provisioning/{quote(workflow_id, safe='')}", 303)
+        problem, runs = None, []
         try:
-            newest = await anyio.to_thread.run_sync(self._engine.newest, WORKFLOW, _RUNS_LISTED)
+            runs = await anyio.to_thread.run_sync(self._engine.newest, WORKFLOW, _RUNS_LISTED)
         except EngineError as exc:
             problem = str(exc)
-        return self._page(request, "runs", runs=newest, problem=problem)
+        return self._page(request, "runs", runs=runs, problem=problem)
 
     async def run(self, request: Request) -> Response:
-        """A provisioning run, by outcome."""
+        """A provisioning run: progress, counts by outcome, failed changes."""
         workflow_id = request.path_params["workflow_id"]
         run = self._runs.pop(workflow_id, None) or ProvisioningRun(self._engine, workflow_id)
-        problem, gone = None, False
+        problem, not_found = None, False
         try:
             await anyio.to_thread.run_sync(run.refresh, limiter=self._reading)
         except EngineError as exc:
-            problem, gone = str(exc), not exc.passing
+            problem, not_found = str(exc), not exc.transient
         else:
             self._runs[workflow_id] = run
-            if len(self._runs) > _RUNS_KEPT:
+            if len(self._runs) > _RUNS_CACHED:
                 del self._runs[next(iter(self._runs))]
         failed = [row for row in run.rows if row.outcome and not row.ok]
-        told = {"run": run, "failed": failed[:_ROWS_SHOWN], "more": max(0, len(failed) - _ROWS_SHOWN)}
-        return self._page(request, "run", 404 if gone else 200, **told, problem=problem, gone=gone)
+        context = {"run": run, "failed": failed[:_ROWS_SHOWN], "more": max(0, len(failed) - _ROWS_SHOWN)}
+        return self._page(request, "run", 404 if not_found else 200, **context, problem=problem, not_found=not_found)
 
 
 async def _form(request: Request) -> Mapping[str, str]:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > _LARGEST_FORM:
-            raise HTTPException(413, f"A form of more than {_LARGEST_FORM} bytes is not read.")
+        if len(body) > _MAX_FORM:
+            raise HTTPException(413, f"The form is larger than {_MAX_FORM} bytes.")
     try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MAX_FIELDS))
     except ValueError:
-        raise HTTPException(400, f"A form of more than {_MOST_FIELDS} fields is not read.") from None
+        raise HTTPException(400, f"The form has more than {_MAX_FIELDS} fields.") from None
 
 
 def _limits(task_type: str) -> list[tuple[str, str]]:
-    """A task's limits, and what each is of."""
-    window = {60.0: "a minute", 1.0: "a second"}
+    """A task's limits, and what each applies to."""
+    window = {60.0: "per minute", 1.0: "per second"}
     if task_type == TASK_TYPE:
-        own = [
-            (f"{PATCH_LIMIT} {window[PATCH_WINDOW_SECONDS]}", "of these PATCHes"),
+        limits = [
+            (f"{PATCH_LIMIT} {window[PATCH_WINDOW_SECONDS]}", "of these PATCH calls"),
             (f"{EXPECTED_LIMIT} ids", "in if_selected"),
         ]
     else:
-        own = [(f"{LISTED_LIMIT} IVRs", "in the output"), (f"{NAME_LIMIT} characters", "of a name")]
+        limits = [(f"{LISTED_LIMIT} IVRs", "in the output"), (f"{NAME_LIMIT} characters", "in name")]
     return [
-        *own,
-        (f"{COMPANY_LIMIT} {window[COMPANY_WINDOW_SECONDS]}", "calls of a company, all kinds together"),
-        (f"1 to {INT64_MAX}", "an id (int64), as a string of digits"),
-        (f"{BODY_LIMIT // 1024} KiB", "of a response's body, kept in the output"),
+        *limits,
+        (f"{COMPANY_LIMIT} {window[COMPANY_WINDOW_SECONDS]}", "all API calls of a company"),
+        (f"1 to {INT64_MAX}", "ids (int64), as strings of digits"),
+        (f"{BODY_LIMIT // 1024} KiB", "of a response body stored in the output"),
     ]
 
 
-def _digest(task_type: str, given: Mapping[str, Any]) -> str:
-    """What names a change that somebody was asked about: a form that was changed since names another one."""
-    return hashlib.sha256(json.dumps([task_type, given], sort_keys=True).encode()).hexdigest()
+def _digest(task_type: str, payload: Mapping[str, Any]) -> str:
+    """Identifies the change that a person confirms: an edited form no longer matches."""
+    return hashlib.sha256(json.dumps([task_type, payload], sort_keys=True).encode()).hexdigest()
 
 
 def _pretty(value: Any) -> str:

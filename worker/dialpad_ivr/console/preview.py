@@ -1,4 +1,4 @@
-"""What is filled in, checked; and the same as an HTTP request, as a curl command and as a task of a workflow."""
+"""A preview of a test request: validation errors, or the HTTP request, curl command and workflow task."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dialpad_ivr.tasks.local_run import as_curl
 
 @dataclass(frozen=True)
 class Preview:
-    """What became of an input.
+    """What a test request would send.
 
     Attributes:
-        errors: Its violations, by field; then there is no request.
-        warnings: What is allowed, but probably not meant.
-        http: The request as HTTP/1.1 has it, without the key.
-        curl: The same for a shell, the key left to a variable.
-        task: A task of a workflow definition with this input, as JSON.
-        writes: Whether a test request would change something.
+        errors: Validation errors by field; if any, the rest is empty.
+        warnings: Valid input that is probably a mistake.
+        http: The request as HTTP/1.1 text, without the key.
+        curl: The same as a shell command; the key comes from a variable.
+        task: A workflow task with this input, as JSON.
+        writes: Whether the test request would change something.
     """
 
     errors: dict[str, FieldError]
@@ -37,26 +37,26 @@ class Preview:
     writes: bool = False
 
 
-def prepare(task_type: str, given: dict[str, Any], client: DialpadClient) -> Preview:
-    """Check an input, and prepare its request; nothing is sent."""
-    asked = check_input(given, INPUTS[task_type])
-    if isinstance(asked, list):
-        return Preview({error.path: error for error in asked}, [])
-    if isinstance(asked, SetCustomIvrInput):
+def preview(task_type: str, payload: dict[str, Any], client: DialpadClient) -> Preview:
+    """Validate a payload and build its request, without sending it."""
+    params = check_input(payload, INPUTS[task_type])
+    if isinstance(params, list):
+        return Preview({error.path: error for error in params}, [])
+    if isinstance(params, SetCustomIvrInput):
         request = client.prepare_set_custom_ivr(
-            asked.target_type, asked.target_id, asked.ivr_type, asked.ivr_id, asked.select_option
+            params.target_type, params.target_id, params.ivr_type, params.ivr_id, params.select_option
         )
-        writes = asked.mode == "apply"
+        writes = params.mode == "apply"
     else:
-        request = client.prepare_list_custom_ivrs(asked.target_type, asked.target_id)
+        request = client.prepare_list_custom_ivrs(params.target_type, params.target_id)
         writes = False
     prepared = PreparedRequest(method=request.method, url=request.url, body=request.body)
     return Preview(
         errors={},
-        warnings=input_warnings(given, asked),
+        warnings=input_warnings(payload, params),
         http=_http(prepared),
-        curl=as_curl(prepared, asked.credential),
-        task=_task(task_type, given, asked),
+        curl=as_curl(prepared, params.credential),
+        task=_task(task_type, payload, params),
         writes=writes,
     )
 
@@ -71,7 +71,7 @@ def _http(request: PreparedRequest) -> str:
     return "\n".join(lines)
 
 
-def _task(task_type: str, given: dict[str, Any], asked: TaskInput) -> str:
-    reference = "list_ivrs" if task_type == LIST_TASK_TYPE else f"set_{asked.ivr_type}".lower()
-    task = {"name": task_type, "taskReferenceName": reference, "type": "SIMPLE", "inputParameters": given}
+def _task(task_type: str, payload: dict[str, Any], params: TaskInput) -> str:
+    reference = "list_ivrs" if task_type == LIST_TASK_TYPE else f"set_{params.ivr_type}".lower()
+    task = {"name": task_type, "taskReferenceName": reference, "type": "SIMPLE", "inputParameters": payload}
     return json.dumps(task, indent=2)

@@ -1,4 +1,4 @@
-"""What can be searched for: tasks, fields, values, outcomes, and the fields of the output."""
+"""Search over tasks, fields, values, outcomes and output fields."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _MOST = 30  # results shown
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Something that can be found.
+    """A search result.
 
     Attributes:
-        kind: What it is, e.g. `field`.
+        kind: Such as `field` or `outcome`.
         title: Its name.
-        told: More about it.
-        href: Where it is.
+        description: One line about it.
+        href: Link to it.
     """
 
     kind: str
     title: str
-    told: str
+    description: str
     href: str
 
 
 @cache
 def _entries() -> tuple[SearchResult, ...]:
-    found: dict[tuple[str, str, str], SearchResult] = {}
-    for entry in _all():  # what both tasks have alike leads to the first one's page
-        found.setdefault((entry.kind, entry.title, entry.told), entry)
-    return tuple(found.values())
+    entries: dict[tuple[str, str, str], SearchResult] = {}
+    for entry in _all():  # what both tasks share links to the first task's page
+        entries.setdefault((entry.kind, entry.title, entry.description), entry)
+    return tuple(entries.values())
 
 
 def _all() -> Iterator[SearchResult]:
@@ -58,14 +58,14 @@ def _all() -> Iterator[SearchResult]:
 
 
 def search(text: str) -> list[SearchResult]:
-    """What holds every word of a text, in its name or in what is told of it; where the name does comes first."""
+    """Entries whose title or description contains every word; title matches come first."""
     words = text.lower().replace("-", "_").split()
 
     def rank(entry: SearchResult) -> int:
         title = entry.title.lower()
         if all(word in title for word in words):
             return 0 if title.startswith(words[0]) else 1
-        return 2 if all(word in f"{title} {entry.told.lower()}" for word in words) else 3
+        return 2 if all(word in f"{title} {entry.description.lower()}" for word in words) else 3
 
     ranked = sorted(((rank(entry), entry) for entry in _entries()), key=lambda pair: pair[0]) if words else []
     return [entry for number, entry in ranked if number < 3][:_MOST]

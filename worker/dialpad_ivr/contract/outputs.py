@@ -68,8 +68,11 @@ class FieldError(_Part):
 
     path: str = Field(description="The field, e.g. target_id; $ for the input itself.")
     rule: str = Field(description="The schema keyword broken, e.g. required, enum, additionalProperties.")
-    message: str
-    hint: str
+    message: str = Field(description="What is wrong.")
+    hint: str = Field(description="What is allowed, in a sentence.")
+    suggestion: str | None = Field(default=None, description="The allowed value that was probably meant.")
+    # Last: in the engine's UI 67 values would push the rest out of sight.
+    allowed: list[str] = Field(default_factory=list, description="The documented values of an enum, or the known keys.")
 
 
 class TaskError(_Part):

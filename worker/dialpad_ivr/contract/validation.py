@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ def check_input(raw: Any, model: type[_Input]) -> _Input | list[FieldError]:
                     path=short(".".join(str(part) for part in error["loc"]) or "$"),
                     rule=short(error["type"]),
                     message=short(error["msg"]),
-                    hint="See the input schema: dialpad-ivr schema",
+                    hint="See the input schema: dialpad-ivr schema.",
                 )
                 for error in exc.errors(include_input=False, include_url=False, include_context=False)
             ][:LIST_LIMIT]
@@ -70,9 +70,16 @@ def check_input(raw: Any, model: type[_Input]) -> _Input | list[FieldError]:
 def _violations(raw: Any, task_type: str) -> list[FieldError]:
     """What the schema finds wrong, in order; nothing if it finds the input valid."""
     try:
+        required = input_schema(task_type)["required"] if isinstance(raw, dict) else []
         found = [
+            _field_error(name, "required", f"{name} is missing.", None, task_type)
+            for name in required
+            if name not in raw
+        ]
+        found += [
             field_error
             for error in _validator(task_type).iter_errors(_cut(raw))
+            if error.validator != "required"  # one error a field, which names the field in its message only
             for field_error in _explain(error, raw, task_type)
         ]
     except (RecursionError, ValueError):  # jsonschema writes the value out: too deep, or an integer of 4,301 digits
@@ -90,7 +97,7 @@ def _violations(raw: Any, task_type: str) -> list[FieldError]:
     if len(errors) > LIST_LIMIT:
         more = len(errors) - LIST_LIMIT + 1
         summary = FieldError(
-            path="$", rule="and_more", message=f"{more} more violations", hint="Mend those listed first."
+            path="$", rule="and_more", message=f"{more} more violations", hint="Correct the listed ones first."
         )
         return [*errors[: LIST_LIMIT - 1], summary]
     return errors
@@ -160,24 +167,18 @@ def _properties(task_type: str) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[FieldError]:
-    """One error of jsonschema as one or more of ours."""
-    if error.validator == "required":
-        # jsonschema yields one error for each missing field; the name is only in its message's value.
-        required = input_schema(task_type)["required"]
-        missing = next(name for name in required if error.message.startswith(f"{name!r} "))
-        hint = _hint(missing, None, task_type)
-        yield FieldError(path=missing, rule="required", message=f"{missing} is missing.", hint=hint)
-    elif error.validator == "additionalProperties":
+    """One error of jsonschema as field errors."""
+    if error.validator == "additionalProperties":
         known = list(input_fields(task_type))
         for key in raw:
             if key not in _properties(task_type):
-                guess = difflib.get_close_matches(short(str(key)), known, n=1)
-                meant = f"Did you mean {guess[0]}? " if guess else ""
                 yield FieldError(
                     path=short(str(key)),
                     rule="additionalProperties",
                     message=f"Unknown key {_show(key)}.",
-                    hint=f"{meant}Known keys: {', '.join(known)}.",
+                    allowed=known,
+                    suggestion=next(iter(difflib.get_close_matches(short(str(key)), known, n=1)), None),
+                    hint="Rename the key or remove it.",
                 )
     elif not error.path:
         yield FieldError(
@@ -189,7 +190,22 @@ def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[Field
     else:
         name = str(error.path[0])
         rule, message = _violation(name, raw[name], str(error.validator))
-        yield FieldError(path=name, rule=rule, message=message, hint=_hint(name, raw[name], task_type))
+        yield _field_error(name, rule, message, raw[name], task_type)
+
+
+def _field_error(name: str, rule: str, message: str, value: Any, task_type: str) -> FieldError:
+    schema = _properties(task_type)[name]
+    allowed = choices(schema)
+    # Only of an enum: a wrong credential may be a key, and the cache of suggestions must not hold it.
+    near = allowed and isinstance(value, str)
+    return FieldError(
+        path=name,
+        rule=rule,
+        message=message,
+        hint=_hint(name, schema),
+        suggestion=_suggestion(name, _plain(value.strip()[:_SHOWN]), task_type) if near else None,
+        allowed=allowed,
+    )
 
 
 def _violation(name: str, value: Any, rule: str) -> tuple[str, str]:
@@ -199,14 +215,14 @@ def _violation(name: str, value: Any, rule: str) -> tuple[str, str]:
     if name == "if_selected":
         return _list_violation(name, value)
     if name.endswith("_id"):
-        return "int64", f"{name} is {_show(value)}: {_id_complaint(value)}."
+        return "int64", f"{name} is {_show(value)}: {_id_problem(value)}."
     if not isinstance(value, str):
-        complaint = "a value is needed" if value is None else "not a text"
+        problem = "a value is needed" if value is None else "not a text"
     elif rule == "maxLength":
-        complaint = "longer than the name of an IVR can be"
+        problem = "longer than the name of an IVR can be"
     else:
-        complaint = "not one of the documented values" if value else "a value is needed"
-    return rule, f"{name} is {_show(value)}: {complaint}."
+        problem = "not one of the documented values" if value else "a value is needed"
+    return rule, f"{name} is {_show(value)}: {problem}."
 
 
 def _list_violation(name: str, value: Any) -> tuple[str, str]:
@@ -216,10 +232,10 @@ def _list_violation(name: str, value: Any) -> tuple[str, str]:
     if len(value) > EXPECTED_LIMIT:
         return "maxItems", f"{name} holds {len(value)} ids: at most {EXPECTED_LIMIT} are allowed."
     position, wrong = next((i, given) for i, given in enumerate(value) if not _ID_VALIDATOR.is_valid(given))
-    return "int64", f"{name}[{position}] is {_show(wrong)}: {_id_complaint(wrong)}."
+    return "int64", f"{name}[{position}] is {_show(wrong)}: {_id_problem(wrong)}."
 
 
-def _id_complaint(value: Any) -> str:
+def _id_problem(value: Any) -> str:
     match value:
         case None | "" | {}:
             return "an id is needed"
@@ -230,27 +246,50 @@ def _id_complaint(value: Any) -> str:
         case int() | float():
             return "too large for an int64" if value > INT64_MAX else "ids start at 1"
         case _:
-            digits = value.isascii() and value.isdigit()
-            if digits and not value.startswith("0"):
-                return "too large for an int64"
-            return "leading zeros are not allowed" if digits else "a string must hold digits only"
+            if not (value.isascii() and value.isdigit()):
+                return "a string must hold digits only"
+            if not value.strip("0"):
+                return "ids start at 1"
+            return "leading zeros are not allowed" if value.startswith("0") else "too large for an int64"
 
 
 _ID_HINT = f"A whole number from 1 to {INT64_MAX}, as a number or as a string of digits"
 
 
-def _hint(name: str, value: Any, task_type: str) -> str:
-    """What is allowed for a field, with an example; for a near miss, what was probably meant."""
-    rule = _properties(task_type)[name]
-    if "enum" not in rule:
+def _hint(name: str, schema: dict[str, Any]) -> str:
+    """What is allowed for a field, with an example."""
+    listed = choices(schema)
+    if listed:
+        what = f"One of {len(listed)} documented values"
+    else:
         what = {
             "if_selected": f"A list of ids, [] for none selected; each {_ID_HINT[0].lower()}{_ID_HINT[1:]}",
-            "name": f"A text of at most {rule.get('maxLength')} characters",
+            "name": f"A text of at most {schema.get('maxLength')} characters",
             "credential": "Lower-case letters, digits and _, at most 32; a profile's name, never a key",
         }.get(name, _ID_HINT)
-        return f"{what}, e.g. {json.dumps(rule['examples'][0])}."
-    meant = _meant(name, _plain(value.strip()[:_SHOWN]), task_type) if isinstance(value, str) else ""
-    return f'{meant}One of: {", ".join(choices(rule))}. For example "{rule["examples"][0]}".'
+    return f"{what}, e.g. {json.dumps(schema['examples'][0])}."
+
+
+def alternatives(suggestion: str | None, allowed: Sequence[str], most: int | None = None) -> str:
+    """The sentence that offers what is allowed: the suggestion alone, else the list; empty where there is neither.
+
+    Args:
+        suggestion: The near miss of a `FieldError`.
+        allowed: Its documented values or known keys.
+        most: How many of them are listed; `None`: all.
+    """
+    if suggestion is not None:
+        return f'Did you mean "{suggestion}"?'
+    if not allowed:
+        return ""
+    more = f" and {len(allowed) - most} more" if most is not None and len(allowed) > most else ""
+    return f"Allowed: {', '.join(allowed[:most])}{more}."
+
+
+def advice(hint: str, suggestion: str | None, allowed: Sequence[str]) -> str:
+    """What to do about a violation, in one line: the suggestion alone, else what is allowed, with the whole list."""
+    offer = alternatives(suggestion, allowed)
+    return offer if suggestion is not None else f"{hint} {offer}".rstrip()
 
 
 def _plain(text: str) -> str:
@@ -259,10 +298,10 @@ def _plain(text: str) -> str:
 
 
 @lru_cache(maxsize=1024)  # a file of changes may repeat one slip in thousands of rows
-def _meant(name: str, plain: str, task_type: str) -> str:
+def _suggestion(name: str, plain: str, task_type: str) -> str | None:
     allowed = {_plain(choice): choice for choice in choices(_properties(task_type)[name])}
     near = [plain] if plain in allowed else difflib.get_close_matches(plain, allowed, n=1)
-    return f'Did you mean "{allowed[near[0]]}"? ' if near else ""
+    return allowed[near[0]] if near else None
 
 
 def example_input(task_type: str = TASK_TYPE) -> dict[str, str]:

@@ -34,9 +34,14 @@ class EngineError(Exception):
         self.status = status
 
     @property
-    def passing(self) -> bool:
-        """Whether it may pass by itself: no answer, or a fault of the server's own."""
-        return self.status == 0 or self.status >= 500
+    def unreachable(self) -> bool:
+        """Whether no engine answered."""
+        return self.status == 0
+
+    @property
+    def transient(self) -> bool:
+        """Whether a retry may succeed: no answer, or a server error."""
+        return self.unreachable or self.status >= 500
 
 
 def configuration(settings: Settings) -> Configuration:

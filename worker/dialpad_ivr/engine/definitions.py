@@ -1,8 +1,8 @@
 """The definitions that belong on an engine: read from `task_defs/` and `workflows/`, compared, and registered.
 
-A registered definition carries a stamp in `ownerApp`: our version and a digest of what we wrote. So `compare` can tell
-a definition that somebody edited on the server from one that is merely older than ours, and never overwrites an edit
-unasked.
+A registered definition carries a stamp in `ownerApp`: the package's version and a digest of the definition. With it
+`compare` distinguishes a definition that was edited on the server from one that an older version registered, so that an
+edit is never overwritten silently.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Kind = Literal["task", "workflow"]
 State = Literal["missing", "same", "outdated", "edited", "newer"]
 
 _STAMP: Final = "ownerApp"
-# What the engine adds of its own.
+# Fields that the engine sets itself.
 _VOLATILE: Final = (_STAMP, "createTime", "updateTime", "createdBy", "updatedBy")
 
 
@@ -36,11 +36,11 @@ PURPOSES: Final = {
     LIST_TASK_TYPE: "Lists the custom IVRs of a Dialpad target, and finds one by its name, so that a later task can "
     "select it by its id",
 }
-"""What each task is for."""
+"""What each task does."""
 
 
 def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
-    """The definition of a task, from which its file in `task_defs/` is written."""
+    """The definition of a task, from which its file in `task_defs/` is generated."""
     inputs, outputs = input_schema(task_type), output_schema(task_type)
     what = f"{PURPOSES[task_type]}: {' '.join(ENDPOINTS[task_type])}."
     return {
@@ -53,7 +53,7 @@ def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
         "inputSchema": {"name": f"{task_type}_input", "version": 1, "type": "JSON", "data": inputs},
         "outputSchema": {"name": f"{task_type}_output", "version": 1, "type": "JSON", "data": outputs},
         "enforceSchema": True,
-        # The engine hands its secret of this name to the worker, and stores it nowhere.
+        # The engine passes the secret of this name to the worker, and does not store it with the task.
         "runtimeMetadata": [KEY_NAME],
         # A fault is retried after 2, 4, 8, 16, 32 and 60 s, each with up to 2 s of jitter.
         "retryCount": 6,
@@ -62,10 +62,10 @@ def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
         "backoffScaleFactor": 2,
         "maxRetryDelaySeconds": 60,
         "backoffJitterMs": 2000,
-        # Longer than a read, a call and another read, each with its permit's hold (3 times 3 + 20 s), and the 60 s in
-        # which the SDK tries to report a result: a task is not delivered twice while a worker still has it.
+        # Longer than a read, a call and another read, each with its wait for a permit (3 times 3 + 20 s), plus the 60 s
+        # for which reporting a result is retried: a task is not delivered again while a worker still runs it.
         "responseTimeoutSeconds": 150,
-        # Longer than the waiting budget (900 s): waiting for Dialpad's rate limit is not a hang.
+        # Longer than the waiting budget (900 s): a task that waits for the rate limit has not hung.
         "timeoutSeconds": 3600,
         "timeoutPolicy": "RETRY",
         "pollTimeoutSeconds": 0,
@@ -76,7 +76,7 @@ def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
 
 @dataclass(frozen=True)
 class Definition:
-    """A definition as this package ships it."""
+    """A definition that this package ships."""
 
     kind: Kind
     body: JsonObject
@@ -88,34 +88,34 @@ class Definition:
 
     @property
     def label(self) -> str:
-        """For people: the kind, the name, and a workflow's version."""
+        """The kind, the name and, of a workflow, the version, for display."""
         version = f" v{self.body['version']}" if self.kind == "workflow" else ""
         return f"{self.kind} {self.name}{version}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A definition of ours beside the engine's.
+    """A local definition compared with the one registered on an engine.
 
     Attributes:
-        ours: What this package ships.
-        state: `missing` and `outdated` can be registered; `edited` (somebody changed it there, or it is not ours) and
-            `newer` (a newer version of this package wrote it) only when asked to.
-        diff: Lines of a unified diff from the engine's to ours.
+        local: The definition that this package ships.
+        state: `missing` and `outdated` can be registered; `edited` (changed on the server, or not registered by this
+            package) and `newer` (registered by a newer version of it) need consent.
+        diff: The lines of a unified diff from the remote to the local definition.
     """
 
-    ours: Definition
+    local: Definition
     state: State
     diff: tuple[str, ...]
 
     @property
     def needs_consent(self) -> bool:
-        """Whether registering ours would undo somebody's work."""
+        """Whether registering the local definition would overwrite an edit or a newer version."""
         return self.state in ("edited", "newer")
 
 
 def shipped() -> list[Definition]:
-    """All definitions of this package: task definitions first, since workflows refer to them."""
+    """All definitions that this package ships: tasks first, since workflows refer to them."""
     folders: tuple[tuple[Kind, str], ...] = (("task", "task_defs"), ("workflow", "workflows"))
     return [
         Definition(kind, json.loads(file.read_text("utf-8")))
@@ -131,64 +131,65 @@ def definitions_root() -> Path:
     return package if (package / "task_defs").is_dir() else package.parents[1]
 
 
-def compare(engine: EngineApi, ours: Definition) -> Comparison:
-    """Compare a definition with the one of its name (and version) on an engine.
+def compare(engine: EngineApi, local: Definition) -> Comparison:
+    """Compare a definition with the one of the same name (and version) on an engine.
 
     Raises:
-        EngineError: The engine cannot be asked.
+        EngineError: The engine does not answer, or rejects the request.
     """
-    if ours.kind == "task":
-        theirs = engine.task_definition(ours.name)
+    if local.kind == "task":
+        remote = engine.task_definition(local.name)
     else:
-        theirs = engine.workflow_definition(ours.name, ours.body["version"])
-    if theirs is None:
-        return Comparison(ours, "missing", ())
-    there, here = _essence(theirs), _essence(ours.body)
-    if there == here:
-        return Comparison(ours, "same", ())
-    return Comparison(ours, _state(str(theirs.get(_STAMP) or ""), there), tuple(_diff(there, here)))
+        remote = engine.workflow_definition(local.name, local.body["version"])
+    if remote is None:
+        return Comparison(local, "missing", ())
+    local_content, remote_content = _content(local.body), _content(remote)
+    if remote_content == local_content:
+        return Comparison(local, "same", ())
+    state = _state(str(remote.get(_STAMP) or ""), remote_content)
+    return Comparison(local, state, tuple(_diff(remote_content, local_content)))
 
 
-def register(engine: EngineApi, ours: Definition) -> None:
-    """Put a definition on an engine, with its stamp.
+def register(engine: EngineApi, definition: Definition) -> None:
+    """Create or replace a definition on an engine, with its stamp.
 
     Raises:
-        EngineError: The engine refused it.
+        EngineError: The engine does not answer, or rejects the definition.
     """
-    stamped = {**ours.body, _STAMP: f"dialpad-ivr {__version__} {_digest(_essence(ours.body))}"}
-    (engine.put_task_definition if ours.kind == "task" else engine.put_workflow_definition)(stamped)
+    stamped = {**definition.body, _STAMP: f"dialpad-ivr {__version__} {_digest(_content(definition.body))}"}
+    (engine.put_task_definition if definition.kind == "task" else engine.put_workflow_definition)(stamped)
 
 
-def _state(stamp: str, there: Any) -> State:
+def _state(stamp: str, remote_content: Any) -> State:
     match stamp.split():
-        case ["dialpad-ivr", version, digest] if digest == _digest(there):
-            return "newer" if _ordered(version) > _ordered(__version__) else "outdated"
+        case ["dialpad-ivr", version, digest] if digest == _digest(remote_content):
+            return "newer" if _version_key(version) > _version_key(__version__) else "outdated"
         case _:
             return "edited"
 
 
-def _ordered(version: str) -> list[int]:
+def _version_key(version: str) -> list[int]:
     return [int(part) if part.isdecimal() else 0 for part in version.split(".")]
 
 
-def _essence(definition: JsonObject) -> Any:
-    """What a definition says: without what the engine adds, and without what says nothing (null, empty, false, 0)."""
+def _content(definition: JsonObject) -> Any:
+    """A definition without the fields that the engine sets, and without defaults (null, empty, false, 0)."""
 
     def strip(value: Any) -> Any:
         if isinstance(value, dict):
-            kept = {key: strip(item) for key, item in value.items() if key not in _VOLATILE}
-            return {key: item for key, item in kept.items() if item not in (None, "", [], {}, False, 0)}
+            stripped = {key: strip(item) for key, item in value.items() if key not in _VOLATILE}
+            return {key: item for key, item in stripped.items() if item not in (None, "", [], {}, False, 0)}
         return [strip(item) for item in value] if isinstance(value, list) else value
 
     return strip(definition)
 
 
-def _digest(essence: Any) -> str:
-    return hashlib.sha256(json.dumps(essence, sort_keys=True).encode()).hexdigest()[:16]
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _diff(there: Any, here: Any) -> list[str]:
-    def lines(essence: Any) -> list[str]:
-        return json.dumps(essence, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+def _diff(remote: Any, local: Any) -> list[str]:
+    def lines(content: Any) -> list[str]:
+        return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
 
-    return list(difflib.unified_diff(lines(there), lines(here), "on the server", "ours", n=2, lineterm=""))
+    return list(difflib.unified_diff(lines(remote), lines(local), "remote", "local", n=2, lineterm=""))

@@ -36,7 +36,7 @@ def follow(
         try:
             workflow = engine.workflow(workflow_id)
         except EngineError as exc:
-            if not exc.passing or time.monotonic() > deadline:
+            if not exc.transient or time.monotonic() > deadline:
                 raise
         else:
             tasks = workflow.get("tasks", [])

@@ -1,1 +1,1 @@
-"""The embedded default: what `dialpad-ivr dev` and `demo` start in place of a real engine and of Dialpad."""
+"""What `dialpad-ivr dev` and `demo` run on this machine: a Conductor server and a double of Dialpad."""

@@ -1,8 +1,7 @@
-"""A child process on a leash: it ends when we end, however we end.
+"""A child process that ends with its parent, even if the parent is killed with SIGKILL.
 
-`python -m dialpad_ivr.local.leash GRACE COMMAND ...` runs a command until it ends by itself, until SIGTERM, or until
-standard input closes, which happens when whoever holds its other end is gone, killed with -9 included. A JVM has no way
-of its own to notice that.
+`python -m dialpad_ivr.local.child GRACE COMMAND ...` runs a command until it exits, until SIGTERM, or until standard
+input closes, which happens when the parent is gone. A JVM cannot notice that by itself.
 """
 
 from __future__ import annotations
@@ -16,19 +15,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-# What says where real engines and keys are: a local child must reach for neither.
-_NOT_FOR_CHILDREN = ("CONDUCTOR_", "conductor", "DIALPAD_")
+# Settings of real engines and real keys: a local child must use neither.
+_NOT_INHERITED = ("CONDUCTOR_", "conductor", "DIALPAD_")
 
 
 class Child:
     """A running child.
 
     Args:
-        command: What to run.
-        environ: Added to our own environment, without what says where real engines and keys are.
-        log: Where its output goes; to our own standard error if left out.
-        grace_seconds: Between SIGTERM and SIGKILL.
-        capture: Whether its standard output can be read from `stdout` instead.
+        command: The command to run.
+        environ: Environment variables, added to this process's own without its `CONDUCTOR_` and `DIALPAD_` settings.
+        log: File for its output; this process's standard error if absent.
+        grace_seconds: Seconds between SIGTERM and SIGKILL.
+        capture: Whether its standard output goes to `stdout` instead.
     """
 
     def __init__(
@@ -41,15 +40,15 @@ class Child:
         capture: bool = False,
     ) -> None:
         self._grace = grace_seconds
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_CHILDREN)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         sink: IO[bytes] | None = log.open("ab") if log else None
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", "dialpad_ivr.local.child", str(grace_seconds), *command],
-            env={**ours, **environ},
+            env={**inherited, **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if capture else sink or sys.stderr.fileno(),
             stderr=sink,
-            start_new_session=True,  # Ctrl-C at the terminal is for us: we stop our children in order
+            start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
         )
         if sink:
             sink.close()
@@ -61,7 +60,7 @@ class Child:
         return self._process.poll()
 
     def stop(self) -> int:
-        """End it: SIGTERM, and after the grace time SIGKILL. Returns its exit code."""
+        """Stop it: SIGTERM, then SIGKILL after the grace period. Returns its exit code."""
         self._process.terminate()
         code = self._process.wait(self._grace + 10)
         for stream in (self._process.stdin, self._process.stdout):
@@ -71,7 +70,7 @@ class Child:
 
 
 def main() -> None:
-    """Run the command line's command on a leash."""
+    """Run the command named by the arguments."""
     grace, command = float(sys.argv[1]), sys.argv[2:]
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603
 
@@ -81,12 +80,12 @@ def main() -> None:
         killer.daemon = True
         killer.start()
 
-    def stop_when_the_other_end_is_gone() -> None:
+    def stop_when_the_parent_is_gone() -> None:
         sys.stdin.buffer.read()
         stop()
 
     signal.signal(signal.SIGTERM, lambda *_: stop())
-    threading.Thread(target=stop_when_the_other_end_is_gone, daemon=True).start()
+    threading.Thread(target=stop_when_the_parent_is_gone, daemon=True).start()
     code = child.wait()
     os._exit(code if code >= 0 else 128 - code)  # the thread still reads: an ordinary exit would wait for its lock
 

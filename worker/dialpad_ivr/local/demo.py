@@ -1,4 +1,4 @@
-"""The demo: a handful of real workflows, what happened to each, and whether that is as it should be."""
+"""The demo: five workflows on a real engine, each with its result and any mismatch with the expected one."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _CALL_CENTER = {"target_type": "callcenter", "target_id": "5502522061422592"}
 
 @dataclass(frozen=True)
 class Scenario:
-    """One workflow of the demo, and how it should end.
+    """One workflow of the demo, and its expected result.
 
     Attributes:
         title: What it shows.
         inputs: The workflow's input.
-        outcome: The outcome, and so the branch, that it should come to.
-        retries: Retries of the task definition that it should cost.
-        attempts: PATCHes that it should take.
-        faults: How the double misbehaves meanwhile.
+        outcome: The expected outcome, which is also the expected branch.
+        retries: The expected retries by the task definition.
+        attempts: The expected number of PATCHes.
+        faults: The faults that the double injects.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Scenario:
 
 SCENARIOS = (
     Scenario(
-        "a change that is made",
+        "a successful change",
         {**_CALL_CENTER, "ivr_type": "HOLD_MUSIC", "ivr_id": "5127493019721728"},
         "updated",
     ),
@@ -51,7 +51,7 @@ SCENARIOS = (
         "not_found",
     ),
     Scenario(
-        "an input with 3 mistakes",
+        "an input with 3 errors",
         {"target_type": "CallCenter", "target_id": "-1", "ivr_type": "HOLD_MUSIC"},
         "invalid_input",
         attempts=0,
@@ -75,21 +75,21 @@ SCENARIOS = (
 
 
 @dataclass(frozen=True)
-class Ending:
-    """How a scenario ended.
+class ScenarioResult:
+    """The result of a scenario.
 
     Attributes:
-        scenario: Which.
-        workflow_id: Its workflow.
-        status: The workflow's.
-        task_status: The task's, in the end.
+        scenario: The scenario.
+        workflow_id: The workflow's id.
+        status: The workflow's final status.
+        task_status: The task's final status.
         outcome: The task's outcome.
         branch: The branch that the workflow took.
-        retries: What it cost in retries of the task definition.
+        retries: Retries by the task definition.
         attempts: PATCHes sent.
-        answers: The statuses that the double answered with.
-        seconds: From its start to its end.
-        mistakes: In what it is not as it should be.
+        responses: HTTP statuses of the double's responses, in order; None for no response.
+        seconds: The workflow's duration.
+        mismatches: The differences from the expected result, each as a sentence.
     """
 
     scenario: Scenario
@@ -100,24 +100,24 @@ class Ending:
     branch: str | None
     retries: int
     attempts: int
-    answers: list[int | None]
+    responses: list[int | None]
     seconds: float
-    mistakes: list[str] = field(default_factory=list)
+    mismatches: list[str] = field(default_factory=list)
 
 
-def play(stack: Stack, on_progress: Callable[[int], None]) -> list[Ending]:
+def run_scenarios(stack: Stack, on_progress: Callable[[int], None]) -> list[ScenarioResult]:
     """Run all scenarios at once.
 
     Args:
-        stack: Where.
-        on_progress: Told how many have ended.
+        stack: The stack to run them on.
+        on_progress: Called with the number of workflows that have ended.
 
     Returns:
-        How each ended, in the scenarios' order.
+        The results, in the scenarios' order.
 
     Raises:
-        EngineError: The engine does not answer.
-        httpx.HTTPError: The double does not.
+        EngineError: The engine does not respond.
+        httpx.HTTPError: The double does not respond.
     """
     with httpx.Client(base_url=stack.double_url, timeout=10, trust_env=False) as double:
         for scenario in SCENARIOS:
@@ -125,9 +125,9 @@ def play(stack: Stack, on_progress: Callable[[int], None]) -> list[Ending]:
         engine = stack.engine
         ids = [engine.start_workflow(WORKFLOW, scenario.inputs) for scenario in SCENARIOS]
         workflows = _await_all(engine, ids, on_progress)
-        lines = double.get("/_double/ledger").raise_for_status().json()["arrivals"]
-        state = double.get("/_double/state").raise_for_status().json()["targets"]
-    return [_ending(scenario, workflows[i], lines, state) for scenario, i in zip(SCENARIOS, ids, strict=True)]
+        arrivals = double.get("/_double/ledger").raise_for_status().json()["arrivals"]
+        targets = double.get("/_double/state").raise_for_status().json()["targets"]
+    return [_result(scenario, workflows[i], arrivals, targets) for scenario, i in zip(SCENARIOS, ids, strict=True)]
 
 
 def _await_all(engine: EngineApi, ids: list[str], on_progress: Callable[[int], None]) -> dict[str, JsonObject]:
@@ -141,47 +141,47 @@ def _await_all(engine: EngineApi, ids: list[str], on_progress: Callable[[int], N
         time.sleep(0.2)
 
 
-def _ending(scenario: Scenario, workflow: JsonObject, lines: list[Any], state: list[Any]) -> Ending:
-    tries = [task for task in workflow["tasks"] if task["referenceTaskName"] == "set_ivr"]
-    output = tries[-1]["outputData"]
-    asked = scenario.inputs
-    answers = [
-        line["status"]
-        for line in lines
-        if (line["target_id"], line["ivr_type"]) == (asked.get("target_id"), asked.get("ivr_type"))
+def _result(scenario: Scenario, workflow: JsonObject, arrivals: list[Any], targets: list[Any]) -> ScenarioResult:
+    attempts = [task for task in workflow["tasks"] if task["referenceTaskName"] == "set_ivr"]
+    output = attempts[-1]["outputData"]
+    inputs = scenario.inputs
+    responses = [
+        arrival["status"]
+        for arrival in arrivals
+        if (arrival["target_id"], arrival["ivr_type"]) == (inputs.get("target_id"), inputs.get("ivr_type"))
     ]
-    ending = Ending(
+    result = ScenarioResult(
         scenario=scenario,
         workflow_id=workflow["workflowId"],
         status=workflow["status"],
-        task_status=tries[-1]["status"],
+        task_status=attempts[-1]["status"],
         outcome=output.get("outcome"),
         branch=workflow["output"].get("branch"),
-        retries=tries[-1]["retryCount"],
+        retries=attempts[-1]["retryCount"],
         attempts=output.get("attempts", 0),
-        answers=answers,
+        responses=responses,
         seconds=(workflow["endTime"] - workflow["startTime"]) / 1000 if workflow["endTime"] else 0.0,
     )
     ok = scenario.outcome == "updated"
     expected: dict[str, tuple[Any, Any]] = {
-        "outcome": (ending.outcome, scenario.outcome),
-        "branch": (ending.branch, scenario.outcome),
-        "workflow": (ending.status, "COMPLETED" if ok else "FAILED"),
-        "task": (ending.task_status, "COMPLETED" if ok else "COMPLETED_WITH_ERRORS"),
-        "retries": (ending.retries, scenario.retries),
-        "attempts": (ending.attempts, scenario.attempts),
-        "calls that Dialpad saw": (len(answers), scenario.attempts),
+        "outcome": (result.outcome, scenario.outcome),
+        "branch": (result.branch, scenario.outcome),
+        "workflow": (result.status, "COMPLETED" if ok else "FAILED"),
+        "task": (result.task_status, "COMPLETED" if ok else "COMPLETED_WITH_ERRORS"),
+        "retries": (result.retries, scenario.retries),
+        "attempts": (result.attempts, scenario.attempts),
+        "requests that Dialpad received": (len(responses), scenario.attempts),
     }
     if ok:
-        expected["selected in Dialpad"] = (_selected(state, asked), asked["ivr_id"])
-    mistakes = [f"{what} is {got}, not {want}" for what, (got, want) in expected.items() if got != want]
-    return replace(ending, mistakes=mistakes)
+        expected["selected in Dialpad"] = (_selected(targets, inputs), inputs["ivr_id"])
+    mismatches = [f"{name} is {got}, expected {want}" for name, (got, want) in expected.items() if got != want]
+    return replace(result, mismatches=mismatches)
 
 
-def _selected(state: list[Any], asked: JsonObject) -> Any:
-    for target in state:
-        if (target["target_type"], target["target_id"]) == (asked["target_type"], asked["target_id"]):
+def _selected(targets: list[Any], inputs: JsonObject) -> Any:
+    for target in targets:
+        if (target["target_type"], target["target_id"]) == (inputs["target_type"], inputs["target_id"]):
             return next(
-                slot["selected"]["inbound"] for slot in target["slots"] if slot["ivr_type"] == asked["ivr_type"]
+                slot["selected"]["inbound"] for slot in target["slots"] if slot["ivr_type"] == inputs["ivr_type"]
             )
     return None

@@ -1,4 +1,4 @@
-"""Downloads that are verified, resumed where they broke off, and never made twice."""
+"""Cached, resumable, checksum-verified downloads."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _TRIES = 5
 
 
 class DownloadError(Exception):
-    """It could not be downloaded. The message says what to do next."""
+    """The download failed. The message says what to do next."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file that is known before it is fetched.
+    """A file with a known checksum.
 
     Attributes:
-        url: Where it is.
+        url: Its URL.
         sha256: Its checksum, in hexadecimal.
-        size: Its bytes.
+        size: Its size in bytes.
     """
 
     url: str
@@ -40,79 +40,79 @@ class Artifact:
 
     @property
     def name(self) -> str:
-        """Its file name."""
+        """The file name."""
         return self.url.rsplit("/", 1)[-1]
 
 
 def fetch(artifact: Artifact, folder: Path) -> Path:
-    """Download an artifact into a folder, unless it is there already.
+    """Download an artifact into a folder, unless it is cached there.
 
-    What was downloaded before an interruption is kept, and continued from next time. Two processes may do this at once:
-    the second waits for the first.
+    An interrupted download is resumed by the next call. If two processes download at once, the second waits for the
+    first.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        DownloadError: It cannot be reached, does not fit on the disk, or is not what it should be; or others can write
-            to the folder.
+        DownloadError: The server cannot be reached, the disk is full, the checksum differs, or other users can write to
+            the folder.
     """
     target = folder / artifact.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _only_ours(folder):
+    if not _only_owner_writes(folder):
         raise DownloadError(
-            f"{folder} can be written by others, who could have a program of theirs run in your name. "
-            f"Try chmod go-w {folder}, or name a folder of your own with DIALPAD_IVR_CACHE_DIR."
+            f"Other users can write to {folder}, so they could replace the program that runs from it. "
+            f"Run chmod go-w {folder}, or set DIALPAD_IVR_CACHE_DIR to a folder of your own."
         )
     if _verified(target, artifact):
         return target
     with _lock(folder / f"{artifact.name}.lock"):
-        if _verified(target, artifact):  # by the process that we waited for
+        if _verified(target, artifact):  # downloaded by the process that held the lock
             return target
         part = target.with_name(f"{artifact.name}.part")
         missing = artifact.size - (part.stat().st_size if part.exists() else 0)
         if shutil.disk_usage(folder).free < missing:
-            raise DownloadError(f"{folder} has no room for {missing / 1e6:.0f} MB. Set DIALPAD_IVR_CACHE_DIR.")
+            raise DownloadError(
+                f"Not enough disk space: {folder} needs {missing / 1e6:.0f} MB. Set DIALPAD_IVR_CACHE_DIR."
+            )
         with _progress(artifact) as report:
             _download(artifact, part, report)
         if _checksum(part) != artifact.sha256:
             part.unlink()
-            raise DownloadError(f"{artifact.url} is not what it should be (SHA-256 differs). Nothing of it was kept.")
+            raise DownloadError(f"{artifact.url} does not have the expected SHA-256, so the download was deleted.")
         part.replace(target)
         _seal(target).write_text(_stamp(target, artifact), "utf-8")
         return target
 
 
 def _download(artifact: Artifact, part: Path, report: Callable[[int], None]) -> None:
-    """Fill the part file, over as many connections as it takes."""
+    """Complete the part file, over as many connections as it takes."""
     failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
-        if have >= artifact.size:  # if it is too long, its checksum will tell
+        if have >= artifact.size:  # if it is too long, its checksum will differ
             return
-        fault = "the answer is too short"
+        fault = "the response is too short"
         try:
-            _continue(artifact, part, have, report)
+            _resume(artifact, part, have, report)
         except httpx.HTTPError as exc:
             fault = f"{type(exc).__name__}: {exc}"
         except OSError as exc:
-            raise DownloadError(f"{part} cannot be written: {exc.strerror}. Set DIALPAD_IVR_CACHE_DIR.") from None
+            raise DownloadError(f"Cannot write to {part}: {exc.strerror}. Set DIALPAD_IVR_CACHE_DIR.") from None
         size = part.stat().st_size if part.exists() else 0
         if size < artifact.size:
             failures = 1 if size > have else failures + 1
             if failures >= _TRIES:
                 raise DownloadError(
-                    f"{artifact.url} cannot be downloaded ({fault}). Check the network, or name a "
-                    "mirror with DIALPAD_IVR_MAVEN_URL; what is there is kept, and the next try goes on from it."
+                    f"Cannot download {artifact.url} ({fault}). Check the network, or set DIALPAD_IVR_MAVEN_URL to a "
+                    "mirror. The next attempt resumes this download."
                 )
             time.sleep(0.2 * 2**failures)
 
 
-def _continue(artifact: Artifact, part: Path, have: int, report: Callable[[int], None]) -> None:
+def _resume(artifact: Artifact, part: Path, have: int, report: Callable[[int], None]) -> None:
     headers = {"range": f"bytes={have}-"} if have else {}
-    with (
-        httpx.stream("GET", artifact.url, headers=headers, follow_redirects=True, timeout=30) as response,
-    ):
+    with httpx.stream("GET", artifact.url, headers=headers, follow_redirects=True, timeout=30) as response:
         response.raise_for_status()
         resumed = response.status_code == 206 and response.headers.get("content-range", "").startswith(f"bytes {have}-")
         if not resumed:
@@ -136,15 +136,15 @@ def _checksum(path: Path) -> str:
 
 
 def _verified(target: Path, artifact: Artifact) -> bool:
-    """Whether the file is there, and still the one that was verified: to read it each time would take seconds."""
+    """Whether the file is there, and unchanged since it was verified. Hashing it each time would take seconds."""
     try:
         return _seal(target).read_text("utf-8") == _stamp(target, artifact)
     except OSError:
         return False
 
 
-def _only_ours(folder: Path) -> bool:
-    """Whether nobody else, but the machine's administrator, can put a file there."""
+def _only_owner_writes(folder: Path) -> bool:
+    """Whether only this user and root can write to the folder."""
     stat = folder.stat()
     return os.name != "posix" or (stat.st_uid in (0, os.geteuid()) and not stat.st_mode & 0o022)
 
@@ -160,10 +160,10 @@ def _stamp(target: Path, artifact: Artifact) -> str:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process."""
+    """Hold a file lock; it is released if the process dies."""
     with path.open("w") as file:
         if os.name == "posix":
-            import fcntl  # noqa: PLC0415  # there is none on Windows
+            import fcntl  # noqa: PLC0415  # not on Windows
 
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -171,7 +171,7 @@ def _lock(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress(artifact: Artifact) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, a line for each tenth elsewhere."""
+    """A progress bar on a terminal, else a line for each 10 percent."""
     console = Console(stderr=True)
     label = f"Downloading {artifact.name}"
     if console.is_terminal:
@@ -180,13 +180,13 @@ def _progress(artifact: Artifact) -> Iterator[Callable[[int], None]]:
             task = bar.add_task(label, total=artifact.size)
             yield lambda have: bar.update(task, completed=have)
         return
-    said = -1
+    reported = -1
 
-    def say(have: int) -> None:
-        nonlocal said
+    def report(have: int) -> None:
+        nonlocal reported
         tenth = 10 * have // artifact.size
-        if tenth > said:
-            said = tenth
+        if tenth > reported:
+            reported = tenth
             sys.stderr.write(f"{label}: {have / 1e6:.0f} of {artifact.size / 1e6:.0f} MB\n")
 
-    yield say
+    yield report

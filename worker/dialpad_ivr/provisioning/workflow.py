@@ -235,7 +235,7 @@ def follow_run(run: ProvisioningRun, on_change: Callable[[ProvisioningRun], None
         try:
             run.refresh()
         except EngineError as exc:
-            if not exc.passing or time.monotonic() > deadline:
+            if not exc.transient or time.monotonic() > deadline:
                 raise
         else:
             on_change(run)

@@ -17,13 +17,14 @@ from dialpad_ivr.contract.outputs import (
     TaskOutput,
 )
 from dialpad_ivr.contract.schema import OUTPUTS
-from dialpad_ivr.contract.validation import example_input
+from dialpad_ivr.contract.validation import alternatives, example_input
 from dialpad_ivr.contract.values import LIST_LIMIT
 from dialpad_ivr.dialpad.client import Request, Response
 from dialpad_ivr.dialpad.parsing import ListedIvr
 from dialpad_ivr.dialpad.verdict import EngineStatus, engine_status
 from dialpad_ivr.tasks.delivery import Delivery
 
+_LISTED = 5  # allowed values of a field in an error's message; its field error has them all
 _REASON_LIMIT = 500  # characters: the engine cuts a longer reasonForIncompletion
 
 
@@ -107,7 +108,9 @@ class Draft:
 def invalid_input(delivery: Delivery, field_errors: list[FieldError], task_type: str) -> Result:
     """The result of an input that breaks the schema. Nothing was sent."""
     count = len(field_errors)
-    summary = " ".join(error.message for error in field_errors)
+    summary = " ".join(
+        f"{error.message} {alternatives(error.suggestion, error.allowed, _LISTED)}".rstrip() for error in field_errors
+    )
     message = f"{count} violation{'s' if count > 1 else ''} of the input schema; nothing was sent. {summary}"
     ivr_type = delivery.payload.get("ivr_type") if isinstance(delivery.payload, dict) else None
     return Result(

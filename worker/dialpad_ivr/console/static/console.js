@@ -1,25 +1,25 @@
-// The pages are whole without this. It asks for parts of them again as you type, and keeps the focus where it belongs.
+// Progressive enhancement: the pages work without JavaScript. This reloads parts of them and manages the focus.
 "use strict";
 {
   const $ = (selector, within = document) => within.querySelector(selector);
   const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
   const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-  /** A part of a page, as HTML; of a form's page if a form is given. */
-  const part = async (name, url, form = null) => {
+  /** Fetch a part of a page as HTML; with a form, by POST. */
+  const fetchPart = async (name, url, form = null) => {
     try {
       const options = { headers: { "X-Part": name }, ...(form && { method: "POST", body: new URLSearchParams(form) }) };
-      const answer = await fetch(url, options);
-      if (answer.ok || answer.headers.get("content-type").startsWith("text/html")) return await answer.text();
-      return `<p class="told" data-told>The console answered ${answer.status}.</p>`;
+      const response = await fetch(url, options);
+      if (response.ok || response.headers.get("content-type").startsWith("text/html")) return await response.text();
+      return `<p class="status" data-status>The console returned status ${response.status}.</p>`;
     } catch {
-      return '<p class="told" data-told>The console does not answer. Is it still running? <code>dialpad-ivr dev</code></p>';
+      return '<p class="status" data-status>The console is not responding. Is it still running? <code>dialpad-ivr dev</code></p>';
     }
   };
 
-  const say = (text) => { const told = $("#told"); if (told && told.textContent !== text) told.textContent = text; };
+  const setStatus = (text) => { const status = $("#status"); if (status && status.textContent !== text) status.textContent = text; };
 
-  // ---- the form: checked as you type, by the same code as the worker's
+  // ---- the form: validated as you type, by the worker's own code
 
   const form = $("form[data-check]"), request = $(".request");
   const tabs = $$("[role=tab]");
@@ -32,55 +32,54 @@
     if (focus) tab.focus();
   };
 
-  let newest = 0;
-  const check = async () => {
-    const number = ++newest;
-    const html = await part("prepared", form.action, new FormData(form));
-    if (number !== newest) return;
-    $("#prepared").innerHTML = html;
+  let lastValidation = 0;
+  const validate = async () => {
+    const number = ++lastValidation;
+    const html = await fetchPart("preview", form.action, new FormData(form));
+    if (number !== lastValidation) return;
+    $("#preview").innerHTML = html;
     for (const field of $$(".field", form)) {
       const name = field.id.replace("field-", "");
       const error = $(`template[data-error="${name}"]`);
-      const told = $(".error", field);
-      told.replaceChildren(...(error ? [error.content.cloneNode(true)] : []));
+      $(".error", field).replaceChildren(...(error ? [error.content.cloneNode(true)] : []));
       const input = $("input, select", field);
       if (error) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     }
-    const mistakes = $$("template[data-error]").length;
-    say(mistakes ? `${mistakes} mistake${mistakes > 1 ? "s" : ""}` : "");
+    const errors = $$("template[data-error]").length;
+    setStatus(errors ? `${errors} error${errors > 1 ? "s" : ""}` : "");
   };
 
-  const respond = async (data) => {
+  const send = async (data) => {
     const response = $("#response"), button = $("button.primary", request);
     button.disabled = true;
     response.setAttribute("aria-busy", "true");
-    say("Asking ...");
-    response.innerHTML = await part("response", form.action, data);
+    setStatus("Sending ...");
+    response.innerHTML = await fetchPart("response", form.action, data);
     response.removeAttribute("aria-busy");
     button.disabled = false;
-    say("");
-    tell(response);
-    again(response, "response");
+    setStatus("");
+    announce(response);
+    poll(response, "response");
   };
 
-  /** Say what has come, and put the focus where the next step is. */
-  const tell = (within) => {
+  /** Announce the new content to screen readers, or move the focus to the next step. */
+  const announce = (within) => {
     const focus = $("[data-focus]", within);
     if (focus) focus.focus();
-    else $("#came").replaceChildren($("[data-told]", within)?.textContent.trim().replace(/\s+/g, " ") ?? "");
+    else $("#announcer").replaceChildren($("[data-status]", within)?.textContent.trim().replace(/\s+/g, " ") ?? "");
   };
 
   if (form) {
-    let timer;
-    const soon = () => { clearTimeout(timer); timer = setTimeout(check, 120); };
-    form.addEventListener("input", soon);
+    let validationTimer;
+    const validateSoon = () => { clearTimeout(validationTimer); validationTimer = setTimeout(validate, 120); };
+    form.addEventListener("input", validateSoon);
     document.addEventListener("submit", (event) => {
       if (event.target !== form && !event.target.closest("#response")) return;
       event.preventDefault();
       const data = new FormData(event.target, event.submitter);
-      if (event.target === form) check();
-      respond(data);
+      if (event.target === form) validate();
+      send(data);
     });
     document.addEventListener("click", async (event) => {
       const set = event.target.closest("[data-set]"), dismiss = event.target.closest("[data-dismiss]");
@@ -88,13 +87,13 @@
         const input = document.getElementById(set.dataset.set);
         input.value = set.textContent;
         input.focus();
-        check();
+        validate();
       } else if (dismiss) {
-        $("#response").innerHTML = '<p class="empty">Nothing was sent.</p>';
+        $("#response").innerHTML = '<p class="empty">Canceled. No request was sent.</p>';
         $("button.primary", request).focus();
       } else if (event.target.closest("[data-copy]")) {
         await navigator.clipboard.writeText(document.getElementById(request.dataset.tab).textContent);
-        say("Copied");
+        setStatus("Copied");
       }
     });
     for (const tab of tabs) {
@@ -106,27 +105,27 @@
     }
   }
 
-  // ---- the reference's filters, and the search
+  // ---- the reference's filters and the search
 
   for (const filter of $$("[data-filter]")) {
-    const items = $$(`#${filter.dataset.filter} li`), told = $("[role=status]", filter.parentElement);
+    const items = $$(`#${filter.dataset.filter} li`), status = $("[role=status]", filter.parentElement);
     filter.addEventListener("input", () => {
       const words = filter.value.toLowerCase().split(/[\s_-]+/);
       for (const item of items) item.hidden = !words.every((word) => item.textContent.toLowerCase().includes(word));
-      told.textContent = `${items.filter((item) => !item.hidden).length} of ${items.length}`;
+      status.textContent = `${items.filter((item) => !item.hidden).length} of ${items.length}`;
     });
   }
 
   const q = $("#q"), results = $("[data-search]");
-  let asked = 0;
+  let lastSearch = 0;
   q.addEventListener("input", async () => {
-    const number = ++asked;
-    const html = q.value.trim() ? await part("results", `/search?q=${encodeURIComponent(q.value)}`) : "";
-    if (number !== asked) return;
+    const number = ++lastSearch;
+    const html = q.value.trim() ? await fetchPart("results", `/search?q=${encodeURIComponent(q.value)}`) : "";
+    if (number !== lastSearch) return;
     results.innerHTML = html;
-    $("#found").textContent = $("[data-told]", results)?.textContent ?? "";
+    $("#search-status").textContent = $("[data-status]", results)?.textContent ?? "";
   });
-  const close = () => { asked++; results.replaceChildren(); };
+  const close = () => { lastSearch++; results.replaceChildren(); };
   q.form.addEventListener("keydown", (event) => {
     const links = $$("a", results), at = links.indexOf(document.activeElement);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -139,19 +138,19 @@
   q.form.addEventListener("focusout", (event) => { if (!q.form.contains(event.relatedTarget)) close(); });
   results.addEventListener("click", (event) => { if (event.target.closest("a")) close(); });
 
-  // ---- what is under way is asked for again until it has ended
+  // ---- poll whatever is in progress until it has ended
 
-  const again = async (within, name) => {
-    for (let wait = 300; $("[data-again]", within); wait = Math.min(wait * 1.5, 3000)) {
-      const element = $("[data-again]", within);
+  const poll = async (within, name) => {
+    for (let wait = 300; $("[data-poll]", within); wait = Math.min(wait * 1.5, 3000)) {
+      const element = $("[data-poll]", within);
       await pause(wait);
-      if ($("[data-again]", within) !== element) return;  // another one was begun meanwhile
-      const html = await part(name, element.dataset.again);
-      if ($("[data-again]", within) !== element) return;
+      if ($("[data-poll]", within) !== element) return;  // replaced by another request meanwhile
+      const html = await fetchPart(name, element.dataset.poll);
+      if ($("[data-poll]", within) !== element) return;
       within.innerHTML = html;
-      if (!$("[data-again]", within)) tell(within);
+      if (!$("[data-poll]", within)) announce(within);
     }
   };
-  for (const name of ["response", "run"]) if (document.getElementById(name)) again(document.getElementById(name), name);
-  for (const element of $$("[data-load]")) part("engine", element.dataset.load).then((html) => { element.innerHTML = html; });
+  for (const name of ["response", "run"]) if (document.getElementById(name)) poll(document.getElementById(name), name);
+  for (const element of $$("[data-load]")) fetchPart("engine", element.dataset.load).then((html) => { element.innerHTML = html; });
 }

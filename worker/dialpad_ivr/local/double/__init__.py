@@ -1,19 +1,21 @@
 """A stateful double of the two Dialpad calls that this project makes, for tests, the demo and `dialpad-ivr dev`.
 
-    state.py      targets, their IVRs, what is selected; the seed and the synthetic targets
-    request.py    a request against the published OpenAPI document: what it asks for, or why it is refused
+    state.py      targets, their IVRs and selections; the seed and the synthetic targets
+    request.py    parses and validates a request against the published OpenAPI document
     limits.py     both rate limits, in sliding and in fixed windows
-    ledger.py     what arrived, what was answered, what was changed
-    faults.py     the ways in which it can be told to misbehave
-    answer.py     an answer, and the body that Dialpad's errors have
+    ledger.py     records every request, its response and the change that it made
+    faults.py     fault injection
+    response.py   a response, and the body of Dialpad's errors
     core.py       the double itself, an ASGI app
-    control.py    /_double/: looking at it and telling it what to do, over HTTP
-    server.py     serving it on loopback; `python -m dialpad_ivr.local.double`
+    control.py    the control API below /_double/: inspect and configure the double over HTTP
+    server.py     serves it on loopback; `python -m dialpad_ivr.local.double`
+
+Types named `Fake...` stand for Dialpad's side; types named `Fault...` configure fault injection.
 
 In process: `create_app(FakeDialpad())` with `httpx.ASGITransport`, or `serving(FakeDialpad())` on a real port.
 """
 
-from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, Config, FakeDialpad
+from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, FakeConfig, FakeDialpad
 from dialpad_ivr.local.double.faults import FaultRule
 from dialpad_ivr.local.double.limits import FakeLimit
 from dialpad_ivr.local.double.server import DoubleError, create_app, main, running_double, serving
@@ -22,8 +24,8 @@ from dialpad_ivr.local.double.state import synthetic_target
 __all__ = [
     "DEFAULT_COMPANY",
     "DEFAULT_KEY",
-    "Config",
     "DoubleError",
+    "FakeConfig",
     "FakeDialpad",
     "FakeLimit",
     "FaultRule",

@@ -1,19 +1,19 @@
-"""`/_double/`: looking at the double and telling it what to do, over HTTP. Not counted, without a bearer key.
+"""The control API below `/_double/`. Its calls need no bearer key and are not counted.
 
-| call | body | answer |
+| call | body | response |
 |---|---|---|
 | `GET health` | | `{"ok": true}` |
 | `GET state` | | `{"targets": [{target_type, target_id, name, slots: [{ivr_type, ivrs, selected}]}]}` |
-| `PUT state` | the same, and/or `{"synthetic": N}` (see `state.synthetic_target`) | `{"targets": <count>}` |
-| `POST faults` | a rule, or a list of them (see `faults.FaultRule`), added at the end | `{"faults": <count>}` |
+| `PUT state` | as above, and/or `{"synthetic": N}` (see `state.synthetic_target`) | `{"targets": <count>}` |
+| `POST faults` | a rule or a list of rules to append (see `faults.FaultRule`) | `{"faults": <count>}` |
 | `DELETE faults` | | `{"faults": 0}` |
-| `GET config` | | all settings (see `core.Config`) |
+| `GET config` | | all settings (see `core.FakeConfig`) |
 | `PUT config` | the settings to change | all settings |
-| `GET ledger` | | `{"summary": {...}, "arrivals": [...]}` (see `ledger`); with `?summary=true` the first only |
+| `GET ledger` | | `{"summary": {...}, "arrivals": [...]}` (see `ledger`); with `?summary=true` only the summary |
 | `POST reset` | | `{"ok": true}` |
 
-A body that cannot be used is answered with 400 and `{"errors": [{"path": "targets.0.target_id", "message": "..."}]}`;
-a caller that is not on this machine with 403.
+An invalid body gets a 400 with `{"errors": [{"path": "targets.0.target_id", "message": "..."}]}`, a caller that is not
+on loopback a 403.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dialpad_ivr.local.double.faults import FaultRule
-from dialpad_ivr.local.double.state import NewState
+from dialpad_ivr.local.double.state import FakeStateBody
 from dialpad_ivr.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _SETTINGS: Final = TypeAdapter(dict[str, Any])
 
 
 def control_app(double: FakeDialpad) -> ASGIApp:
-    """The app behind `/_double/`."""
+    """The ASGI app of the control API."""
 
     async def health(_: Request) -> Response:
         return JSONResponse({"ok": True})
@@ -49,14 +49,14 @@ def control_app(double: FakeDialpad) -> ASGIApp:
         return JSONResponse({"targets": [target.model_dump() for target in double.state.targets()]})
 
     async def put_state(request: Request) -> Response:
-        targets = NewState.model_validate_json(await request.body()).all()
+        targets = FakeStateBody.model_validate_json(await request.body()).all()
         double.state.replace(targets)
         return JSONResponse({"targets": len(targets)})
 
     async def add_faults(request: Request) -> Response:
         body = await request.body()
-        one = not body.lstrip().startswith(b"[")
-        double.faults.add(*([_RULE.validate_json(body)] if one else _RULES.validate_json(body)))
+        many = body.lstrip().startswith(b"[")
+        double.faults.add(*(_RULES.validate_json(body) if many else [_RULE.validate_json(body)]))
         return JSONResponse({"faults": len(double.faults)})
 
     async def clear_faults(_: Request) -> Response:
@@ -99,12 +99,12 @@ def control_app(double: FakeDialpad) -> ASGIApp:
         if is_loopback(host):
             await app(scope, receive, send)
         else:
-            await JSONResponse({"errors": [{"path": "", "message": "from loopback only"}]}, 403)(scope, receive, send)
+            await JSONResponse({"errors": [{"path": "", "message": "loopback only"}]}, 403)(scope, receive, send)
 
     return from_loopback_only
 
 
 async def _errors(_: Request, exc: Exception) -> Response:
-    found = exc.errors(include_url=False) if isinstance(exc, ValidationError) else []
-    errors = [{"path": ".".join(map(str, error["loc"])), "message": error["msg"]} for error in found]
+    details = exc.errors(include_url=False) if isinstance(exc, ValidationError) else []
+    errors = [{"path": ".".join(map(str, error["loc"])), "message": error["msg"]} for error in details]
     return JSONResponse({"errors": errors}, 400)

@@ -1,22 +1,22 @@
-"""The ways in which the double can be told to misbehave: rules, tried in order against each request.
+"""Fault injection: rules, tried in order against each request.
 
-| fault | what the client sees | change made | parameters |
+| fault | response | change made | parameters |
 |---|---|---|---|
 | `status` | that status | no | `status` (required), `body`, `content_type` |
-| `rate_limited` | 429 | no | `retry_after`: null, seconds or `"http_date"` (then `seconds` ahead) |
+| `rate_limited` | 429 | no | `retry_after`: null, seconds or `"http_date"` (`seconds` from now) |
 | `redirect` | 302, or `status` | no | `location`, `status` |
-| `echo_authorization` | 400 whose body repeats the Authorization header | no | |
+| `echo_authorization` | 400 whose body echoes the Authorization header | no | |
 | `reset_before` | the connection reset (TCP RST) | no | |
 | `not_applied` | 200 that shows another IVR selected; PATCH only | no | |
 | `reset_after` | the connection reset (TCP RST) | yes | |
-| `slow` | the usual answer, held for `seconds` (required) | yes | |
-| `broken_json` | 200, the body cut in the middle | yes | |
-| `wrong_content_type` | 200 with a page of HTML | yes | |
-| `huge_body` | 200, JSON followed by so many MB of spaces, streamed | yes | `megabytes` (50) |
-| `gzip_bomb` | 200, small on the wire, so many MB unpacked | yes | `megabytes` (50) |
+| `slow` | the usual response, delayed by `seconds` (required) | yes | |
+| `broken_json` | 200, half of the body | yes | |
+| `wrong_content_type` | 200 with an HTML page | yes | |
+| `huge_body` | 200, JSON and `megabytes` of spaces, streamed | yes | `megabytes` (50) |
+| `gzip_bomb` | 200, small on the wire, `megabytes` when unpacked | yes | `megabytes` (50) |
 | `deep_json` | 200, JSON nested 100,000 deep | yes | |
 
-With each but `rate_limited`, `seconds` holds the answer, or the reset, for so long.
+With each but `rate_limited`, `seconds` delays the response or the reset.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from typing import Annotated, Any, Final, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dialpad_ivr.contract.values import IvrType, TargetType
-from dialpad_ivr.local.double.answer import FakeResponse, error_answer
-from dialpad_ivr.local.double.request import FakeCall
+from dialpad_ivr.local.double.request import FakeRequest
+from dialpad_ivr.local.double.response import FakeResponse, error_response
 
-Instead = Literal["status", "rate_limited", "redirect", "echo_authorization", "reset_before"]
-Spoiled = Literal[
+_Instead = Literal["status", "rate_limited", "redirect", "echo_authorization", "reset_before"]
+_Spoiled = Literal[
     "not_applied",
     "reset_after",
     "slow",
@@ -46,7 +46,7 @@ Spoiled = Literal[
     "gzip_bomb",
     "deep_json",
 ]
-Fault = Literal[Instead, Spoiled]
+Fault = Literal[_Instead, _Spoiled]
 
 _PARAMETERS: Final[dict[str, set[str]]] = {
     "status": {"status", "body", "content_type"},
@@ -65,8 +65,8 @@ _MEGABYTE: Final = 1_000_000
 _HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,2000}$")]
 
 
-class Match(BaseModel):
-    """Which requests a rule is for; what is absent matches any. GETs have no `ivr_type`."""
+class FaultMatch(BaseModel):
+    """Which requests a rule applies to; an absent field matches any. GETs have no `ivr_type`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,39 +75,39 @@ class Match(BaseModel):
     target_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     ivr_type: IvrType | None = None
 
-    def fits(self, call: FakeCall) -> bool:
-        """Whether a request is one of them."""
-        return all(wanted is None or wanted == getattr(call, name) for name, wanted in self)
+    def fits(self, request: FakeRequest) -> bool:
+        """Whether the rule applies to a request."""
+        return all(expected is None or expected == getattr(request, name) for name, expected in self)
 
 
 class FaultRule(BaseModel):
-    """One fault, and when. See the module's table.
+    """One fault, and when to inject it. See the module's table.
 
-    Requests that are refused for their key or by a limit are not tried. One that fits is passed over `skip` times, then
-    taken `times` times (null: for ever), each time with that `probability`; if it is not taken the next rule is tried.
-    A request that is refused anyway (400, 404 and so on) is refused as usual by the faults that would spoil a 200.
+    Rules do not apply to requests with an invalid key or over a limit. A rule skips the first `skip` requests that
+    match and then takes `times` of them (null: no limit), each with that `probability`; a request that it does not take
+    goes to the next rule. Faults that alter a 200 leave error responses (400, 404 and so on) as they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    match: Match = Match()
+    match: FaultMatch = FaultMatch()
     fault: Fault
     times: int | None = Field(default=1, ge=1)
     skip: int = Field(default=0, ge=0)
     probability: float = Field(default=1, ge=0, le=1)
     seconds: float = Field(default=0, ge=0, le=3600)
     status: int | None = Field(default=None, ge=200, le=599)
-    body: Any = Field(default=None, description="A string is sent as it is, anything else as JSON.")
+    body: Any = Field(default=None, description="A string is sent verbatim, anything else as JSON.")
     content_type: _HeaderValue = "application/json"
     retry_after: Annotated[float, Field(ge=0)] | Literal["http_date"] | None = None
     location: _HeaderValue = "https://elsewhere.invalid/api/v2/customivrs"
     megabytes: int = Field(default=50, ge=1, le=1000)
 
     @model_validator(mode="after")
-    def _parameters_are_those_of_the_fault(self) -> FaultRule:
-        foreign = (self.model_fields_set & _ALL_PARAMETERS) - _PARAMETERS.get(self.fault, set())
-        if foreign:
-            raise ValueError(f"{', '.join(sorted(foreign))}: not a parameter of {self.fault}")
+    def _parameters_fit_the_fault(self) -> FaultRule:
+        unexpected = (self.model_fields_set & _ALL_PARAMETERS) - _PARAMETERS.get(self.fault, set())
+        if unexpected:
+            raise ValueError(f"{', '.join(sorted(unexpected))}: not a parameter of {self.fault}")
         required = _REQUIRED.get(self.fault)
         if required and not getattr(self, required):
             raise ValueError(f"{self.fault} needs {required}")
@@ -117,17 +117,17 @@ class FaultRule(BaseModel):
 
     @property
     def prevents(self) -> bool:
-        """Whether it comes in place of the call, so that no change is made; `not_applied` pretends to one."""
-        return self.fault in get_args(Instead)
+        """Whether the call is not executed at all."""
+        return self.fault in get_args(_Instead)
 
     @property
     def resets(self) -> bool:
-        """Whether there is no answer at all."""
+        """Whether the connection is reset instead of a response."""
         return self.fault in ("reset_before", "reset_after")
 
     @property
     def hold(self) -> float:
-        """Seconds that the answer is held for."""
+        """Seconds by which the response is delayed."""
         return 0 if self.fault == "rate_limited" else self.seconds
 
 
@@ -137,9 +137,9 @@ class _ActiveRule:
     passed: int = 0
     taken: int = 0
 
-    def takes(self, call: FakeCall, dice: random.Random) -> bool:
+    def takes(self, request: FakeRequest, dice: random.Random) -> bool:
         rule = self.rule
-        if not rule.match.fits(call) or (rule.fault == "not_applied" and call.method != "PATCH"):
+        if not rule.match.fits(request) or (rule.fault == "not_applied" and request.method != "PATCH"):
             return False
         if self.passed < rule.skip:
             self.passed += 1
@@ -150,33 +150,33 @@ class _ActiveRule:
         return True
 
 
-class Faults:
-    """The rules in force."""
+class FaultRules:
+    """The active rules."""
 
     def __init__(self) -> None:
         self._rules: list[_ActiveRule] = []
 
     def add(self, *rules: FaultRule) -> None:
-        """Put rules behind those in force."""
+        """Append rules."""
         self._rules += map(_ActiveRule, rules)
 
     def clear(self) -> None:
-        """Behave."""
+        """Remove all rules."""
         self._rules.clear()
 
     def __len__(self) -> int:
         return len(self._rules)
 
-    def choose(self, call: FakeCall, dice: random.Random) -> FaultRule | None:
+    def choose(self, request: FakeRequest, dice: random.Random) -> FaultRule | None:
         """The first rule that takes a request."""
-        return next((live.rule for live in self._rules if live.takes(call, dice)), None)
+        return next((active.rule for active in self._rules if active.takes(request, dice)), None)
 
 
-def answer_instead(rule: FaultRule, authorization: str, wall: float) -> FakeResponse:
-    """The answer in place of the call.
+def response_instead(rule: FaultRule, authorization: str, wall: float) -> FakeResponse:
+    """The response in place of the call.
 
     Args:
-        rule: One that prevents the call.
+        rule: A rule that prevents the call.
         authorization: The request's Authorization header.
         wall: Now, in seconds since 1970.
     """
@@ -184,47 +184,47 @@ def answer_instead(rule: FaultRule, authorization: str, wall: float) -> FakeResp
         if rule.status in _BODILESS:
             return FakeResponse(rule.status, b"", rule.content_type)
         if rule.body is None:
-            return replace(error_answer(rule.status), content_type=rule.content_type)
+            return replace(error_response(rule.status), content_type=rule.content_type)
         text = rule.body if isinstance(rule.body, str) else json.dumps(rule.body)
         return FakeResponse(rule.status, text.encode(), rule.content_type)
     if rule.fault == "rate_limited":
         return rate_limited(wall + rule.seconds if rule.retry_after == "http_date" else None, rule.retry_after)
     if rule.fault == "redirect":
-        return error_answer(rule.status or 302, headers={"location": rule.location})
+        return error_response(rule.status or 302, headers={"location": rule.location})
     if rule.fault == "echo_authorization":
-        return error_answer(400, f"Cannot make sense of the header Authorization: {authorization}")
-    raise ValueError(f"{rule.fault} is no answer in place of the call")
+        return error_response(400, f"Malformed Authorization header: {authorization}")
+    raise ValueError(f"{rule.fault} does not replace the response")
 
 
 def rate_limited(date: float | None = None, seconds: float | str | None = None) -> FakeResponse:
-    """A 429 with a `Retry-After` that is a date (in seconds since 1970), or seconds, or without."""
+    """A 429, whose `Retry-After` is a date (in seconds since 1970), a number of seconds, or absent."""
     headers = {}
     if date is not None:
         headers["retry-after"] = formatdate(date, usegmt=True)
     elif seconds is not None:
         headers["retry-after"] = f"{seconds:g}"
-    return error_answer(429, "Rate limit exceeded.", headers)
+    return error_response(429, "Rate limit exceeded.", headers)
 
 
-async def spoil(rule: FaultRule, answer: FakeResponse) -> FakeResponse:
-    """What becomes of a 200."""
+async def spoil(rule: FaultRule, response: FakeResponse) -> FakeResponse:
+    """Alter a 200 as the rule says."""
     if rule.fault == "broken_json":
-        return replace(answer, body=answer.body[: len(answer.body) // 2])
+        return replace(response, body=response.body[: len(response.body) // 2])
     if rule.fault == "wrong_content_type":
-        return replace(answer, body=b"<!doctype html><title>Sign in</title><p>Sign in", content_type="text/html")
+        return replace(response, body=b"<!doctype html><title>Sign in</title><p>Sign in", content_type="text/html")
     if rule.fault == "deep_json":
-        return replace(answer, body=b'{"ivrs": ' + b"[" * _DEPTH + b"]" * _DEPTH + b"}")
+        return replace(response, body=b'{"ivrs": ' + b"[" * _DEPTH + b"]" * _DEPTH + b"}")
     if rule.fault == "huge_body":
-        return replace(answer, padding=rule.megabytes * _MEGABYTE)
+        return replace(response, padding=rule.megabytes * _MEGABYTE)
     if rule.fault == "gzip_bomb":
-        # In a thread: the second that it takes must not delay other arrivals.
-        packed = await asyncio.to_thread(_gzip, answer.body, rule.megabytes)
-        return replace(answer, body=packed, headers={"content-encoding": "gzip"})
-    return answer
+        # In a thread: it takes a second, which must not delay other requests.
+        packed = await asyncio.to_thread(_gzip, response.body, rule.megabytes)
+        return replace(response, body=packed, headers={"content-encoding": "gzip"})
+    return response
 
 
 def _gzip(body: bytes, megabytes: int) -> bytes:
-    """The body and so many MB of spaces, packed."""
+    """The body followed by that many MB of spaces, compressed."""
     packer = zlib.compressobj(level=9, wbits=zlib.MAX_WBITS | 16)
     spaces = b" " * _MEGABYTE
     return b"".join([packer.compress(body), *(packer.compress(spaces) for _ in range(megabytes)), packer.flush()])

@@ -1,4 +1,4 @@
-"""What arrived, what was answered, what was changed. Never holds a bearer token."""
+"""Records every request, its response and the change that it made. Never holds a bearer key."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 
 @dataclass
-class Arrival:
-    """One request.
+class FakeArrival:
+    """One request received.
 
     Attributes:
         seq: Its number, from 1, in order of arrival.
-        monotonic: Seconds on a clock that never goes back.
-        wall: Seconds since 1970.
-        company: Whose key it bore; None for a missing or unknown one.
+        monotonic: Arrival on the monotonic clock, in seconds.
+        wall: Arrival in seconds since 1970.
+        company: The company of its key; None if the key is missing or unknown.
         method: The HTTP method.
         path: The decoded path, without the query.
-        target_type: As the path, or a GET's query, says; not checked. So are the next two.
-        target_id: ...
-        ivr_type: ...
-        body: Parsed JSON, else text; cut when long. None for no body, or one over 1 MiB.
-        done: Whether it was dealt with: the next four are final.
-        status: The status answered; None for none (reset, or the client hung up).
-        applied: Whether the change was made, even if the answer never said so.
-        before: What the slot had selected: `{"inbound": id, "outbound": id}`. None where nothing was applied.
+        target_type: From the path, or a GET's query; not validated.
+        target_id: Likewise.
+        ivr_type: From the path; not validated.
+        body: Parsed JSON, else text, truncated. None for no body or one over 1 MiB.
+        done: Whether it was processed: the fields below are final.
+        status: The response's status; None for no response (reset, or the client hung up).
+        applied: Whether the change was made, even if the response did not show it.
+        before: The slot's selection before the change: `{"inbound": id, "outbound": id}`. None if none was made.
         after: The same, after the change.
-        fault: The fault that was applied.
+        fault: The fault injected.
     """
 
     seq: int
@@ -50,47 +50,47 @@ class Arrival:
 
 
 class FakeLedger:
-    """The latest arrivals, and sums over all of them.
+    """The latest arrivals, and totals over all of them.
 
     Args:
-        size: How many arrivals are kept.
+        size: How many arrivals it holds.
     """
 
     def __init__(self, size: int = 200_000) -> None:
-        self.arrivals: deque[Arrival] = deque(maxlen=size)
+        self.arrivals: deque[FakeArrival] = deque(maxlen=size)
         self._count = 0
         self._first = self._last = 0.0
         self._statuses: Counter[str] = Counter()
         self._companies: Counter[str] = Counter()
         self._changes: Counter[Hashable] = Counter()
 
-    def arrive(self, *, monotonic: float, company: str | None, **known: Any) -> Arrival:
-        """Count an arrival; the fields are those of `Arrival`, as far as they are known by then."""
+    def arrive(self, *, monotonic: float, company: str | None, **known: Any) -> FakeArrival:
+        """Record an arrival; `known` are the fields of `FakeArrival` that are known by then."""
         self._count += 1
         self._first, self._last = self._first or monotonic, monotonic
         self._companies[company or ""] += 1
-        arrival = Arrival(seq=self._count, monotonic=monotonic, company=company, **known)
+        arrival = FakeArrival(seq=self._count, monotonic=monotonic, company=company, **known)
         self.arrivals.append(arrival)
         return arrival
 
     def apply(
-        self, arrival: Arrival, change: Hashable, before: dict[str, str | None], after: dict[str, str | None]
+        self, arrival: FakeArrival, change: Hashable, before: dict[str, str | None], after: dict[str, str | None]
     ) -> None:
-        """Note that its change, which equals another one that asked for the same, was made."""
+        """Record that an arrival's change was made; equal changes count as duplicates."""
         arrival.applied, arrival.before, arrival.after = True, before, after
         self._changes[arrival.company, change] += 1
 
-    def finish(self, arrival: Arrival, status: int | None) -> None:
-        """Note what is answered, just before it is sent; None for nothing."""
+    def finish(self, arrival: FakeArrival, status: int | None) -> None:
+        """Record the response's status, just before it is sent; None for no response."""
         arrival.done, arrival.status = True, status
         self._statuses["none" if status is None else str(status)] += 1
 
     def summary(self) -> dict[str, Any]:
-        """The sums, also over arrivals that are no longer kept.
+        """The totals, including arrivals that are no longer held.
 
-        `seconds` is from the first arrival to the last; `by_status` has "none" for requests left without an answer, and
-        `by_company` "" for those without a valid key; `applied` counts changes made, `duplicates` those among them that
-        an earlier request of that company, for the same slot and with the same body, had made already.
+        `kept` is the number of arrivals held; `seconds` is from the first arrival to the last; `by_status` has "none"
+        for requests without a response, and `by_company` "" for those without a valid key; `applied` counts changes
+        made, `duplicates` those that an earlier request of the company had made already (same slot, same body).
         """
         applied = self._changes.total()
         return {
@@ -105,5 +105,5 @@ class FakeLedger:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """The arrivals kept, the oldest first, each with the fields of `Arrival`."""
+        """The arrivals held, oldest first, each with the fields of `FakeArrival`."""
         return [dict(vars(arrival)) for arrival in self.arrivals]

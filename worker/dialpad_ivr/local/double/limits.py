@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_SHORTEST = 1e-6  # seconds: a wait that rounding must not turn into none
+_SHORTEST = 1e-6  # seconds; rounding must not turn a wait into 0
 
 
 class FakeLimit(BaseModel):
-    """So many calls in a window.
+    """A number of calls in a window.
 
-    Which windows Dialpad counts in is not documented, so both are enforced unless one is switched off: the one that
+    Which windows Dialpad counts in is not documented, so both are enforced unless one is switched off: the window that
     ends now (sliding), and the one that began at a whole multiple of its length on the wall clock (fixed).
     """
 
@@ -27,7 +27,7 @@ class FakeLimit(BaseModel):
 
 
 class _Sliding:
-    """The arrivals of the last window, and the most that there ever were."""
+    """The arrivals in the window that ends now, and the most there ever were."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -40,18 +40,18 @@ class _Sliding:
         self.most = max(self.most, len(self._times))
 
     def wait(self, calls: int, now: float) -> float:
-        """Seconds until another arrival would stay within so many calls."""
+        """Seconds until there is room for another call."""
         self._forget(now)
         return 0 if len(self._times) < calls else self._times[-calls] + self._seconds - now
 
     def _forget(self, now: float) -> None:
-        # Added, not subtracted, as in wait: rounded differently, a wait could come out as 0.
+        # Add as `wait` does: other rounding could make a wait 0.
         while self._times and self._times[0] + self._seconds <= now:
             self._times.popleft()
 
 
 class _Fixed:
-    """The arrivals of the window of the clock that is running."""
+    """The arrivals in the current fixed window."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -63,7 +63,7 @@ class _Fixed:
         self._count += 1
 
     def wait(self, calls: int, now: float) -> float:
-        """Seconds until another arrival would stay within so many calls."""
+        """Seconds until there is room for another call."""
         self._turn(now)
         return 0 if self._count < calls else max((self._window + 1) * self._seconds - now, _SHORTEST)
 
@@ -99,8 +99,7 @@ class _Count:
 class FakeLimits:
     """Both limits, for every company.
 
-    A refused arrival uses up nothing of a window: whoever is refused and comes back once there is room gets in. It
-    stays visible in `worst`, as one of all.
+    A throttled call takes no room in a window: once there is room, a retry is accepted. `worst` counts it under `all`.
 
     Args:
         patch: For PATCHes alone.
@@ -115,13 +114,13 @@ class FakeLimits:
         """Count an arrival.
 
         Args:
-            company: Whose it is.
-            now: Seconds on a clock that never goes back; fixed windows begin at its whole multiples.
+            company: The company that calls.
+            now: Monotonic time in seconds; fixed windows begin at whole multiples of their length.
             patch: Whether it is a PATCH.
-            enforce: Otherwise every arrival is accepted, and only counted.
+            enforce: Whether to throttle; if not, every arrival is accepted and counted.
 
         Returns:
-            0 when it is accepted; else, in how many seconds another one would be.
+            0 if it is accepted; else the seconds until there is room.
         """
         counts = [self._count(company, name) for name in (("patch", "company") if patch else ("company",))]
         wait = max(count.wait(now) for count in counts) if enforce else 0
@@ -130,7 +129,7 @@ class FakeLimits:
         return wait
 
     def worst(self) -> dict[str, dict[str, Any]]:
-        """For each limit: the most arrivals that any company had in any sliding window, those accepted and all."""
+        """For each limit: the most arrivals of one company in any sliding window, `accepted` and `all`."""
         return {
             name: {
                 "calls": limit.calls,

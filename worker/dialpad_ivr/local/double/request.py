@@ -1,7 +1,7 @@
-"""A request against the published OpenAPI document: what it asks for, or why it is refused.
+"""Parses and validates a request against the published OpenAPI document.
 
-Stricter than Dialpad may be, so that whatever passes here is exactly what is documented. No refusal repeats what the
-client sent: it could be a key.
+Possibly stricter than Dialpad: what passes is exactly what is documented. No error repeats what the client sent: it
+could be a key.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from urllib.parse import parse_qsl, unquote
 from starlette.types import Receive, Scope
 
 from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, LIST_PATH, PATCH_PATH, SELECT_OPTIONS, TARGET_TYPES
-from dialpad_ivr.local.double.answer import FakeResponse, error_answer
+from dialpad_ivr.local.double.response import FakeResponse, error_response
 
 BODY_LIMIT: Final = 1024 * 1024
-"""Bytes of a request's body; a longer one is refused."""
+"""The longest request body, in bytes."""
 
 _PREFIX, _, _ = PATCH_PATH.partition("{")
 _PARTS: Final = tuple(part.strip("{}") for part in PATCH_PATH.removeprefix(_PREFIX).split("/"))
 _INTEGER: Final = re.compile(r"(?:0|-?[1-9][0-9]{0,18})(?![\s\S])")
 
 
-class RefusedError(Exception):
-    """The request breaks the published document.
+class FakeRequestError(Exception):
+    """The request violates the published document.
 
     Attributes:
-        answer: What to answer.
+        response: The error response.
     """
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
-        self.answer: FakeResponse = error_answer(status, message, headers)
+        self.response: FakeResponse = error_response(status, message, headers)
 
 
 @dataclass(frozen=True)
 class FakeChange:
-    """What an accepted PATCH asks for."""
+    """A valid PATCH."""
 
     target_type: str
     target_id: str
@@ -51,7 +51,7 @@ class FakeChange:
 
 @dataclass(frozen=True)
 class FakePage:
-    """What an accepted GET asks for: a page of a target's slots, from that one on."""
+    """A valid GET: a page of a target's slots, from index `first` on."""
 
     target_type: str
     target_id: str
@@ -59,16 +59,16 @@ class FakePage:
 
 
 @dataclass(frozen=True)
-class FakeCall:
-    """A request as it is written, nothing of it checked.
+class FakeRequest:
+    """A parsed request, not validated.
 
     Attributes:
         method: The HTTP method.
         path: The decoded path.
-        endpoint: The method that the path allows; None for a path that is not known.
+        endpoint: The method that the path allows; None for an unknown path.
         query: The decoded query, in order.
-        headers: Names in lower case; of a repeated one, the last.
-        target_type: From the path, or from the query of the list; None if it names none.
+        headers: Names in lower case; the last of repeated ones.
+        target_type: From the path, or from the query of the list; None if absent.
         target_id: Likewise.
         ivr_type: From the path.
     """
@@ -83,7 +83,7 @@ class FakeCall:
     ivr_type: str | None = None
 
 
-def read_call(scope: Scope) -> FakeCall:
+def read_request(scope: Scope) -> FakeRequest:
     """The request of an ASGI scope. Its path is split before it is decoded, so `%2F` separates nothing."""
     raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
     query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
@@ -97,11 +97,11 @@ def read_call(scope: Scope) -> FakeCall:
         endpoint = "PATCH"
         named = dict(zip(_PARTS, map(unquote, parts), strict=True))
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    return FakeCall(scope["method"], unquote(raw_path), endpoint, query, headers, **named)
+    return FakeRequest(scope["method"], unquote(raw_path), endpoint, query, headers, **named)
 
 
 async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
-    """The request's body, None for one over `BODY_LIMIT`, and whether the client is still there."""
+    """The request's body (None if over `BODY_LIMIT`), and whether the client is still connected."""
     body = bytearray()
     while True:
         message = await receive()
@@ -114,81 +114,81 @@ async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
             return bytes(body), True
 
 
-def check(call: FakeCall, body: bytes | None) -> FakeChange | FakePage:
-    """What a request asks for.
+def check(request: FakeRequest, body: bytes | None) -> FakeChange | FakePage:
+    """Validate a request.
 
     Args:
-        call: The request.
-        body: Its body; None for one that is too long.
+        request: The request.
+        body: Its body; None if it is too long.
 
     Raises:
-        RefusedError: It breaks the published document.
+        FakeRequestError: It violates the published document.
     """
-    if any(name == "apikey" for name, _ in call.query):
-        raise RefusedError(400, "The query holds an apikey: send it in the Authorization header.")
-    if call.endpoint is None:
-        raise RefusedError(404, "There is no such path.")
-    if call.method != call.endpoint:
-        raise RefusedError(405, f"Only {call.endpoint} is allowed here.", {"allow": call.endpoint})
+    if any(name == "apikey" for name, _ in request.query):
+        raise FakeRequestError(400, "Send the key in the Authorization header, not in the query.")
+    if request.endpoint is None:
+        raise FakeRequestError(404, "Unknown path.")
+    if request.method != request.endpoint:
+        raise FakeRequestError(405, f"Only {request.endpoint} is allowed here.", {"allow": request.endpoint})
     if body is None:
-        raise RefusedError(413, f"The body is longer than {BODY_LIMIT} bytes.")
-    return _check_list(call) if call.endpoint == "GET" else _check_patch(call, body)
+        raise FakeRequestError(413, f"The body is longer than {BODY_LIMIT} bytes.")
+    return _check_list(request) if request.endpoint == "GET" else _check_patch(request, body)
 
 
-def _check_list(call: FakeCall) -> FakePage:
-    query = dict(call.query)
-    if len(query) < len(call.query):
-        raise RefusedError(400, "A query parameter is given twice.")
+def _check_list(request: FakeRequest) -> FakePage:
+    query = dict(request.query)
+    if len(query) < len(request.query):
+        raise FakeRequestError(400, "A query parameter is repeated.")
     if not {"target_type", "target_id"} <= set(query) <= {"target_type", "target_id", "cursor"}:
-        raise RefusedError(400, "The query takes target_type, target_id (both required) and cursor.")
+        raise FakeRequestError(400, "The query takes target_type, target_id (both required) and cursor.")
     cursor = query.get("cursor", "")
     if cursor and not re.fullmatch("page-[0-9]{1,6}", cursor):
-        raise RefusedError(400, "The cursor is none that this API gave.")
-    return FakePage(*_target(call), first=int(cursor.removeprefix("page-") or 0))
+        raise FakeRequestError(400, "Unknown cursor.")
+    return FakePage(*_target(request), first=int(cursor.removeprefix("page-") or 0))
 
 
 def cursor_to(first: int) -> str:
-    """The cursor of the page that begins with that slot."""
+    """The cursor of the page that begins at that slot."""
     return f"page-{first}"
 
 
-def _check_patch(call: FakeCall, body: bytes) -> FakeChange:
-    target_type, target_id = _target(call)
-    if call.ivr_type not in IVR_TYPES:
-        raise RefusedError(400, f"ivr_type must be one of {', '.join(IVR_TYPES)}.")
-    if call.query:
-        raise RefusedError(400, "This call takes no query.")
-    if call.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise RefusedError(415, "The Content-Type must be application/json.")
+def _check_patch(request: FakeRequest, body: bytes) -> FakeChange:
+    target_type, target_id = _target(request)
+    if request.ivr_type not in IVR_TYPES:
+        raise FakeRequestError(400, f"ivr_type must be one of {', '.join(IVR_TYPES)}.")
+    if request.query:
+        raise FakeRequestError(400, "This call takes no query.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise FakeRequestError(415, "The Content-Type must be application/json.")
     content = parse_json(body)
     if not isinstance(content, dict):
-        raise RefusedError(400, "The body must be a JSON object.")
+        raise FakeRequestError(400, "The body must be a JSON object.")
     if not set(content) <= {"ivr_id", "select_option"}:
-        raise RefusedError(400, "The body takes ivr_id and select_option only.")
+        raise FakeRequestError(400, "The body takes ivr_id and select_option only.")
     ivr_id, select_option = content.get("ivr_id"), content.get("select_option")
     if not isinstance(ivr_id, int) or isinstance(ivr_id, bool) or not -INT64_MAX - 1 <= ivr_id <= INT64_MAX:
-        raise RefusedError(400, "ivr_id is required and must be a JSON integer (int64).")
+        raise FakeRequestError(400, "ivr_id is required and must be a JSON integer (int64).")
     if select_option is not None and select_option not in SELECT_OPTIONS:
-        raise RefusedError(400, f"select_option must be one of {', '.join(SELECT_OPTIONS)}.")
-    return FakeChange(target_type, target_id, call.ivr_type, str(ivr_id), select_option)
+        raise FakeRequestError(400, f"select_option must be one of {', '.join(SELECT_OPTIONS)}.")
+    return FakeChange(target_type, target_id, request.ivr_type, str(ivr_id), select_option)
 
 
-def _target(call: FakeCall) -> tuple[str, str]:
-    if call.target_type not in TARGET_TYPES:
-        raise RefusedError(400, f"target_type must be one of {', '.join(TARGET_TYPES)}.")
-    target_id = call.target_id or ""
+def _target(request: FakeRequest) -> tuple[str, str]:
+    if request.target_type not in TARGET_TYPES:
+        raise FakeRequestError(400, f"target_type must be one of {', '.join(TARGET_TYPES)}.")
+    target_id = request.target_id or ""
     if not _INTEGER.match(target_id) or not -INT64_MAX - 1 <= int(target_id) <= INT64_MAX:
-        raise RefusedError(400, "target_id must be an integer (int64).")
-    return call.target_type, target_id
+        raise FakeRequestError(400, "target_id must be an integer (int64).")
+    return request.target_type, target_id
 
 
 def parse_json(body: bytes) -> Any:
-    """The body parsed; None for what is no JSON (as for null: neither is an object)."""
+    """The parsed body; None for null and for invalid JSON."""
     try:
-        return json.loads(body.decode(), parse_constant=_refuse)
+        return json.loads(body.decode(), parse_constant=_reject_constant)
     except (ValueError, RecursionError):
         return None
 
 
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

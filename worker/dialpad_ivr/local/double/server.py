@@ -1,4 +1,4 @@
-"""Serving the double on loopback: in this process, or as its own."""
+"""Serves the double on loopback: in this process, or in one of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,31 @@ from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, FakeDial
 from dialpad_ivr.settings import is_loopback
 
 KEYS_VARIABLE: Final = "DIALPAD_DOUBLE_KEYS"
-"""The environment variable that holds the keys: a JSON object of key and company."""
+"""The environment variable with the bearer keys: a JSON object, `{key: company}`."""
+
+_DESCRIPTION: Final = """\
+A local stand-in for Dialpad's custom IVR API: it lists and changes custom IVRs, enforces the rate limits, and
+can inject faults. It needs no Dialpad account and changes nothing outside its own memory.
+"""
+
+_EPILOG: Final = f"""\
+Once it listens, it prints the ready line, one line of JSON:
+  {{"url": "http://127.0.0.1:45231", "host": "127.0.0.1", "port": 45231, "pid": 4711}}
+
+API calls need a bearer key: {DEFAULT_KEY}, or the keys in {KEYS_VARIABLE}, a JSON object {{key: company}}.
+
+Control API (no key needed):
+  GET  /_double/state    targets and selections; PUT replaces them
+  GET  /_double/ledger   the requests received
+  POST /_double/faults   inject faults; DELETE removes them
+  GET  /_double/config   settings; PUT changes them
+  POST /_double/reset    initial state, no faults, empty ledger
+
+Example:
+  curl -X PATCH http://127.0.0.1:PORT/api/v2/customivrs/callcenter/5502522061422592/HOLD_MUSIC \\
+    -H 'Authorization: Bearer {DEFAULT_KEY}' -H 'Content-Type: application/json' \\
+    -d '{{"ivr_id": 5127493019721728}}'
+"""
 
 
 class DoubleError(Exception):
@@ -34,17 +58,17 @@ class DoubleError(Exception):
 
 
 def create_app(double: FakeDialpad) -> Starlette:
-    """The app: `/_double/` to control it, everything else is Dialpad."""
+    """The ASGI app: the control API below `/_double/`, and Dialpad's API."""
     return Starlette(routes=[Mount("/_double", control_app(double)), Mount("/", double)])
 
 
 class _Protocol(H11Protocol):
-    """Puts the connection's transport into the scope's state, where a fault that resets the connection finds it."""
+    """Puts the connection's transport into the scope's state, so that a fault can reset the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        # asyncio does this only for sockets made with proto=IPPROTO_TCP. Without it an answer, which is written in two
-        # parts, takes 40 ms longer.
+        # asyncio does this only for sockets made with proto=IPPROTO_TCP. Without it a response, which is written in
+        # two parts, takes 40 ms longer.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.app_state = {**self.app_state, "transport": transport}
 
@@ -54,7 +78,7 @@ async def serving(double: FakeDialpad, host: str = "127.0.0.1", port: int = 0) -
     """Serve a double while the context lasts; yields its URL, `http://127.0.0.1:PORT`, with a free port for 0.
 
     Raises:
-        ValueError: The host is not a literal loopback address.
+        ValueError: The host is no literal loopback address.
         dialpad_ivr.http_server.PortError: The port is taken.
     """
     if not is_loopback(host):
@@ -68,11 +92,11 @@ def running_double(port: int = 0, keys: Mapping[str, str] | None = None) -> Iter
     """Run a double as a child process while the context lasts; yields its URL.
 
     Args:
-        port: Where it listens; 0 takes a free port.
+        port: The port to listen on; 0 for a free one.
         keys: Bearer keys and their companies; `DEFAULT_KEY` alone if absent.
 
     Raises:
-        DoubleError: It did not start; its own standard error says why.
+        DoubleError: It did not start; its standard error says why.
     """
     child = Child(
         [sys.executable, "-m", "dialpad_ivr.local.double", "--port", str(port)],
@@ -90,17 +114,18 @@ def running_double(port: int = 0, keys: Mapping[str, str] | None = None) -> Iter
 
 
 def main() -> None:
-    """Run the double as its own process until SIGTERM or SIGINT; then the exit code is 0.
-
-    Once it listens, it prints one line of JSON, or writes it to `--ready-file`: `{"url": "http://127.0.0.1:45231",
-    "host": "127.0.0.1", "port": 45231, "pid": 4711}`. Bearer keys come from `DIALPAD_DOUBLE_KEYS`.
-    """
-    parser = argparse.ArgumentParser("python -m dialpad_ivr.local.double", description="A double of Dialpad's API.")
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
+    """Run the double until SIGTERM or SIGINT; the exit code is then 0. See `--help`."""
+    parser = argparse.ArgumentParser(
+        "python -m dialpad_ivr.local.double",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: 0, a free one)")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--ready-file", type=Path, help="write the line that names the port to this file")
-    where.add_argument("--print-port", action="store_true", help="print that line (the default)")
+    where.add_argument("--ready-file", type=Path, help="write the ready line to this file instead")
+    where.add_argument("--print-port", action="store_true", help="print the ready line (default)")
     args = parser.parse_args()
     if not is_loopback(args.host):
         parser.error(f"--host must be a loopback address, not {args.host}")
@@ -120,7 +145,7 @@ async def _run(double: FakeDialpad, host: str, port: int, ready_file: Path | Non
         chosen = int(url.rpartition(":")[2])
         line = json.dumps({"url": url, "host": host, "port": chosen, "pid": os.getpid()}) + "\n"
         if ready_file:
-            # Renamed into place, so that nobody reads half of it.
+            # Renamed into place, so that nobody reads a partial line.
             part = ready_file.with_name(f"{ready_file.name}.part")
             part.write_text(line)
             part.replace(ready_file)
@@ -131,10 +156,10 @@ async def _run(double: FakeDialpad, host: str, port: int, ready_file: Path | Non
 
 
 def _keys(environ: Mapping[str, str]) -> dict[str, str] | None:
-    """The keys of the environment; None if it names none.
+    """The keys from the environment; None if the variable is unset.
 
     Raises:
-        ValueError: The variable is no JSON object of strings. It is not repeated: it holds keys.
+        ValueError: The variable is no JSON object of strings. The message does not repeat it: it holds keys.
     """
     text = environ.get(KEYS_VARIABLE)
     if not text:

@@ -1,4 +1,4 @@
-"""Targets, their custom IVRs and what is selected.
+"""Targets, their custom IVRs and the selections.
 
 Every model here is also the JSON of `GET` and `PUT /_double/state`.
 """
@@ -21,7 +21,7 @@ class _Model(BaseModel):
 
 
 class FakeIvr(_Model):
-    """A custom IVR. Ids and dates are strings of digits, as everywhere in Dialpad's answers."""
+    """A custom IVR. Ids and dates are strings of digits, as in Dialpad's responses."""
 
     id: Id
     name: str
@@ -31,38 +31,38 @@ class FakeIvr(_Model):
 
 
 class FakeSelection(_Model):
-    """The ids of the IVRs that a slot uses; both the same but for the auto recording of call centers."""
+    """The ids of the IVRs that a slot uses. They differ only for the auto recording of call centers."""
 
     inbound: Id | None = None
     outbound: Id | None = None
 
 
 def _both(value: Any) -> Any:
-    """An id alone, or null, is the selection for inbound and outbound."""
+    """A bare id, or null, selects for both inbound and outbound."""
     return value if isinstance(value, dict | FakeSelection) else {"inbound": value, "outbound": value}
 
 
 class FakeSlot(_Model):
-    """The IVRs that a target has for one IVR type. `selected` takes an id alone, too: it is then both."""
+    """A target's IVRs of one IVR type. `selected` also takes a bare id, for inbound and outbound."""
 
     ivr_type: IvrType
     ivrs: list[FakeIvr] = Field(default_factory=list)
     selected: Annotated[FakeSelection, BeforeValidator(_both)] = FakeSelection()
 
     @model_validator(mode="after")
-    def _selected_is_among_the_ivrs(self) -> FakeSlot:
+    def _selected_is_one_of_the_ivrs(self) -> FakeSlot:
         ids = _unique((ivr.id for ivr in self.ivrs), "ivrs")
         if not {self.selected.inbound, self.selected.outbound} <= {*ids, None}:
-            raise ValueError("selected names an IVR that is not among ivrs")
+            raise ValueError("selected is not one of ivrs")
         return self
 
     def select(self, ivr_id: str | None, option: str | None = None) -> FakeSlot:
-        """The slot with another selection; an `option` of None is both."""
+        """The slot with another selection; without an `option`, for inbound and outbound."""
         chosen = dict.fromkeys((option,) if option else ("inbound", "outbound"), ivr_id)
         return self.model_copy(update={"selected": self.selected.model_copy(update=chosen)})
 
-    def shown(self) -> dict[str, Any]:
-        """As Dialpad shows it: every IVR of the slot, selected if it is so for inbound or for outbound."""
+    def to_dialpad(self) -> dict[str, Any]:
+        """As Dialpad returns it: every IVR of the slot, `selected` if it is for inbound or outbound."""
         selected = (self.selected.inbound, self.selected.outbound)
         return {
             "ivr_type": self.ivr_type,
@@ -71,7 +71,7 @@ class FakeSlot(_Model):
 
 
 class FakeTarget(_Model):
-    """A target. Its name is for people: no call answers it."""
+    """A target. No call returns its name."""
 
     target_type: TargetType
     target_id: Id
@@ -79,50 +79,50 @@ class FakeTarget(_Model):
     slots: list[FakeSlot] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _a_slot_is_named_once(self) -> FakeTarget:
+    def _slots_are_unique(self) -> FakeTarget:
         _unique((slot.ivr_type for slot in self.slots), "slots")
         return self
 
 
-class NewState(_Model):
-    """The body of `PUT /_double/state`: exactly these targets, then so many synthetic ones."""
+class FakeStateBody(_Model):
+    """The body of `PUT /_double/state`: these targets, then that number of synthetic ones."""
 
     targets: list[FakeTarget] = Field(default_factory=list)
     synthetic: int = Field(default=0, ge=0, le=100_000)
 
     @model_validator(mode="after")
-    def _a_target_is_named_once(self) -> NewState:
+    def _targets_are_unique(self) -> FakeStateBody:
         _unique(((target.target_type, target.target_id) for target in self.all()), "targets")
         return self
 
     def all(self) -> list[FakeTarget]:
-        """The targets named, then the synthetic ones."""
+        """The listed targets, then the synthetic ones."""
         return [*self.targets, *map(synthetic_target, range(self.synthetic))]
 
 
 def _unique(values: Iterable[Any], where: str) -> set[Any]:
     listed = list(values)
     if len(set(listed)) < len(listed):
-        raise ValueError(f"{where} names the same one twice")
+        raise ValueError(f"{where} has a duplicate")
     return set(listed)
 
 
-class NotFoundError(Exception):
+class FakeNotFoundError(Exception):
     """No such target, slot or IVR."""
 
 
 class FakeState:
-    """What is selected, target by target. All companies see the same targets.
+    """The targets and their selections. All companies see the same targets.
 
     Args:
-        targets: The state to begin with.
+        targets: The initial targets.
     """
 
     def __init__(self, targets: Iterable[FakeTarget]) -> None:
         self.replace(targets)
 
     def replace(self, targets: Iterable[FakeTarget]) -> None:
-        """Forget all targets, and hold these."""
+        """Replace all targets."""
         self._targets = {(target.target_type, target.target_id): target for target in targets}
         self._slots: dict[tuple[str, str], dict[str, FakeSlot]] = {
             key: {slot.ivr_type: slot for slot in sorted(target.slots, key=lambda slot: slot.ivr_type)}
@@ -130,7 +130,7 @@ class FakeState:
         }
 
     def targets(self) -> list[FakeTarget]:
-        """All targets with what is selected now."""
+        """All targets with their current selections."""
         return [
             target.model_copy(update={"slots": list(self._slots[key].values())})
             for key, target in self._targets.items()
@@ -140,30 +140,30 @@ class FakeState:
         """A target's slots, by IVR type.
 
         Raises:
-            NotFoundError: There is no such target.
+            FakeNotFoundError: There is no such target.
         """
         return list(self._find(target_type, target_id).values())
 
     def slot(self, target_type: str, target_id: str, ivr_type: str, ivr_id: str) -> FakeSlot:
-        """The slot of a target that holds an IVR.
+        """The slot of a target that holds the IVR.
 
         Raises:
-            NotFoundError: There is no such target, or the IVR is not in that slot of it.
+            FakeNotFoundError: There is no such target, or the IVR is not in that slot of it.
         """
         slot = self._find(target_type, target_id).get(ivr_type)
         if slot is None or all(ivr.id != ivr_id for ivr in slot.ivrs):
-            raise NotFoundError("The target has no such custom IVR of this type.")
+            raise FakeNotFoundError("The target has no such custom IVR of this type.")
         return slot
 
     def assign(
         self, target_type: str, target_id: str, ivr_type: str, ivr_id: str, select_option: str | None = None
     ) -> FakeSlot:
-        """Select an IVR in place of the slot's others, for inbound, for outbound, or (None) for both.
+        """Select an IVR for inbound, for outbound, or (None) for both.
 
-        Outside the auto recording of call centers the option has no meaning (reference page), so it is both there.
+        The option applies only to the auto recording of call centers (reference page); elsewhere it is ignored.
 
         Raises:
-            NotFoundError: As `slot`.
+            FakeNotFoundError: As `slot`.
         """
         applies = (target_type, ivr_type) == SELECT_OPTION_APPLIES_TO
         slot = self.slot(target_type, target_id, ivr_type, ivr_id).select(ivr_id, select_option if applies else None)
@@ -174,17 +174,17 @@ class FakeState:
         try:
             return self._slots[target_type, target_id]
         except KeyError:
-            raise NotFoundError("There is no such target.") from None
+            raise FakeNotFoundError("There is no such target.") from None
 
 
 def _slot(ivr_type: IvrType, first_id: int, *names: str) -> FakeSlot:
-    """A slot of IVRs whose ids follow each other; the last one is selected."""
+    """A slot of IVRs with consecutive ids, the last one selected."""
     ivrs = [FakeIvr(id=str(first_id + i), name=name) for i, name in enumerate(names)]
     return FakeSlot(ivr_type=ivr_type, ivrs=ivrs, selected=ivrs[-1].id)
 
 
 def seed_targets() -> list[FakeTarget]:
-    """The targets that the demo, the documentation and the example inputs speak of."""
+    """The targets used in the demo, the documentation and the example inputs."""
     return [
         FakeTarget(
             target_type="callcenter",
@@ -216,11 +216,11 @@ def seed_targets() -> list[FakeTarget]:
             target_type="user",
             target_id="5502522061422603",
             name="Robin",
-            slots=[_slot("VM_DROP_MESSAGE", 5127493019721800, "Sorry I missed you", "FakeCall me back")],
+            slots=[_slot("VM_DROP_MESSAGE", 5127493019721800, "Sorry I missed you", "Call me back")],
         ),
         FakeTarget(
             target_type="callcenter",
-            target_id="9007199254740993",  # 2^53 + 1: JavaScript makes 9007199254740992 of it
+            target_id="9007199254740993",  # 2^53 + 1: JavaScript rounds it to 9007199254740992
             name="An id that JavaScript cannot hold",
             slots=[_slot("HOLD_MUSIC", 9007199254740995, "Above 2^53", "Also above 2^53")],
         ),
@@ -228,14 +228,14 @@ def seed_targets() -> list[FakeTarget]:
 
 
 def synthetic_target(number: int) -> FakeTarget:
-    """The call center of that number, from 0, for provisioning tests.
+    """The n-th call center, from 0, for provisioning tests.
 
-    Its id is 6000000000000000 + number. It has two HOLD_MUSIC IVRs, 7000000000000000 + 2 * number and the next one, of
-    which the second is selected.
+    Its id is 6000000000000000 + number. It has two HOLD_MUSIC IVRs, 7000000000000000 + 2 * number and the next id; the
+    second is selected.
     """
     return FakeTarget(
         target_type="callcenter",
         target_id=str(6_000_000_000_000_000 + number),
-        name=f"FakeCall center {number}",
+        name=f"Call center {number}",
         slots=[_slot("HOLD_MUSIC", 7_000_000_000_000_000 + 2 * number, "New hold music", "Old hold music")],
     )

@@ -1,4 +1,4 @@
-"""An answer, and the body that Dialpad's errors have."""
+"""A response, and the body of Dialpad's errors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _CHUNK: Final = b" " * 65_536
 
 @dataclass(frozen=True)
 class FakeResponse:
-    """What is sent back.
+    """An HTTP response.
 
     Attributes:
         status: The HTTP status.
-        body: The body, encoded.
+        body: The encoded body.
         content_type: Its media type.
         headers: Other headers.
-        padding: So many spaces follow the body, streamed without a content-length: JSON stays JSON.
+        padding: Number of spaces streamed after the body, without a content-length. JSON stays valid.
     """
 
     status: int
@@ -32,7 +32,7 @@ class FakeResponse:
     padding: int = 0
 
     async def send(self, send: Send) -> None:
-        """Send it as ASGI messages."""
+        """Send the response as ASGI messages."""
         headers = {"content-type": self.content_type, **self.headers}
         if not self.padding:
             headers["content-length"] = str(len(self.body))
@@ -48,28 +48,27 @@ class FakeResponse:
         while left > 0:
             part, left = _CHUNK[:left], left - len(_CHUNK)
             await send({"type": "http.response.body", "body": part, "more_body": left > 0})
-            await asyncio.sleep(0)  # others go on meanwhile, and a client that hung up is noticed
+            await asyncio.sleep(0)  # let other requests run, and notice a disconnect
 
 
-def json_answer(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> FakeResponse:
-    """An answer of JSON."""
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> FakeResponse:
+    """A JSON response."""
     return FakeResponse(status, json.dumps(content).encode(), headers=headers or {})
 
 
-def error_answer(status: int, message: str | None = None, headers: dict[str, str] | None = None) -> FakeResponse:
-    """An error as clients in the wild read it: `{"error": {"code": 404, "message": "..."}}`.
+def error_response(status: int, message: str | None = None, headers: dict[str, str] | None = None) -> FakeResponse:
+    """An error in the shape that public clients expect: `{"error": {"code": 404, "message": "..."}}`.
 
     Args:
         status: The HTTP status, also the code.
-        message: What is wrong, without anything that the client sent (that could be a key); the status's phrase if
-            absent.
+        message: The error; the status's phrase if absent. Must not repeat what the client sent: it could be a key.
         headers: Other headers.
     """
-    return json_answer({"error": {"code": status, "message": message or phrase(status)}}, status, headers)
+    return json_response({"error": {"code": status, "message": message or phrase(status)}}, status, headers)
 
 
 def phrase(status: int) -> str:
-    """The status in words."""
+    """The status's reason phrase."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:

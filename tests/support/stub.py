@@ -1,0 +1,162 @@
+"""Stubs of Dialpad and of the engine, over real HTTP on a loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+
+
+Respond = Callable[[Received], tuple[int, Any]]
+"""Returns a status and what to answer: text, or what is then written as JSON."""
+
+
+@dataclass
+class Stub:
+    """A server that answers by a function.
+
+    Attributes:
+        respond: The function.
+        clock_skew_seconds: How far its `Date` header is ahead.
+        received: The requests, oldest first.
+    """
+
+    respond: Respond
+    clock_skew_seconds: float = 0
+    received: list[Received] = field(default_factory=list)
+    url: str = ""
+
+
+@contextlib.contextmanager
+def running_stub(respond: Respond) -> Iterator[Stub]:
+    """Serve a stub while the context lasts."""
+    stub = Stub(respond)
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            parts = urlsplit(self.path)
+            content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            request = Received(self.command, parts.path, query, json.loads(content) if content else None)
+            stub.received.append(request)
+            status, answer = stub.respond(request)
+            text = isinstance(answer, str)
+            body = (answer if text else json.dumps(answer)).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "text/plain" if text else "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return formatdate((timestamp or time.time()) + stub.clock_skew_seconds, usegmt=True)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        stub.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield stub
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class StubEngine:
+    """As much of a Conductor server as the command uses, without running anything.
+
+    Attributes:
+        definitions: What is registered: task definitions by name, workflow definitions by name and version.
+        runs: Each workflow's states by its id. A read takes the next one; the last one stays.
+        outage: Statuses to answer before anything else, one a request.
+        completed_tasks: What was reported for tasks that wait.
+    """
+
+    def __init__(self) -> None:
+        self.definitions: dict[tuple[str, ...], JsonObject] = {}
+        self.runs: dict[str, list[JsonObject]] = {}
+        self.outage: list[int] = []
+        self.completed_tasks: list[JsonObject] = []
+        self.stub: Stub
+
+    @property
+    def writes(self) -> list[Received]:
+        """The requests that change something."""
+        return [request for request in self.stub.received if request.method != "GET"]
+
+    def respond(self, request: Received) -> tuple[int, Any]:
+        """Answer a request."""
+        if self.outage:
+            return self.outage.pop(0), {"message": "outage"}
+        parts = request.path.removeprefix("/api/").split("/")
+        match (request.method, *parts):
+            case ("GET", "version"):
+                return 200, "3.32.3"
+            case ("GET", "metadata", "taskdefs", name):
+                return self._found(self.definitions.get((name,)))
+            case ("GET", "metadata", "workflow", name):
+                return self._found(self.definitions.get((name, request.query["version"])))
+            case ("POST", "metadata", "taskdefs"):
+                self.definitions.update({(body["name"],): body for body in request.body})
+                return 200, {}
+            case ("PUT", "metadata", "workflow"):
+                self.definitions.update({(body["name"], str(body["version"])): body for body in request.body})
+                return 200, {}
+            case ("POST", "workflow"):
+                workflow_id = next(iter(self.runs), None)
+                return (200, workflow_id) if workflow_id else (404, {"message": "no such workflow"})
+            case ("POST", "tasks"):
+                self.completed_tasks.append(request.body)
+                return 200, request.body["taskId"]
+            case ("GET", "workflow", name, "correlated", correlation_id):
+                states = (run[0] for run in self.runs.values())
+                return 200, [
+                    s for s in states if (s.get("workflowName"), s.get("correlationId")) == (name, correlation_id)
+                ]
+            case ("GET", "workflow", workflow_id, *_):
+                states = self.runs.get(workflow_id) or []
+                return self._found(states.pop(0) if len(states) > 1 else states[0] if states else None)
+            case _:
+                return 404, {"message": f"not stubbed: {request.method} {request.path}"}
+
+    @staticmethod
+    def _found(found: JsonObject | None) -> tuple[int, Any]:
+        return (404, {"message": "not found"}) if found is None else (200, found)
+
+
+@contextlib.contextmanager
+def running_stub_engine() -> Iterator[StubEngine]:
+    """Serve a stub of the engine while the context lasts."""
+    engine = StubEngine()
+    with running_stub(engine.respond) as engine.stub:
+        yield engine
+
+
+def plain(text: str) -> str:
+    """Terminal output on one line."""
+    return re.sub(r"\s+", " ", text)

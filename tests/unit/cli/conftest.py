@@ -1,0 +1,54 @@
+"""The command in this process, with a stub of the engine behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.local.engine import free_port
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.telemetry import logs
+from support.invoke import Invoke
+from support.stub import StubEngine, running_stub_engine
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stub_engine: StubEngine) -> None:
+    for name in os.environ:
+        if name.startswith(("DIALPAD_", "CONDUCTOR_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("CONDUCTOR_SERVER_URL", stub_engine.stub.url)
+    # Nothing is sent to Dialpad itself.
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("DIALPAD_IVR_ALLOW_LOOPBACK", "true")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logs, "configure", lambda *_: None)  # other tests have logging of their own
+
+
+@pytest.fixture
+def stub_engine() -> Iterator[StubEngine]:
+    with running_stub_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def api(stub_engine: StubEngine) -> EngineApi:
+    return EngineApi(Settings(server_url=stub_engine.stub.url))
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Names an engine that does not answer; returns its URL."""
+    url = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("CONDUCTOR_SERVER_URL", url)
+    return url
+
+
+@pytest.fixture
+def invoke() -> Invoke:
+    return Invoke()
