@@ -139,7 +139,10 @@ def running_console(
         yield url
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0, log.read_text()
+        try:
+            assert process.wait(20) == 0, log.read_text()
+        finally:
+            process.kill()  # does nothing if it has ended
         told = log.read_text()
         assert url in told
         assert "Traceback" not in told
