@@ -32,7 +32,7 @@ def test_make_demo_prints_the_table_of_the_readme() -> None:
 
 
 @pytest.mark.long
-def test_dev_prints_exports_that_work_and_stops_on_ctrl_c() -> None:
+def test_dev_prints_exports_that_work_and_stops_on_ctrl_c(request: pytest.FixtureRequest) -> None:
     process = subprocess.Popen(
         [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
         env=clean_environ(),
@@ -40,6 +40,7 @@ def test_dev_prints_exports_that_work_and_stops_on_ctrl_c() -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(process.kill)  # which does nothing if it has ended; its engine ends with it
     assert process.stderr is not None
     lines: list[str] = []
 
