@@ -175,28 +175,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for name, kind in (("127.0.0.1", "IP"), ("dialpad.com", "DNS")):
         file = made[name] = folder / f"{name}.pem"
-        command = [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ]
-        command += [
-            "-subj",
-            f"/CN={name}",
-            "-addext",
-            f"subjectAltName={kind}:{name}",
-            "-keyout",
-            file,
-            "-out",
-            f"{file}.crt",
-        ]
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={kind}:{name}"]
+        command += ["-keyout", str(file), "-out", f"{file}.crt"]
         subprocess.run(command, check=True, capture_output=True)
         file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
     return made

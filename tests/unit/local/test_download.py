@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from dialpad_ivr.local import download
 from dialpad_ivr.local.download import Artifact, DownloadError, fetch
 
 CONTENT = bytes(range(256)) * 20_000  # 5 MB
@@ -69,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(download.time, "sleep", lambda _: None)
+    monkeypatch.setattr("dialpad_ivr.local.download.time.sleep", lambda _: None)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
@@ -151,7 +150,7 @@ def test_modified_cached_file_is_downloaded_again(server: Server, tmp_path: Path
 def test_full_disk_is_reported_before_any_request(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10}))
+    monkeypatch.setattr("dialpad_ivr.local.download.shutil.disk_usage", lambda _: type("Usage", (), {"free": 10}))
     with pytest.raises(DownloadError, match="DIALPAD_IVR_CACHE_DIR"):
         fetch(server.artifact, tmp_path)
     assert server.requests == []

@@ -286,7 +286,7 @@ def test_alerts_fire_when_they_should_and_only_then(name: str, tmp_path: Path) -
             ],
         }
 
-    pending = {0: []} if "for" in rule else {}
+    pending: dict[int, list[dict[str, Any]]] = {0: []} if "for" in rule else {}
     cases = [case(firing, {**pending, minute: [{"exp_labels": labels, "exp_annotations": filled}]})]
     cases += [case(series, {at: [] for at in range(26)}) for series in quiet]
     test = {"rule_files": [str(RULES_FILE)], "evaluation_interval": "1m", "tests": cases}
