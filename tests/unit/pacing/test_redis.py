@@ -111,7 +111,7 @@ def test_no_clock_of_the_worker_is_what_calls_are_stamped_with() -> None:
 async def test_a_429_of_one_worker_pauses_the_others(worker: MakePacer) -> None:
     (first, _), (second, _) = await worker(), await worker()
     (await first.company(COMPANY).permit(write=True))
-    assert await first.company(COMPANY).throttled(5) == pytest.approx(5, abs=0.1)
+    assert await first.company(COMPANY).throttled(5) == pytest.approx(5, abs=0.5)
     with pytest.raises(PermitDeferredError) as caught:
         await second.company(COMPANY).permit(write=True)
     assert caught.value.pause_seconds == pytest.approx(5, abs=0.5)

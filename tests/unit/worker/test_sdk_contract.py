@@ -63,7 +63,7 @@ def test_nothing_else_of_the_sdk_is_imported() -> None:
     assert imported == USED
 
 
-def test_what_is_pinned_here_is_still_used() -> None:
+def test_every_pinned_attribute_is_still_used() -> None:
     read = {
         node.attr for tree in trees("worker").values() for node in ast.walk(tree) if isinstance(node, ast.Attribute)
     }
