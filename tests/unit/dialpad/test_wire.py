@@ -263,22 +263,30 @@ async def test_an_endless_body_is_truncated(head: bytes, part: bytes) -> None:
     ids=["dripping head", "dripping body", "hints without end", "tiny chunks"],
 )
 async def test_a_response_that_misses_the_deadline_is_abandoned_and_others_continue(
-    head: bytes, part: bytes, pause: float
+    head: bytes, part: bytes, pause: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns = 0
+    loop = asyncio.get_running_loop()
+    real_time, ahead, parts = loop.time, 0, 0
+    monkeypatch.setattr(loop, "time", lambda: real_time() + ahead)
+
+    async def counted() -> AsyncIterator[bytes]:
+        nonlocal parts
+        async for piece in endless(head, part, pause):
+            parts += 1
+            yield piece
 
     async def others() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
+        nonlocal ahead
+        while parts < 20:
             await asyncio.sleep(0)
+        ahead = 30  # the deadline passes, and the longer read timeout does not
 
     meanwhile = asyncio.create_task(others())
     with pytest.raises(NoAnswerError) as caught:
-        await answered(lambda: endless(head, part, pause), deadline_seconds=0.5)
+        await answered(counted, deadline_seconds=30, read_timeout_seconds=60)
     meanwhile.cancel()
     assert caught.value.code == "deadline"
-    assert turns > 20
+    assert 20 <= parts < 60
 
 
 @pytest.mark.parametrize("head", [b"x: " + b"a" * 2_000_000 + b"\r\n", b"x: a\r\n" * 300_000], ids=["long", "many"])
