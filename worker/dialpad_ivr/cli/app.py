@@ -128,7 +128,9 @@ def run(
     except KeyboardInterrupt:
         if workflow_id is None:
             fail("Interrupted before the engine confirmed the start.", EXIT_INTERRUPTED)
-        err.print(Text(f"\nThe workflow keeps running. Resume with: dialpad-ivr run --follow {workflow_id}"))
+        err.print(
+            Text(f"\nThe workflow keeps running. Resume with: dialpad-ivr run --follow {workflow_id}"), soft_wrap=True
+        )
         raise typer.Exit(EXIT_INTERRUPTED) from None
     output = ended.get("output") or {}
     summary = {
@@ -144,7 +146,10 @@ def run(
         out.print_json(json.dumps(output))
         out.print(Text(f"Workflow {workflow_id}: {ended['status']}"), Text(summary["reason"] or "", style="red"))
     if ended["status"] not in TERMINAL_STATUSES:
-        err.print(Text(f"Still running after {timeout:g} s. Resume with: dialpad-ivr run --follow {workflow_id}"))
+        err.print(
+            Text(f"Still running after {timeout:g} s. Resume with: dialpad-ivr run --follow {workflow_id}"),
+            soft_wrap=True,
+        )
     if ended["status"] != "COMPLETED" or ("ok" in output and output["ok"] is not True):
         raise typer.Exit(EXIT_FAILED)
 

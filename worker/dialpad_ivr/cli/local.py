@@ -55,17 +55,23 @@ def dev(
     def until_interrupted(stack: Stack) -> None:
         err.print()
         if stack.console_url:
-            err.print(Text("Console     "), Text(stack.console_url, style="bold green"), Text("  <- open this"), sep="")
+            err.print(
+                Text("Console     "),
+                Text(stack.console_url, style="bold green"),
+                Text("  <- open this"),
+                sep="",
+                soft_wrap=True,
+            )
         else:
             err.print(Text("Console     not started; it needs an extra: pip install 'dialpad-ivr[console]'"))
         exports = " ".join(f"{name}={value}" for name, value in stack.environ.items())
-        err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"))
+        err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"), soft_wrap=True)
         if ui:
-            err.print(Text(f"Test Task   {stack.engine_url}/taskDef/set_custom_ivr"))
-        err.print(Text(f"Dialpad     {stack.double_url}  (a double; its requests: /_double/ledger)"))
-        err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"))
+            err.print(Text(f"Test Task   {stack.engine_url}/taskDef/set_custom_ivr"), soft_wrap=True)
+        err.print(Text(f"Dialpad     {stack.double_url}  (a double; its requests: /_double/ledger)"), soft_wrap=True)
+        err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"), soft_wrap=True)
         err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
-        err.print(Text("  dialpad-ivr run set_custom_ivr_test_request", style="bold"))
+        err.print(Text("  dialpad-ivr run set_custom_ivr_test_request", style="bold"), soft_wrap=True)
         err.print(Text("Ctrl-C stops everything."))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
@@ -107,7 +113,9 @@ def demo(as_json: JsonFlag = False) -> None:
         if any(result.mismatches for result in results):
             raise typer.Exit(EXIT_FAILED)
         if not as_json:
-            out.print(Text("All five ended as expected. To try it yourself: make dev (or dialpad-ivr dev)"))
+            out.print(
+                Text("All five ended as expected. To try it yourself: make dev (or dialpad-ivr dev)"), soft_wrap=True
+            )
 
     with temporary_log() as log_file:
         _with_stack(perform, worker_log=log_file)

@@ -107,7 +107,11 @@ def plan(
         typer.echo(json.dumps({"plan": str(to), "hash": made.hash, "actions": dict(made.counts)}, indent=2))
     else:
         render.show_plan(out, made)
-        out.print(Text(f"Written to {to}. "), Text(f"Apply it with: dialpad-ivr apply {to}" if made.changes else ""))
+        out.print(
+            Text(f"Written to {to}. "),
+            Text(f"Apply it with: dialpad-ivr apply {to}" if made.changes else ""),
+            soft_wrap=True,
+        )
     if made.blocked:
         raise typer.Exit(EXIT_FAILED)
 
@@ -268,7 +272,7 @@ def rollback(
     else:
         render.show_plan(out, undo)
         render.show_unrestorable(out, unrestorable)
-        out.print(Text(f"Written to {to}. Apply it with: dialpad-ivr apply {to}"))
+        out.print(Text(f"Written to {to}. Apply it with: dialpad-ivr apply {to}"), soft_wrap=True)
 
 
 def _follow(
@@ -312,7 +316,9 @@ def _follow(
             typer.echo(document, nl=False)
         else:
             render.show_run(out, run, rows)
-            err.print(Text(f"The workflow keeps running. Follow it with: dialpad-ivr status {workflow_id}"))
+            err.print(
+                Text(f"The workflow keeps running. Follow it with: dialpad-ivr status {workflow_id}"), soft_wrap=True
+            )
         if timeout:
             raise typer.Exit(EXIT_FAILED)
         return
@@ -341,7 +347,7 @@ def _follow(
 
 
 def _interrupted(workflow_id: str) -> NoReturn:
-    err.print(Text(f"\nThe workflow keeps running. Resume with: dialpad-ivr status {workflow_id}"))
+    err.print(Text(f"\nThe workflow keeps running. Resume with: dialpad-ivr status {workflow_id}"), soft_wrap=True)
     raise typer.Exit(EXIT_INTERRUPTED)
 
 

@@ -1,8 +1,8 @@
 """Structured logs on standard error: human-readable on a terminal, JSON lines elsewhere.
 
 Every event is listed in `dialpad_ivr.telemetry.events`; what varies is in fields. What other libraries log goes through
-the same formatter. No body and no key is ever logged. What the SDK logs below warnings contains task outputs, so it is
-dropped whatever the level.
+the same formatter. The SDK's lines are dropped: they contain inputs, outputs and the engine's secrets. No body and no
+key is ever logged.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ def configure(level: str, log_format: Literal["auto", "human", "json"]) -> None:
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if human else structlog.processors.JSONRenderer()
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_compact_sdk_message)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=_SHARED,
@@ -51,18 +50,10 @@ def configure(level: str, log_format: Literal["auto", "human", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=False,
     )
-    for name in (_SDK_LOGGERS, "httpx", "httpcore", "hpack", "urllib3", "uvicorn", "asyncio"):
+    # It writes whole responses into its messages, the engine's secrets included; the worker logs what failed itself.
+    logging.getLogger(_SDK_LOGGERS).setLevel(logging.CRITICAL + 1)
+    for name in ("httpx", "httpcore", "hpack", "urllib3", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def _compact_sdk_message(record: logging.LogRecord) -> bool:
-    """Cut an SDK message to one line without a body: it writes tracebacks and responses into its messages."""
-    if record.name.startswith(_SDK_LOGGERS):
-        text = record.getMessage()
-        if text.startswith("failed to deserialize data"):  # the data is a polled task, with the engine's secrets
-            text = f"cannot read the engine's response: {text.rpartition(', reason:')[2].strip()[:200]}"
-        record.msg, record.args = text.partition("Traceback (most recent call last)")[0].strip(), None
-    return True
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
