@@ -61,12 +61,11 @@ def panel(page: Page, tab: str) -> str:
 
 
 def test_readme_quick_start_leads_to_a_response(page: Page, tmp_path: Path) -> None:
-    first = next(block.text for block in blocks(ROOT / "README.md") if block.kind == "console").strip()
-    assert first == "$ make dev"
+    assert "$ make dev" in [block.text.strip() for block in blocks(ROOT / "README.md") if block.kind == "console"]
     log = tmp_path / "dev.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            first.split()[1:], cwd=ROOT, env=clean_environ(), stderr=sink, stdout=sink, start_new_session=True
+            ["make", "dev"], cwd=ROOT, env=clean_environ(), stderr=sink, stdout=sink, start_new_session=True
         )
     try:
         url = re.compile(r"^Console +(http://127\.0\.0\.1:\d+)  <- open this$", re.MULTILINE)
