@@ -110,7 +110,7 @@ def test_rollback_restores_rows_that_may_have_changed(outcome: str) -> None:
     assert left == []
 
 
-@pytest.mark.parametrize("outcome", ["not_found", "conflict", "invalid_input", "not_handed_out", "forbidden"])
+@pytest.mark.parametrize("outcome", ["not_found", "conflict", "invalid_input", "not_sent", "forbidden"])
 def test_rollback_leaves_out_rows_that_did_not_change(outcome: str) -> None:
     plan, left = rollback_plan(run(row(outcome)), API)
     assert plan.rows == ()

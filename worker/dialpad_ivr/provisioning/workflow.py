@@ -37,7 +37,7 @@ class ChangeResult:
         change: The input of `set_custom_ivr`.
         line: Of the file of changes; 0 where none is known.
         previous: What was selected when it was planned; `None` where that is not known.
-        outcome: One of the task's, `not_handed_out`, `unknown` for one that was handed out but told nothing, or `None`
+        outcome: One of the task's, `not_sent`, `unknown` for one that was handed out but told nothing, or `None`
             while nothing is known yet.
     """
 
@@ -70,7 +70,7 @@ def start(
         EngineError: The engine refuses it.
     """
     inputs = {
-        "changes": [_handed_out(row, overwrite=overwrite) for row in plan.changes],
+        "changes": [_workflow_change(row, overwrite=overwrite) for row in plan.changes],
         "max_failures": max_failures,
         "approval": approval,
         "plan": {
@@ -81,7 +81,7 @@ def start(
     return engine.start_workflow(WORKFLOW, inputs, correlation_id=plan.hash)
 
 
-def _handed_out(row: PlannedChange, *, overwrite: bool) -> JsonObject:
+def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
     asked = {name: value for name in FIELDS if (value := getattr(row, name))}
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
     note = {"line": row.line, "previous": [ivr.model_dump() for ivr in row.previous]}
@@ -185,7 +185,7 @@ class ProvisioningRun:
             outcome = output.get("outcome") if over else None
             if ended and outcome is None:
                 # Never polled, it was never sent.
-                outcome = "unknown" if task.get("pollCount") else "not_handed_out"
+                outcome = "unknown" if task.get("pollCount") else "not_sent"
             error = output.get("error") or {}
             if outcome is not None:
                 self._note(first + index, outcome, error.get("message"), output.get("attempts"))
@@ -200,7 +200,7 @@ class ProvisioningRun:
         """What was never heard of was never handed out."""
         for number, row in enumerate(self.rows):
             if row.outcome is None:
-                self._note(number, "not_handed_out", "Nothing was sent.", 0)
+                self._note(number, "not_sent", "Nothing was sent.", 0)
 
 
 class _Note(BaseModel):
