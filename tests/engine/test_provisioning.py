@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.definitions import shipped
-from dialpad_ivr.provisioning.workflow import MOST_CHANGES
+from dialpad_ivr.provisioning.workflow import MAX_CHANGES
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
@@ -86,7 +86,7 @@ def test_a_mode_for_all_writes_nothing(engine: EngineRest, targets: DoubleContro
         ({}, "at least one change"),
         ({"changes": []}, "at least one change"),
         ({"changes": "x"}, "at least one change"),
-        ({"changes": [{}] * (MOST_CHANGES + 1)}, "split them"),
+        ({"changes": [{}] * (MAX_CHANGES + 1)}, "split them"),
         ({"changes": [{}], "chunk_rows": 0}, "chunk_rows"),
         ({"changes": [{}], "chunk_rows": "7"}, "chunk_rows"),
         ({"changes": [{}], "max_failures": "few"}, "max_failures"),
@@ -333,7 +333,7 @@ def test_notes_of_others_are_no_hindrance(
     started = engine.start(WORKFLOW, {"changes": rows, "plan": "mine"})
     report = command.json("status", started, "--report", tmp_path / "r")
     assert report["counts"] == {"updated": 4}
-    assert "not planned" in command("rollback", started, "--out", tmp_path / "undo.plan.json")
+    assert "was not planned" in command("rollback", started, "--out", tmp_path / "undo.plan.json")
 
 
 @pytest.mark.long
