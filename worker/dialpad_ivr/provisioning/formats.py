@@ -198,7 +198,11 @@ _YAML_NULLS: Final = ("", "~", "null", "Null", "NULL")
 
 
 def _yaml_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
-    """Rows from YAML's events, which have line numbers and aliases, construct nothing, and preserve values as text."""
+    """Rows from YAML's events, which have line numbers and aliases, construct nothing, and preserve values as text.
+
+    Not `yaml.compose`: libyaml's crashes on deep nesting, needs memory for the whole document (150 bytes per byte of a
+    wide row), and rejects an anchor that is defined again.
+    """
     events: Iterator[Any] = yaml.parse(text, Loader=_YAML_LOADER)
     anchors: dict[str, Any] = {}
     try:
