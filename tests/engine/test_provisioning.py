@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.definitions import shipped
-from dialpad_ivr.provisioning.workflow import MOST_CHANGES
+from dialpad_ivr.provisioning.workflow import MAX_CHANGES
 from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
@@ -62,7 +62,7 @@ def test_a_workflow_by_itself_counts_outcomes_and_fails_when_not_all_is_as_asked
     assert ended["status"] == "FAILED"
     assert ended["output"]["outcome"] == "partial"
     assert ended["output"]["counts"] == {"updated": 2, "not_found": 1, "invalid_input": 2}
-    assert (ended["output"]["ok_rows"], ended["output"]["failed_rows"], ended["output"]["not_handed_out"]) == (2, 3, 0)
+    assert (ended["output"]["ok_rows"], ended["output"]["failed_rows"], ended["output"]["not_sent"]) == (2, 3, 0)
     assert ended["reasonForIncompletion"] == ended["output"]["message"]
     assert ended["variables"]["branch"] == "partial"
 
@@ -86,7 +86,7 @@ def test_a_mode_for_all_writes_nothing(engine: EngineRest, targets: DoubleContro
         ({}, "at least one change"),
         ({"changes": []}, "at least one change"),
         ({"changes": "x"}, "at least one change"),
-        ({"changes": [{}] * (MOST_CHANGES + 1)}, "split them"),
+        ({"changes": [{}] * (MAX_CHANGES + 1)}, "split them"),
         ({"changes": [{}], "chunk_rows": 0}, "chunk_rows"),
         ({"changes": [{}], "chunk_rows": "7"}, "chunk_rows"),
         ({"changes": [{}], "max_failures": "few"}, "max_failures"),
@@ -105,14 +105,14 @@ def test_an_input_that_makes_no_sense_fails_at_once_and_says_why(
 @pytest.mark.parametrize(
     "limit", [pytest.param(10, marks=pytest.mark.long), pytest.param("10", marks=pytest.mark.long), "2.6%"]
 )
-def test_past_max_failures_nothing_more_is_handed_out(
+def test_no_change_is_dispatched_after_max_failures(
     engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, limit: Any
 ) -> None:
     rows = [unknown(number) if 150 <= number < 161 else change(number) for number in range(400)]
     (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": rows, "max_failures": limit})])
     assert ended["status"] == "FAILED"
     assert ended["output"]["counts"] == {"updated": 189, "not_found": 11}
-    assert ended["output"]["not_handed_out"] == 200
+    assert ended["output"]["not_sent"] == 200
     assert "max_failures was reached" in ended["reasonForIncompletion"]
     sums = targets.summary()
     assert sums["applied"] - sums["duplicates"] == 189  # the engine delivers a task at least once
@@ -285,7 +285,7 @@ def test_a_rejection_ends_it_and_nothing_is_sent(
     until(lambda: any(t["status"] == "IN_PROGRESS" for t in engine.workflow(started)["tasks"]), 20, "the approval task")
     command("approve", started, "--reject", "--reason", "not in business hours")
     told = command.json("status", started, "--report", tmp_path / "r", code=1)
-    assert told["counts"] == {"not_handed_out": 1}
+    assert told["counts"] == {"not_sent": 1}
     (ended,) = engine.ended([started])
     assert "not in business hours" in ended["reasonForIncompletion"]
     assert targets.summary()["applied"] == 0
@@ -320,7 +320,7 @@ def test_a_terminated_run_reports_unknown_and_undispatched_rows(
         report = command.json("status", started, "--report", tmp_path / "ended", code=1)
         worker.process.kill()
     assert report["status"] == "TERMINATED"
-    assert report["counts"] == {"unknown": 10, "not_handed_out": 50}
+    assert report["counts"] == {"unknown": 10, "not_sent": 50}
     # What may have been changed can be undone.
     assert len(json.loads((tmp_path / "ended.rollback.plan.json").read_text())["rows"]) == 10
 
@@ -333,7 +333,7 @@ def test_notes_of_others_are_no_hindrance(
     started = engine.start(WORKFLOW, {"changes": rows, "plan": "mine"})
     report = command.json("status", started, "--report", tmp_path / "r")
     assert report["counts"] == {"updated": 4}
-    assert "not planned" in command("rollback", started, "--out", tmp_path / "undo.plan.json")
+    assert "was not planned" in command("rollback", started, "--out", tmp_path / "undo.plan.json")
 
 
 @pytest.mark.long

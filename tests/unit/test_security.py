@@ -36,7 +36,7 @@ from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.pacing.redis import RedisLimiter
 from dialpad_ivr.pacing.window import Wait
 from dialpad_ivr.provisioning.changes import read_changes
-from dialpad_ivr.provisioning.plan import write_whole
+from dialpad_ivr.provisioning.plan import write_atomically
 from dialpad_ivr.provisioning.report import report_csv
 from dialpad_ivr.settings import Settings, check_api_url, is_loopback
 from dialpad_ivr.tasks.delivery import Delivery
@@ -229,7 +229,7 @@ def _mode(path: Path) -> int:
 def test_a_plan_or_report_is_as_private_as_the_umask_says(tmp_path: Path, umask: int, mode: int) -> None:
     before = os.umask(umask)
     try:
-        write_whole(tmp_path / "changes.plan.json", "{}")
+        write_atomically(tmp_path / "changes.plan.json", "{}")
     finally:
         os.umask(before)
     assert _mode(tmp_path / "changes.plan.json") == mode
@@ -240,7 +240,7 @@ def test_a_link_in_a_shared_folder_is_replaced_and_not_followed(tmp_path: Path) 
     victim.write_text("precious")
     link = tmp_path / "run.report.json"
     link.symlink_to(victim)
-    write_whole(link, "report")
+    write_atomically(link, "report")
     assert (victim.read_text(), link.read_text(), link.is_symlink()) == ("precious", "report", False)
     assert {path.name for path in tmp_path.iterdir()} == {"victim", "run.report.json"}
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dialpad_ivr.cli.common import err, out
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.settings import Settings
@@ -22,6 +23,8 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stub_engine: S
         if name.startswith(("DIALPAD_", "CONDUCTOR_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "200")
+    for console in (out, err):
+        monkeypatch.setattr(console, "width", 200)  # xdist sets COLUMNS before these are made
     monkeypatch.setenv("CONDUCTOR_SERVER_URL", stub_engine.stub.url)
     # Nothing is sent to Dialpad itself.
     monkeypatch.setenv("DIALPAD_IVR_API_URL", f"http://127.0.0.1:{free_port()}")

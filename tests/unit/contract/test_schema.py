@@ -1,4 +1,4 @@
-"""The contract against the documents that it comes from, and its two forms (schema and model) against each other."""
+"""The contract matches Dialpad's published document, and its schema and models agree."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from hypothesis import HealthCheck, example, given
-from hypothesis import settings as tried
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
@@ -37,7 +37,7 @@ from support.bench import KEY, VALID
 OPENAPI = json.loads((Path(__file__).parents[2] / "data" / "dialpad-customivrs.openapi.json").read_text())
 
 
-def test_path_and_enums_are_those_of_the_published_document() -> None:
+def test_path_and_enums_match_the_published_document() -> None:
     patch = OPENAPI["paths"][PATCH_PATH]["patch"]
     documented = {parameter["name"]: parameter["schema"] for parameter in patch["parameters"]}
     assert set(TARGET_TYPES) == set(documented["target_type"]["enum"])
@@ -50,7 +50,7 @@ def test_there_are_11_target_types_and_67_ivr_types() -> None:
     assert (len(set(TARGET_TYPES)), len(set(IVR_TYPES))) == (11, 67)
 
 
-def test_body_fields_are_those_of_the_published_document() -> None:
+def test_body_fields_match_the_published_document() -> None:
     body = OPENAPI["components"]["schemas"]["schemas.custom_ivr.UpdateCustomIvrMessage"]
     assert set(body["properties"]) == {"ivr_id", "select_option"}
     assert body["required"] == ["ivr_id"]
@@ -58,7 +58,7 @@ def test_body_fields_are_those_of_the_published_document() -> None:
 
 
 @pytest.mark.parametrize("task_type", INPUTS)
-def test_every_field_says_what_it_is_and_gives_an_example(task_type: str) -> None:
+def test_every_field_has_a_description_and_an_example(task_type: str) -> None:
     schema = input_schema(task_type)
     for name, rule in schema["properties"].items():
         assert rule["description"], name
@@ -119,7 +119,7 @@ def test_every_outcome_has_a_meaning_and_a_branch() -> None:
     assert all(switch["decisionCases"].values())
 
 
-def test_the_task_definition_outlasts_a_worker_with_the_default_settings() -> None:
+def test_task_timeouts_exceed_the_longest_run_with_default_settings() -> None:
     definition, worker = task_definition(), Settings()
     longest_run = 3 * (worker.max_inline_wait_seconds + worker.deadline_seconds) + 60
     assert longest_run < definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
@@ -127,7 +127,7 @@ def test_the_task_definition_outlasts_a_worker_with_the_default_settings() -> No
     assert definition["pollTimeoutSeconds"] == 0
 
 
-# --- schema and model agree, and nothing escapes --------------------------------------------------------------------
+# --- schema and model agree on any input ----------------------------------------------------------------------------
 
 junk = st.recursive(
     st.none()
@@ -163,12 +163,12 @@ anything = st.one_of(junk, near_miss, nearly_valid, st.dictionaries(st.text(), j
 
 
 class SentError(Exception):
-    """A request left."""
+    """A request was sent."""
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Callable[[Any], Result | None]]:
-    """Runs the task on an input; `None` if a request would have left."""
+    """Runs the task on a payload; returns `None` if it would have sent a request."""
 
     def send(request: httpx.Request) -> httpx.Response:
         raise SentError(str(request.url))
@@ -178,18 +178,20 @@ def run() -> Iterator[Callable[[Any], Result | None]]:
     client = DialpadClient(unpaced, httpx.MockTransport(send))
     tools = Tools(unpaced, client, Credentials(environ={"DIALPAD_API_KEY": KEY}), Limiter(unpaced), Metrics())
 
-    def once(raw: Any) -> Result | None:
+    def run_once(raw: Any) -> Result | None:
         try:
             return loop.run_until_complete(set_custom_ivr(Delivery(raw), tools))
         except SentError:
             return None
 
-    yield once
+    yield run_once
     loop.run_until_complete(client.__aexit__(None, None, None))
     loop.close()
 
 
-@tried(max_examples=10 * tried().max_examples, deadline=None, suppress_health_check=list(HealthCheck))
+@hypothesis_settings(
+    max_examples=10 * hypothesis_settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck)
+)
 @given(anything)
 @example(VALID)
 @example({**VALID, "ivr_id": True})
@@ -206,28 +208,26 @@ def run() -> Iterator[Callable[[Any], Result | None]]:
 @example({**VALID, "if_selected": ["1"] * 11})
 @example({"target_type": "user", "target_id": "1", "name": "x" * 201})
 @example({"target_type": "user", "target_id": "1", "name": " ", "ivr_type": ""})
-def test_schema_and_model_agree_no_exception_escapes_and_no_invalid_input_is_sent(
-    run: Callable[[Any], Result | None], raw: Any
-) -> None:
+def test_schema_and_model_agree_and_no_invalid_input_is_sent(run: Callable[[Any], Result | None], raw: Any) -> None:
     for task_type, model in INPUTS.items():
         result: Any = check_input(raw, model)
         try:
             model.model_validate(raw)
-            model_takes_it = True
+            model_accepts = True
         except ValidationError:
-            model_takes_it = False
+            model_accepts = False
         try:
-            schema_takes_it = Draft202012Validator(input_schema(task_type)).is_valid(raw)
-        except ValueError:  # an integer too long to be printed
-            schema_takes_it = False
-        assert schema_takes_it == model_takes_it == isinstance(result, model)
+            schema_accepts = Draft202012Validator(input_schema(task_type)).is_valid(raw)
+        except ValueError:  # an integer too long to print
+            schema_accepts = False
+        assert schema_accepts == model_accepts == isinstance(result, model)
     result = check_input(raw, SetCustomIvrInput)
-    ended = run(raw)
+    task_result = run(raw)
     if isinstance(result, list):
         assert result
-        assert ended is not None, "a request left"
-        assert (ended.output.outcome, ended.status) == ("invalid_input", "FAILED_WITH_TERMINAL_ERROR")
-        assert len(ended.output.model_dump_json()) < 100_000
+        assert task_result is not None, "a request was sent"
+        assert (task_result.output.outcome, task_result.status) == ("invalid_input", "FAILED_WITH_TERMINAL_ERROR")
+        assert len(task_result.output.model_dump_json()) < 100_000
         for error in result:
             assert error.message
             assert error.hint
@@ -236,11 +236,11 @@ def test_schema_and_model_agree_no_exception_escapes_and_no_invalid_input_is_sen
         assert result.target_id.isdecimal()
         assert result.ivr_id.isdecimal()
         assert 1 <= int(result.target_id) < 2**63
-        if ended is not None:
-            assert ended.output.outcome in ("valid", "unauthorized")
+        if task_result is not None:
+            assert task_result.output.outcome in ("valid", "unauthorized")
 
 
-def test_deeply_nested_junk_is_a_violation_not_a_crash() -> None:
+def test_deeply_nested_input_is_a_violation() -> None:
     raw: Any = "x"
     for _ in range(100_000):
         raw = [raw]

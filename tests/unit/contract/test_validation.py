@@ -1,4 +1,4 @@
-"""Violations and warnings in a workflow author's words."""
+"""Violations and warnings of task inputs."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_violation_is_reported_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "meant"),
+    ("field", "value", "suggestion"),
     [
         ("target_type", "CallCenter", "callcenter"),
         ("ivr_type", "hold_music", "HOLD_MUSIC"),
@@ -53,10 +53,10 @@ def test_every_violation_is_reported_at_once() -> None:
         ("select_option", "Inbound", "inbound"),
     ],
 )
-def test_near_miss_has_a_suggestion(field: str, value: str, meant: str) -> None:
+def test_near_miss_has_a_suggestion(field: str, value: str, suggestion: str) -> None:
     error = violations({**VALID, field: value})[field]
-    assert (error.rule, error.suggestion, meant in error.allowed) == ("enum", meant, True)
-    assert advice(error.hint, error.suggestion, error.allowed) == f'Did you mean "{meant}"?'
+    assert (error.rule, error.suggestion, suggestion in error.allowed) == ("enum", suggestion, True)
+    assert advice(error.hint, error.suggestion, error.allowed) == f'Did you mean "{suggestion}"?'
 
 
 def test_value_far_from_every_allowed_one_has_no_suggestion_and_the_whole_list() -> None:
@@ -82,7 +82,7 @@ def test_unknown_key_has_a_suggestion_and_the_known_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "complaint"),
+    ("value", "cause"),
     [
         (None, "an id is needed"),
         ("", "an id is needed"),
@@ -101,9 +101,9 @@ def test_unknown_key_has_a_suggestion_and_the_known_keys() -> None:
         ("\u0661\u0662", "a string must hold digits only"),
     ],
 )
-def test_invalid_id_message_names_the_cause(value: Any, complaint: str) -> None:
+def test_invalid_id_message_names_the_cause(value: Any, cause: str) -> None:
     error = violations({**VALID, "target_id": value})["target_id"]
-    assert complaint in error.message
+    assert cause in error.message
     assert error.rule == "int64"
 
 
@@ -124,12 +124,12 @@ def test_invalid_if_selected_names_rule_and_position(value: Any, rule: str, mess
     assert 'e.g. ["5127493019721729"]' in error.hint
 
 
-@pytest.mark.parametrize(("given", "expected"), [(None, None), ("", None), ([], ()), ([7, "8", 9.0], ("7", "8", "9"))])
-def test_no_ids_expected_is_another_thing_than_no_expectation(given: Any, expected: Any) -> None:
-    assert parsed({**VALID, "if_selected": given}).if_selected == expected
+@pytest.mark.parametrize(("value", "expected"), [(None, None), ("", None), ([], ()), ([7, "8", 9.0], ("7", "8", "9"))])
+def test_empty_if_selected_differs_from_absent_if_selected(value: Any, expected: Any) -> None:
+    assert parsed({**VALID, "if_selected": value}).if_selected == expected
 
 
-def test_violations_of_the_other_tasks_input_are_in_its_own_words() -> None:
+def test_list_custom_ivrs_violations_name_its_own_fields() -> None:
     raw = {"target_type": "office", "target_id": 1, "name": "x" * 201, "ivr_id": "1", "ivr_type": "menu"}
     found = check_input(raw, ListCustomIvrsInput)
     assert isinstance(found, list)
@@ -143,40 +143,40 @@ def test_violations_of_the_other_tasks_input_are_in_its_own_words() -> None:
     assert found[2].allowed == ["target_type", "target_id", "ivr_type", "name", "credential"]
 
 
-def test_a_number_and_a_string_of_digits_are_the_same_id() -> None:
+def test_numeric_and_string_ids_are_equal() -> None:
     assert parsed({**VALID, "target_id": 5502522061422592}) == parsed(VALID)
     assert parsed({**VALID, "target_id": 5502522061422592.0}) == parsed(VALID)
 
 
 @pytest.mark.parametrize("blank", [None, ""])
-def test_blank_counts_as_absent_where_a_field_is_optional(blank: Any) -> None:
+def test_blank_optional_field_counts_as_absent(blank: Any) -> None:
     result = parsed({**VALID, "select_option": blank, "credential": blank, "mode": blank})
     assert (result.select_option, result.credential, result.mode) == (None, "default", "apply")
 
 
-def test_the_engines_fork_index_is_allowed() -> None:
+def test_fork_index_of_the_engine_is_allowed() -> None:
     assert parsed({**VALID, "__index": 3}) == parsed({**VALID, "__index": 3})
 
 
-def test_invalid_credential_is_never_repeated() -> None:
+def test_invalid_credential_is_never_echoed() -> None:
     error = violations({**VALID, "credential": "SECRET-KEY-123"})["credential"]
     assert "SECRET" not in error.model_dump_json()
 
 
-def test_more_violations_than_are_kept_are_counted() -> None:
+def test_violations_over_the_limit_are_counted() -> None:
     found = check_input({f"key{i}": i for i in range(500)}, SetCustomIvrInput)
     assert isinstance(found, list)
     assert len(found) == LIST_LIMIT
     assert (found[-1].rule, found[-1].message) == ("and_more", "455 more violations")
 
 
-def test_a_huge_text_is_cut_and_made_printable() -> None:
+def test_huge_value_is_truncated_and_printable_in_the_message() -> None:
     error = violations({**VALID, "ivr_type": "\x1b[31m" + "x" * 1_000_000})["ivr_type"]
     assert len(error.message) < 200
     assert "\x1b" not in error.message
 
 
-def test_the_example_is_valid_and_changes_nothing() -> None:
+def test_example_input_is_valid_in_plan_mode() -> None:
     assert parsed(example_input()).mode == "plan"
 
 
@@ -195,6 +195,6 @@ def test_suspicious_but_valid_input_is_a_warning(change: dict[str, Any], warning
     assert warning in found
 
 
-def test_call_center_auto_recording_with_select_option_is_no_warning() -> None:
+def test_call_center_auto_recording_with_select_option_has_no_warning() -> None:
     raw = {**VALID, "ivr_type": "AUTO_RECORDING", "select_option": "outbound"}
     assert input_warnings(raw, parsed(raw)) == []

@@ -1,9 +1,7 @@
-"""Files of changes as operations people write them: what is read, and what is said about the rest."""
+"""Validation of files of changes: values, names, conflicts between rows, limits, grouped violations."""
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import io
 import json
 import time
@@ -11,133 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from rich.console import Console
 
 from dialpad_ivr.cli.render import show_violations
 from dialpad_ivr.contract.validation import short
-from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, SELECT_OPTIONS, TARGET_TYPES
-from dialpad_ivr.provisioning.changes import (
-    MAX_BYTES,
-    MAX_ROWS,
-    Changes,
-    ChangesError,
-    Violation,
-    group_violations,
-    read_changes,
-)
+from dialpad_ivr.provisioning.changes import MAX_BYTES, MAX_ROWS, ChangesError, group_violations, read_changes
 from support.bench import KEY
-
-HEADER = "target_type,target_id,ivr_type,ivr_id,select_option,credential"
-SLOT = {"target_type": "callcenter", "target_id": "5502522061422592", "ivr_type": "HOLD_MUSIC"}
-ROW = {**SLOT, "ivr_id": "5127493019721728"}
-
-
-@pytest.fixture
-def read(tmp_path: Path) -> Any:
-    def from_text(text: str | bytes, suffix: str = ".csv") -> Changes:
-        path = tmp_path / f"changes{suffix}"
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read_changes(path)
-
-    return from_text
-
-
-def table(*rows: str, header: str = HEADER) -> str:
-    return "\r\n".join([header, *rows, ""])
-
-
-def rows_of(changes: Changes) -> list[tuple[int, dict[str, Any]]]:
-    assert not changes.violations
-    return [(change.line, change.asked.model_dump(exclude_defaults=True)) for change in changes.changes]
-
-
-def where(changes: Changes) -> list[tuple[int, str]]:
-    return [(violation.line, violation.path) for violation in changes.violations]
-
-
-def only(changes: Changes) -> Violation:
-    (violation,) = changes.violations
-    return violation
-
-
-PLAIN = table("callcenter,5502522061422592,HOLD_MUSIC,5127493019721728,,")
-
-
-@pytest.mark.parametrize(
-    ("suffix", "content", "line"),
-    [
-        (".csv", PLAIN, 2),
-        (".CSV", PLAIN.replace("\r\n", "\n"), 2),
-        (".csv", PLAIN.replace("\r\n", "\r"), 2),
-        (".csv", PLAIN.replace(",", ";"), 2),
-        (".tsv", PLAIN.replace(",", "\t"), 2),
-        (".txt", PLAIN.replace(",", "\t").encode("utf-16"), 2),
-        (".csv", b"\xfe\xff" + PLAIN.encode("utf-16-be"), 2),
-        (".csv", "\ufeff" + PLAIN, 2),
-        (".csv", "sep=;\r\n" + PLAIN.replace(",", ";"), 3),
-        (".csv", "\r\n,,,,,\r\n" + PLAIN.replace("callcenter", "\r\n,,,,,\r\n , \r\ncallcenter"), 7),
-        (".csv", "\r\n".join(line + ",,," for line in PLAIN.split("\r\n")), 2),
-        (".csv", PLAIN.replace("target_type,target_id", "Target Type, TARGET-ID "), 2),
-        (".csv", PLAIN.replace("target_id", '"Target\nID"'), 3),
-        (".csv", PLAIN.replace(",", ";").replace("target_type", '"Target\nType"'), 3),
-        (".csv", PLAIN.replace("callcenter,5502522061422592", '  callcenter\u00a0,"\n5502522061422592 "'), 2),
-        (".csv", PLAIN.replace("5502522061422592", '="5502522061422592"'), 2),
-        (".csv", PLAIN.replace("5502522061422592", '"=""5502522061422592"""'), 2),
-        (".csv", "ivr_id,ivr_type,target_id,target_type\n" + ",".join(reversed([*SLOT.values(), ROW["ivr_id"]])), 2),
-        (".json", json.dumps([ROW]), 1),
-        (".json", "\n" + json.dumps({"changes": [ROW]}, indent=1), 4),
-        (".json", json.dumps([{**ROW, "target_id": 5502522061422592, "credential": None, "select_option": ""}]), 1),
-        (
-            ".json",
-            '[\t{"target_type": "call\\u0063enter", ' + json.dumps(ROW)[len('{"target_type": "callcenter", ') :] + "]",
-            1,
-        ),
-        (".json", "\ufeff" + json.dumps([ROW]), 1),
-        (".yaml", yaml.safe_dump([ROW]), 1),
-        (".yml", "# ours\n---\nchanges:\n" + yaml.safe_dump([ROW]), 4),
-        (".yaml", json.dumps([ROW]), 1),
-        (".yaml", yaml.safe_dump([ROW]).replace("'", "").encode("utf-16"), 1),
-        (".yaml", yaml.safe_dump([{**ROW, "credential": None}]), 1),
-        (".yaml", yaml.safe_dump([ROW]).replace("ivr_type: HOLD", "credential: ~\n  ivr_type: &t !!str HOLD"), 1),
-    ],
-)
-def test_one_change_is_read_from_however_it_is_written(read: Any, suffix: str, content: str | bytes, line: int) -> None:
-    assert rows_of(read(content, suffix)) == [(line, ROW)]
-
-
-def test_a_quoted_line_break_keeps_later_line_numbers_right(read: Any) -> None:
-    text = table('callcenter,"1\n\n",HOLD_MUSIC,5,,', "user,2,GREETING,5,,", "", "user,3,GREETING,5,inbound,emea")
-    assert rows_of(read(text)) == [
-        (2, {**SLOT, "target_id": "1", "ivr_id": "5"}),
-        (5, {"target_type": "user", "target_id": "2", "ivr_type": "GREETING", "ivr_id": "5"}),
-        (7, {"target_type": "user", "target_id": "3", "ivr_type": "GREETING", "ivr_id": "5"}
-            | {"select_option": "inbound", "credential": "emea"}),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("suffix", "text", "lines"),
-    [
-        (".json", '[\n\n  {"target_id": "x [{\\n,"},\n 5, {\n"ivr_id": {"a": [{}]}}\n]', (3, 4, 4)),
-        (".json", '{"changes":\n[{"target_id": "x"},\n5,{}]}', (2, 3, 3)),
-        (".yaml", "-\n\n  target_id: |\n    x\n\n- 5\n\n- ivr_id: {a: [{}]}\n", (3, 6, 8)),
-        (".yaml", "- &a {target_id: x}\n- *a\n# so\n- {\n}\n", (1, 2, 4)),
-    ],
-)
-def test_lines_are_where_rows_begin_in_json_and_yaml(
-    read: Any, suffix: str, text: str, lines: tuple[int, int, int]
-) -> None:
-    first, second, third = lines
-    every = ["target_type", "target_id", "ivr_type", "ivr_id"]
-    assert where(read(text, suffix)) == [
-        *((first, path) for path in every),
-        (second, "$"),
-        *((third, path) for path in every),
-    ]
-
+from support.changes import HEADER, PLAIN, ROW, only, rows_of, table, where
 
 DAMAGED = [
     ("5.50252E+15", "scientific notation"),
@@ -155,38 +33,16 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("name", ["target_id", "ivr_id"])
-@pytest.mark.parametrize(("value", "what"), DAMAGED)
-def test_id_damaged_by_a_spreadsheet_names_the_damage(read: Any, name: str, value: str, what: str) -> None:
+@pytest.mark.parametrize(("value", "damage"), DAMAGED)
+def test_id_damaged_by_a_spreadsheet_names_the_damage(read: Any, name: str, value: str, damage: str) -> None:
     quoted = json.dumps({**ROW, name: value})
     for content, suffix in ((f"[{quoted}]", ".json"), (PLAIN.replace(ROW[name], f'"{value}"'), ".csv")):
         violation = only(read(content, suffix))
-        assert (violation.path, what in violation.message, short(value) in violation.message) == (name, True, True)
+        assert (violation.path, damage in violation.message, short(value) in violation.message) == (name, True, True)
         assert "text" in violation.hint or "Delete the apostrophe" in violation.hint
 
 
-@pytest.mark.parametrize(
-    "value", ["5.50252E+15", "5.50252e15", "5502522061422592.0", "1e2", "NaN", "-Infinity", "-5", "0"]
-)
-def test_a_json_number_that_is_no_id_is_refused(read: Any, value: str) -> None:
-    text = json.dumps([ROW]).replace('"5502522061422592"', value)
-    assert where(read(text, ".json")) == [(1, "target_id")]
-
-
-@pytest.mark.parametrize("digits", [25, 5000])
-def test_a_json_number_of_very_many_digits_is_refused(read: Any, digits: int) -> None:
-    text = json.dumps([ROW]).replace('"5502522061422592"', "1" * digits)
-    assert where(read(text, ".json")) == [(1, "target_id")]
-
-
-@pytest.mark.parametrize(
-    "value", ["017", "0o17", "0x1F", "1_000", "1:30", "5.5e+15", "+5", "1.0", ".inf", "2026-11-01", "yes"]
-)
-def test_a_yaml_value_that_is_not_digits_alone_is_no_id(read: Any, value: str) -> None:
-    text = yaml.safe_dump([ROW]).replace("'5502522061422592'", value)
-    assert where(read(text, ".yaml")) == [(1, "target_id")]
-
-
-def test_a_json_number_names_no_credential(read: Any) -> None:
+def test_numeric_credential_in_json_is_a_violation(read: Any) -> None:
     assert where(read(json.dumps([{**ROW, "credential": 5}]), ".json")) == [(1, "credential")]
 
 
@@ -194,7 +50,7 @@ def numbered(values: list[int]) -> str:
     return table(*(f"callcenter,{value},HOLD_MUSIC,5127493019721728,," for value in values))
 
 
-def test_ids_that_a_spreadsheet_rounded_to_15_digits_are_noticed(read: Any) -> None:
+def test_ids_rounded_to_15_digits_are_a_violation(read: Any) -> None:
     changes = read(numbered([5502522061422590 + 10 * n for n in range(8)]))
     assert where(changes) == [(2, "target_id")]
     assert "15 digits" in changes.violations[0].message
@@ -208,12 +64,12 @@ def test_ids_that_a_spreadsheet_rounded_to_15_digits_are_noticed(read: Any) -> N
         [10 * n for n in range(1, 20)],  # nothing to round
     ],
 )
-def test_ids_that_may_well_end_in_zeros_are_let_through(read: Any, values: list[int]) -> None:
+def test_ids_that_may_end_in_zeros_by_chance_are_valid(read: Any, values: list[int]) -> None:
     assert len(rows_of(read(numbered(values)))) == len(values)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "meant"),
+    ("name", "value", "suggestion"),
     [
         ("ivr_type", "holdmusic", "HOLD_MUSIC"),
         ("ivr_type", "Hold_Music", "HOLD_MUSIC"),
@@ -224,70 +80,13 @@ def test_ids_that_may_well_end_in_zeros_are_let_through(read: Any, values: list[
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".yaml"])
-def test_another_spelling_is_not_accepted_but_understood(
-    read: Any, name: str, value: str, meant: str, suffix: str
+def test_misspelt_enum_value_is_a_violation_with_a_suggestion(
+    read: Any, name: str, value: str, suggestion: str, suffix: str
 ) -> None:
     row = {**ROW, name: value}
     text = f"{','.join(row)}\n{','.join(row.values())}" if suffix == ".csv" else json.dumps([row])
     violation = only(read(text, suffix))
-    assert (violation.path, violation.suggestion) == (name, meant)
-
-
-@pytest.mark.parametrize(
-    ("header", "found"),
-    [
-        ("target_type,target_id,ivr_type,ivr_id,mode", [("mode", "Unknown")]),
-        ("target_type,target_id,ivr_type,ivr_id,__index", [("_index", "Unknown")]),
-        ("target_type,target_id,ivr_type,ivr_id,ivr_id", [("ivr_id", "twice")]),
-        ("target_type,targetid,ivr_type,ivr_id,credential", [("targetid", "Unknown"), ("target_id", "missing")]),
-        ("target_type,,ivr_type,ivr_id,credential", [("", "Unknown"), ("target_id", "missing")]),
-    ],
-)
-def test_wrong_column_is_one_violation_of_the_header(read: Any, header: str, found: list[tuple[str, str]]) -> None:
-    rows = [f"callcenter,{n},HOLD_MUSIC,5,a" for n in range(1, 4)]
-    changes = read(table(*rows, header=header).replace(",a", ",5" if header.endswith("ivr_id") else ",a"))
-    assert [(v.line, v.path) for v in changes.violations] == [(1, path) for path, _ in found]
-    assert all(word in v.message for v, (_, word) in zip(changes.violations, found, strict=True))
-
-
-def test_rows_below_a_wrong_column_are_checked_all_the_same(read: Any) -> None:
-    changes = read(table("callcenter,x,HOLD_MUSIC,y", header="target_type,target_id,ivr_type,ivr"))
-    assert where(changes) == [(1, "ivr"), (1, "ivr_id"), (2, "target_id")]
-    assert changes.violations[0].suggestion == "ivr_id"
-
-
-def test_file_without_a_header_shows_an_example_and_repeats_no_value(read: Any) -> None:
-    violation = only(read(f"callcenter,1,HOLD_MUSIC,2,inbound,{KEY}\n"))
-    assert (violation.line, "target_type,target_id,ivr_type,ivr_id" in violation.hint) == (1, True)
-    assert KEY not in str(violation)
-
-
-@pytest.mark.parametrize(
-    ("row", "cells"), [("callcenter,1,HOLD_MUSIC,5", 4), ("callcenter,1,HOLD_MUSIC,5,inbound,default,x", 7)]
-)
-def test_a_row_with_too_few_or_too_many_cells_is_a_violation_and_the_others_are_read(
-    read: Any, row: str, cells: int
-) -> None:
-    changes = read(table(row, "callcenter,1,HOLD_MUSIC,5,,"))
-    assert f"{cells} cells, and the header 6" in only(changes).message
-    assert (where(changes), [change.line for change in changes.changes]) == ([(2, "$")], [3])
-
-
-@pytest.mark.parametrize("bad", ['"callcenter"x,1,HOLD_MUSIC,5,,', '"' + "x" * 200_000 + '",1,HOLD_MUSIC,5,,'])
-def test_a_row_with_broken_quotes_does_not_hide_the_next_ones(read: Any, bad: str) -> None:
-    changes = read(table(bad, "callcenter,1,HOLD_MUSIC,5,,", "callcenter,2,HOLD_MUSIC,x,,"))
-    assert where(changes) == [(2, "$"), (4, "ivr_id")]
-    assert [change.line for change in changes.changes] == [3]
-
-
-def test_unclosed_quote_is_reported_at_the_line_where_it_begins(read: Any) -> None:
-    changes = read(table("callcenter,1,HOLD_MUSIC,5,,", '"callcenter,2,HOLD_MUSIC,5,,', "callcenter,3,HOLD_MUSIC,5,,"))
-    assert (where(changes), 'Close every "' in only(changes).hint) == ([(3, "$")], True)
-
-
-@pytest.mark.parametrize("text", ['"target_type,target_id\n1,2\n', "x" * 200_000 + ",target_id\n1,2\n"])
-def test_a_broken_header_is_the_one_violation(read: Any, text: str) -> None:
-    assert where(read(text)) == [(1, "$")]
+    assert (violation.path, violation.suggestion) == (name, suggestion)
 
 
 @pytest.mark.parametrize(
@@ -309,67 +108,12 @@ def test_every_violation_of_a_row_is_reported(read: Any, suffix: str, text: str,
     assert where(read(f"[{text}]", suffix)) == [(1, path) for path in found]
 
 
-def test_misspelt_key_has_a_suggestion(read: Any) -> None:
-    first, _ = read(json.dumps([{**SLOT, "IVR_ID": 5}]), ".json").violations
-    assert first.suggestion == "ivr_id"
-    assert "mode" not in first.allowed
-
-
-@pytest.mark.parametrize(
-    ("suffix", "text", "found"),
-    [
-        (".json", '{"change": %s}', [(1, "change"), None]),
-        (".json", '{"changes": %s, "changes": []}', [(1, "changes")]),
-        (".yaml", "\nchanges: %s\nchanges: []", [(2, "changes")]),
-        (".yaml", "\nnotes: [a, {b: c}]\nchanges: %s", [(2, "notes")]),
-    ],
-)
-def test_an_unknown_or_doubled_key_around_the_list_is_a_violation(
-    read: Any, suffix: str, text: str, found: list[Any]
-) -> None:
-    changes = read(text % json.dumps([ROW]), suffix)
-    assert where(changes) == [place for place in found if place]
-    assert len(changes.changes) == (0 if None in found else 1)
-
-
-def test_a_yaml_value_may_be_written_once_and_referred_to(read: Any) -> None:
-    text = (
-        "- {target_type: &t callcenter, target_id: 1, ivr_type: HOLD_MUSIC, ivr_id: &holiday 5}\n"
-        "- {target_type: *t, target_id: 2, ivr_type: HOLD_MUSIC, ivr_id: *holiday}\n"
-    )
-    assert rows_of(read(text, ".yaml")) == [
-        (line, {**SLOT, "target_id": str(line), "ivr_id": "5"}) for line in (1, 2)
-    ]  # fmt: skip
-
-
-def test_yaml_merge_key_is_refused_with_a_hint(read: Any) -> None:
-    changes = read("- &a {target_type: callcenter}\n- {<<: *a, target_id: 5}\n", ".yaml")
-    assert "write the fields out" in next(v for v in changes.violations if v.path == "<<").hint
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "- &a ["
-        + "x," * 9
-        + "]\n"
-        + "".join(f"- &{b} [{f'*{a},' * 9}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)),
-        "- &a {" + ",".join(f"k{n}: 1" for n in range(50_000)) + "}\n" + "- *a\n" * 20_000,
-        "- &a " + "9" * 1_000_000 + "\n" + "- {target_id: *a, ivr_id: *a}\n" * 9_000,
-        "[" * 100_000,
-        "- {target_id: " + "[" * 100_000,
-    ],
-    ids=["lists of lists", "a wide row again and again", "a long value again and again", "deep", "deep in a row"],
-)
-def test_a_yaml_bomb_goes_out(read: Any, text: str) -> None:
-    begun = time.monotonic()
-    with contextlib.suppress(ChangesError):  # which is as good an answer
-        assert read(text, ".yaml").violations
-    assert time.monotonic() - begun < 30
-
-
 INBOUND = {**ROW, "target_id": "7", "ivr_type": "AUTO_RECORDING", "select_option": "inbound"}
+
+
 BOTH = {**INBOUND, "select_option": None}
+
+
 OTHER = {"ivr_id": "9"}
 
 
@@ -397,7 +141,7 @@ OTHER = {"ivr_id": "9"}
          [(2, "select_option", None)]),
     ],
 )  # fmt: skip
-def test_a_slot_is_set_by_one_row_only(
+def test_second_row_for_a_slot_is_a_violation(
     read: Any, rows: list[dict[str, Any]], found: list[tuple[int, str, int | None]]
 ) -> None:
     changes = read("[" + ",\n".join(map(json.dumps, rows)) + "]", ".json")
@@ -411,7 +155,7 @@ def test_a_slot_is_set_by_one_row_only(
 
 @pytest.mark.parametrize("credential", [KEY, KEY.lower().replace("-", "_")])  # the second is a valid name
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".yaml"])
-def test_a_key_pasted_as_a_credential_is_never_repeated(read: Any, credential: str, suffix: str) -> None:
+def test_api_key_pasted_as_credential_is_never_echoed(read: Any, credential: str, suffix: str) -> None:
     rows = [
         {**ROW, "credential": "emea"},
         {**ROW, **OTHER, "credential": credential},
@@ -424,17 +168,12 @@ def test_a_key_pasted_as_a_credential_is_never_repeated(read: Any, credential: s
     assert credential not in str(changes.violations)
 
 
-def test_values_and_names_are_cut_and_steer_no_terminal(read: Any) -> None:
+def test_messages_truncate_values_and_escape_control_characters(read: Any) -> None:
     changes = read(json.dumps([{**ROW, "target_id": "\x1b[31m" + "9" * 5000, "\x1b\ud800" + "k" * 5000: 1}]), ".json")
     assert len(changes.violations) == 2
     for violation in changes.violations:
         assert len(violation.message) < 200
         assert violation.message.isprintable()
-
-
-def test_a_row_of_very_many_keys_is_one_violation(read: Any) -> None:
-    row = ROW | {f"k{n}": 1 for n in range(1000)}
-    assert "1,004 names" in only(read(json.dumps([row]), ".json")).message
 
 
 @pytest.mark.parametrize(
@@ -448,12 +187,12 @@ def test_a_row_of_very_many_keys_is_one_violation(read: Any) -> None:
 )  # fmt: skip
 def test_file_without_changes_shows_an_example(read: Any, suffix: str, text: str) -> None:
     violation = only(read(text, suffix))
-    assert (violation.line, violation.path, violation.message) == (1, "$", "The file holds no changes.")
+    assert (violation.line, violation.path, violation.message) == (1, "$", "The file has no changes.")
     assert "5502522061422592" in violation.hint
 
 
 @pytest.mark.parametrize(
-    ("suffix", "content", "words"),
+    ("suffix", "content", "message"),
     [
         (".xlsx", b"PK\x03\x04", "save as"),
         ("", PLAIN, "must end in .csv"),
@@ -461,28 +200,18 @@ def test_file_without_changes_shows_an_example(read: Any, suffix: str, text: str
         (".csv", PLAIN.replace("callcenter", "caf\u00e9").encode("cp1252"), "not text in UTF-8 (line 2)"),
         (".csv", PLAIN.encode("utf-16-le"), "byte order mark"),
         (".csv", b"\xff\xfe\x00", "not text in UTF-8"),
-        (".json", '[\n{"target_type": callcenter}]', "line 2, column 17"),
-        (".json", "[{},]", "not valid JSON: line 1"),
-        (".json", "[{}] x", "not valid JSON: line 1, column 6"),
-        (".json", "[" * 200_000, "nested too deep"),
-        (".json", '["\t"]', "not valid JSON"),
-        (".yaml", "- target_type: callcenter\n\ttarget_id: 5", "line 2, column 1"),
-        (".yaml", "- a: 1\n  b", "not valid YAML: line"),
-        (".yaml", "- a: \x07", "not valid YAML"),
-        (".yaml", "- target_id: 1\n  ivr_id: *holiday", 'line 2: nothing above has the anchor "holiday"'),
-        (".yaml", "[]\n---\n[]", "several YAML documents"),
     ],
 )
-def test_a_file_that_cannot_be_read_at_all_says_what_to_do(
-    read: Any, suffix: str, content: str | bytes, words: str
+def test_file_that_is_not_text_is_an_error_with_a_hint(
+    read: Any, suffix: str, content: str | bytes, message: str
 ) -> None:
     with pytest.raises(ChangesError) as caught:
         read(content, suffix)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert f"changes{suffix}: " in str(caught.value)
 
 
-def test_missing_file_and_folder_have_different_errors(tmp_path: Path) -> None:
+def test_missing_file_and_directory_have_different_errors(tmp_path: Path) -> None:
     with pytest.raises(ChangesError, match="No such file"):
         read_changes(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
@@ -490,7 +219,7 @@ def test_missing_file_and_folder_have_different_errors(tmp_path: Path) -> None:
         read_changes(tmp_path / "folder.csv")
 
 
-def test_a_file_may_be_20_mb_and_no_larger(read: Any) -> None:
+def test_file_over_20_mb_is_an_error(read: Any) -> None:
     full = (PLAIN + (" " * 99 + "\n") * (MAX_BYTES // 100))[:MAX_BYTES]
     assert rows_of(read(full)) == [(2, ROW)]
     with pytest.raises(ChangesError, match="larger than 20 MB"):
@@ -513,71 +242,14 @@ def test_row_over_the_limit_is_reported_with_its_line(read: Any, suffix: str, li
 
 @pytest.mark.parametrize("changed", [{}, {"ivr_type": "holdmusic", "target_type": "Call Center", "colour": "red"}])
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".yaml"])
-def test_the_longest_file_is_read_while_somebody_waits(read: Any, suffix: str, changed: dict[str, str]) -> None:
+def test_longest_file_is_read_within_seconds(read: Any, suffix: str, changed: dict[str, str]) -> None:
     text = many(MAX_ROWS, suffix, **changed)
-    begun = time.process_time()
+    started_at = time.process_time()
     changes = read(text, suffix)
-    seconds = time.process_time() - begun
+    seconds = time.process_time() - started_at
     print(f"{suffix} {'bad' if changed else 'good'}: {seconds:.2f} s")
     assert len(changes.changes) == (0 if changed else MAX_ROWS)
-    assert seconds < 15  # about 2 on a quiet machine; ten times as slow would be a mistake in here
-
-
-ids = st.integers(1, INT64_MAX).map(str)
-good_rows = st.lists(
-    st.fixed_dictionaries(
-        {
-            "target_type": st.sampled_from(TARGET_TYPES),
-            "target_id": ids,
-            "ivr_type": st.sampled_from(IVR_TYPES),
-            "ivr_id": ids,
-            "select_option": st.sampled_from(["", *SELECT_OPTIONS]),
-            "credential": st.from_regex("[a-z0-9][a-z0-9_]{0,31}", fullmatch=True),
-        }
-    ),
-    min_size=1,
-    max_size=7,
-    unique_by=lambda row: row["target_id"],
-)
-
-
-def as_csv(rows: list[dict[str, str]], dialect: str) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]), dialect=dialect)
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(rows=good_rows)
-def test_changes_round_trip_through_every_format(read: Any, rows: list[dict[str, str]]) -> None:
-    numbers = [{name: int(value) if name.endswith("_id") else value for name, value in row.items()} for row in rows]
-    written = [
-        (as_csv(rows, "excel"), ".csv"),
-        (as_csv(rows, "excel-tab"), ".tsv"),
-        (as_csv(rows, "unix"), ".csv"),
-        (json.dumps(rows), ".json"),
-        (json.dumps({"changes": numbers}, indent=2), ".json"),
-        (yaml.safe_dump(rows), ".yaml"),
-        (yaml.safe_dump({"changes": numbers}), ".yaml"),
-        (yaml.safe_dump(rows, default_flow_style=True), ".yml"),
-    ]
-    for text, suffix in written:
-        changes = read(text, suffix)
-        assert not changes.violations
-        assert [change.asked.model_dump() for change in changes.changes] == [
-            {**row, "select_option": row["select_option"] or None, "if_selected": None, "mode": "apply"} for row in rows
-        ]
-
-
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(text=st.text() | st.binary(), suffix=st.sampled_from([".csv", ".json", ".yaml"]), header=st.booleans())
-def test_no_file_makes_it_fail_otherwise(read: Any, text: str | bytes, suffix: str, header: bool) -> None:
-    data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
-    with contextlib.suppress(ChangesError):
-        # Nothing so arbitrary is a change.
-        assert read((HEADER.encode() + b"\n" if header else b"") + data, suffix).violations
+    assert seconds < 15  # about 2 on an idle machine
 
 
 def test_same_violation_in_many_rows_is_one_group_with_its_lines(read: Any) -> None:
@@ -602,7 +274,13 @@ def test_terminal_shows_grouped_violations_in_two_lines_and_a_suggestion_without
     changes = read(table(*rows, header="target_type,target_id,ivr_type,ivr_id"))
     shown = io.StringIO()
     show_violations(Console(file=shown, width=200), changes.violations)
-    wrong, todo, *rest = shown.getvalue().splitlines()
-    assert wrong == 'lines 2, 5-90 ivr_type: ivr_type is "hold music": not one of the documented values.'
-    assert todo.strip() == 'Did you mean "HOLD_MUSIC"?'
-    assert len(rest) == 1
+    message, hint, *rest = shown.getvalue().splitlines()
+    assert message == 'lines 2, 5-90 ivr_type: ivr_type is "hold music": not one of the documented values.'
+    assert hint.strip() == 'Did you mean "HOLD_MUSIC"?'
+    assert rest == ["87 validation errors. Nothing was read from Dialpad or changed."]
+
+
+def test_single_validation_error_is_counted_in_the_singular(read: Any) -> None:
+    shown = io.StringIO()
+    show_violations(Console(file=shown, width=200), read("[{}]", ".json").violations[:1])
+    assert shown.getvalue().splitlines()[-1] == "1 validation error. Nothing was read from Dialpad or changed."

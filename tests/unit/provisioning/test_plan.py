@@ -1,4 +1,4 @@
-"""Plans as files, reports, and the plans that undo a run."""
+"""Plan files, reports and rollback plans."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def planned(number: int = 1, action: str = "change", **more: Any) -> PlannedChan
     return PlannedChange.model_validate({**row, **more})
 
 
-def test_a_plan_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_plan_file_round_trip(tmp_path: Path) -> None:
     plan = make_plan([planned(2), planned(1)], API, "changes.csv")
     write_plan(plan, tmp_path / "p.plan.json")
     assert read_plan(tmp_path / "p.plan.json") == plan
     assert [path.name for path in tmp_path.iterdir()] == ["p.plan.json"]
 
 
-def test_rows_are_sorted_by_slot_with_ids_as_numbers() -> None:
+def test_plan_rows_are_sorted_by_slot_with_numeric_ids() -> None:
     rows = [planned(10), planned(9), planned(9, ivr_type="CLOSED"), planned(1, target_type="user")]
     slots = [(row.target_type, row.target_id, row.ivr_type) for row in make_plan(rows, API, "f").rows]
     assert slots == [
@@ -52,7 +52,7 @@ def test_rows_are_sorted_by_slot_with_ids_as_numbers() -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("ivr_id", "8"), ("action", "unchanged"), ("previous", []), ("line", 99), ("note", "x")]
 )
-def test_a_plan_that_was_changed_is_not_read(tmp_path: Path, field: str, value: Any) -> None:
+def test_modified_plan_is_an_error(tmp_path: Path, field: str, value: Any) -> None:
     path = tmp_path / "p.plan.json"
     write_plan(make_plan([planned()], API, "changes.csv"), path)
     content = json.loads(path.read_text())
@@ -63,19 +63,19 @@ def test_a_plan_that_was_changed_is_not_read(tmp_path: Path, field: str, value: 
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "dialpad-ivr plan 2"}', "\x00", '{"rows": 7}'])
-def test_file_that_is_no_plan_is_refused(tmp_path: Path, content: str) -> None:
+def test_file_that_is_not_a_plan_is_an_error(tmp_path: Path, content: str) -> None:
     path = tmp_path / "p.plan.json"
     path.write_text(content)
-    with pytest.raises(PlanError, match="is no plan"):
+    with pytest.raises(PlanError, match="is not a plan"):
         read_plan(path)
 
 
-def test_a_missing_file_tells_how_to_make_a_plan(tmp_path: Path) -> None:
+def test_missing_plan_file_error_says_how_to_make_a_plan(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="dialpad-ivr plan FILE"):
         read_plan(tmp_path / "none")
 
 
-def test_a_plan_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_failed_plan_write_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "p.plan.json").mkdir()
     with pytest.raises(OSError, match="directory"):
         write_plan(make_plan([planned()], API, "f"), tmp_path / "p.plan.json")
@@ -83,67 +83,67 @@ def test_a_plan_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> 
 
 
 class NoEngine:
-    """A run that was read already asks nothing."""
+    """Stands for the engine of a run that is not refreshed."""
 
 
 def run(*rows: ChangeResult) -> ProvisioningRun:
-    made = ProvisioningRun(NoEngine(), "5f0c-id")  # type: ignore[arg-type]
-    made.rows, made.status = list(rows), "FAILED"
-    made.output = {"outcome": "partial", "message": "1 of 2"}
-    return made
+    run = ProvisioningRun(NoEngine(), "5f0c-id")  # type: ignore[arg-type]
+    run.rows, run.status = list(rows), "FAILED"
+    run.output = {"outcome": "partial", "message": "1 of 2"}
+    return run
 
 
 OLD = (SelectedIvr(id="5", name="Old"),)
 
 
 def row(outcome: str | None, previous: Any = OLD, **change: Any) -> ChangeResult:
-    asked = {"target_type": "callcenter", "target_id": "1", "ivr_type": "HOLD_MUSIC", "ivr_id": "7", **change}
-    return ChangeResult(asked, 2, previous, outcome, "because")
+    params = {"target_type": "callcenter", "target_id": "1", "ivr_type": "HOLD_MUSIC", "ivr_id": "7", **change}
+    return ChangeResult(params, 2, previous, outcome, "because")
 
 
 @pytest.mark.parametrize("outcome", ["updated", "unchanged", "unconfirmed", "unavailable", "rate_limited", "unknown"])
 def test_rollback_restores_rows_that_may_have_changed(outcome: str) -> None:
-    plan, left = rollback_plan(run(row(outcome, select_option="inbound", credential="emea")), API)
+    plan, unrestorable = rollback_plan(run(row(outcome, select_option="inbound", credential="emea")), API)
     (undo,) = plan.changes
     assert (undo.ivr_id, undo.ivr_name, undo.select_option, undo.credential) == ("5", "Old", "inbound", "emea")
     assert [ivr.id for ivr in undo.previous] == ["7"]
-    assert left == []
+    assert unrestorable == []
 
 
-@pytest.mark.parametrize("outcome", ["not_found", "conflict", "invalid_input", "not_handed_out", "forbidden"])
+@pytest.mark.parametrize("outcome", ["not_found", "conflict", "invalid_input", "not_sent", "forbidden"])
 def test_rollback_leaves_out_rows_that_did_not_change(outcome: str) -> None:
-    plan, left = rollback_plan(run(row(outcome)), API)
+    plan, unrestorable = rollback_plan(run(row(outcome)), API)
     assert plan.rows == ()
-    assert left == []
+    assert unrestorable == []
 
 
 @pytest.mark.parametrize(
-    ("previous", "why"),
+    ("previous", "reason"),
     [
-        (None, "not known"),
+        (None, "unknown"),
         ((), "cannot unselect"),
         ((SelectedIvr(id="5"), SelectedIvr(id="6")), "inbound and outbound"),
     ],
 )
-def test_rollback_reports_rows_it_cannot_restore(previous: Any, why: str) -> None:
-    plan, left = rollback_plan(run(row("updated", previous)), API)
+def test_rollback_reports_rows_it_cannot_restore(previous: Any, reason: str) -> None:
+    plan, unrestorable = rollback_plan(run(row("updated", previous)), API)
     assert plan.rows == ()
-    assert why in left[0][1]
+    assert reason in unrestorable[0][1]
 
 
 def test_rollback_leaves_out_rows_already_selected_before() -> None:
-    plan, left = rollback_plan(run(row("updated", (SelectedIvr(id="7"),))), API)
+    plan, unrestorable = rollback_plan(run(row("updated", (SelectedIvr(id="7"),))), API)
     assert plan.rows == ()
-    assert left == []
+    assert unrestorable == []
 
 
-def test_a_rollback_is_an_ordinary_plan(tmp_path: Path) -> None:
+def test_rollback_plan_can_be_written_and_read(tmp_path: Path) -> None:
     plan, _ = rollback_plan(run(row("updated")), API)
     write_plan(plan, tmp_path / "undo.plan.json")
     assert isinstance(read_plan(tmp_path / "undo.plan.json"), Plan)
 
 
-def test_the_report_tells_of_every_row_of_the_plan() -> None:
+def test_report_includes_every_row_of_the_plan() -> None:
     plan = make_plan(
         [planned(1), planned(2, "unchanged"), planned(3, "missing_ivr", note="no such IVR")], API, "changes.csv"
     )
@@ -158,7 +158,7 @@ def test_the_report_tells_of_every_row_of_the_plan() -> None:
     assert [r["line"] for r in csv.DictReader(io.StringIO(report_csv(rows)))] == ["2", "3", "4"]
 
 
-def test_a_spreadsheet_finds_no_formula_in_the_report() -> None:
+def test_csv_report_escapes_formulas() -> None:
     evil = row("not_found")
     rows = report_rows(run(ChangeResult(evil.change, 2, evil.previous, "not_found", '=HYPERLINK("http://x")')))
     (read,) = csv.DictReader(io.StringIO(report_csv(rows)))

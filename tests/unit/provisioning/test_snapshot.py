@@ -1,4 +1,4 @@
-"""Reading what is selected, from a double over real HTTP."""
+"""Reading current selections from the test double over HTTP."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def slot(ivr_type: str, *numbers: int, selected: Any) -> dict[str, Any]:
     return {"ivr_type": ivr_type, "ivrs": ivrs, "selected": selected}
 
 
-async def read(double: DoubleControl, monkeypatch: pytest.MonkeyPatch, *asked: dict[str, Any]) -> list[PlannedChange]:
+async def read(double: DoubleControl, monkeypatch: pytest.MonkeyPatch, *params: dict[str, Any]) -> list[PlannedChange]:
     monkeypatch.setenv("DIALPAD_API_KEY", double.key)
     settings = Settings(api_url=double.url, allow_loopback=True, company_limit=10_000, patch_limit=10_000)
     changes = [
         Change(line, SetCustomIvrInput.model_validate({**TARGET, "ivr_type": "MENU", **one}))
-        for line, one in enumerate(asked, start=2)
+        for line, one in enumerate(params, start=2)
     ]
-    told: list[tuple[int, int]] = []
-    rows = await read_selections(changes, settings, lambda done, of: told.append((done, of)))
-    targets = len({change.asked.target_id for change in changes})
-    assert told == [(done, targets) for done in range(targets + 1)]
+    progress: list[tuple[int, int]] = []
+    rows = await read_selections(changes, settings, lambda done, of: progress.append((done, of)))
+    targets = len({change.params.target_id for change in changes})
+    assert progress == [(done, targets) for done in range(targets + 1)]
     return rows
 
 
-async def test_each_row_gets_its_action_and_a_target_is_read_once(
+async def test_each_row_has_its_action_and_each_target_is_read_once(
     double: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     differing = {"inbound": "20", "outbound": "21"}
@@ -92,7 +92,7 @@ async def test_each_row_gets_its_action_and_a_target_is_read_once(
     assert double.summary()["arrivals"] == 2
 
 
-async def test_faults_on_the_way_are_tried_again(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transient_faults_are_retried(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
     double.set_state({**TARGET, "slots": [slot("MENU", 10, 11, selected="11")]})
     double.add_faults(
         {"fault": "rate_limited", "retry_after": 1, "times": 1},
@@ -104,7 +104,7 @@ async def test_faults_on_the_way_are_tried_again(double: DoubleControl, monkeypa
     assert double.summary()["arrivals"] == 4
 
 
-async def test_a_target_with_more_ivrs_than_a_list_holds_is_read_slot_by_slot(
+async def test_target_with_a_truncated_list_is_read_slot_by_slot(
     double: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many = range(1000, 1000 + LISTED_LIMIT)

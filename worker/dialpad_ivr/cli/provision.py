@@ -33,7 +33,7 @@ from dialpad_ivr.cli.common import (
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.changes import ChangesError, group_violations, read_changes
-from dialpad_ivr.provisioning.plan import Plan, PlanError, make_plan, read_plan, write_plan, write_whole
+from dialpad_ivr.provisioning.plan import Plan, PlanError, make_plan, read_plan, write_atomically, write_plan
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows, rollback_plan
 from dialpad_ivr.provisioning.snapshot import read_selections
 from dialpad_ivr.settings import SettingsError
@@ -161,15 +161,15 @@ def apply(
             f"{len(made.blocked)} rows cannot be applied. Fix them and re-plan, or skip them with --partial.",
             EXIT_FAILED,
         )
-    if len(made.changes) > workflow.MOST_CHANGES:
-        fail(f"{len(made.changes)} changes; at most {workflow.MOST_CHANGES} are allowed. Split the file.", EXIT_USAGE)
+    if len(made.changes) > workflow.MAX_CHANGES:
+        fail(f"{len(made.changes)} changes; at most {workflow.MAX_CHANGES} are allowed. Split the file.", EXIT_USAGE)
     if not made.changes:
         typer.echo(json.dumps({"outcome": "success", "counts": {}}) if as_json else "Nothing to change.")
         return
     engine = EngineApi(settings)
     workflow_id: str | None = None
     try:
-        already = workflow.running_with(engine, made)
+        already = workflow.running_workflow(engine, made)
         if already:
             fail(
                 f"Workflow {already} is already applying this plan. Follow it with: dialpad-ivr status {already}",
@@ -329,7 +329,7 @@ def _follow(
     }
     try:
         for path, text in files.items():
-            write_whole(path, text)
+            write_atomically(path, text)
         if undo.rows:
             write_plan(undo, Path(f"{base}.rollback{_PLAN_SUFFIX}"))
     except OSError as exc:

@@ -128,13 +128,14 @@ def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
 
 
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:
-    """Every mistake in a file of changes."""
+    """All validation errors of a file of changes."""
     for violation, lines in group_violations(violations):
         where = "" if violation.path == "$" else f" {violation.path}"
         console.print(Text(f"{_lines_text(lines)}{where}: ", style="bold"), Text(violation.message), sep="")
         todo = advice(violation.hint, violation.suggestion, violation.allowed)
         console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
-    console.print(Text(f"{len(violations)} mistakes; nothing was read or changed.", style="red"))
+    count = f"{len(violations)} validation error{'' if len(violations) == 1 else 's'}"
+    console.print(Text(f"{count}. Nothing was read from Dialpad or changed.", style="red"))
 
 
 def _lines_text(lines: Sequence[int]) -> str:

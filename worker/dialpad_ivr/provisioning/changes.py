@@ -1,4 +1,4 @@
-"""A file of changes, read into valid rows and every violation at once."""
+"""Reading and validating a file of changes: the valid rows, and all validation errors at once."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ __all__ = [
     "read_changes",
 ]
 
-MAX_ROWS: Final = 10_000  # at 1200 changes a minute more than eight minutes of work; a longer file is hardly meant
-MAX_BYTES: Final = 20_000_000  # 2,000 bytes a row, ten times what a change needs; bounds memory and time
+MAX_ROWS: Final = 10_000  # over eight minutes at 1,200 changes per minute
+MAX_BYTES: Final = 20_000_000  # 2,000 bytes per row, ten times what a change needs; bounds memory and time
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,27 @@ class Change:
     """One valid row."""
 
     line: int  # 1-based, where the row begins
-    asked: SetCustomIvrInput  # its mode is always "apply"
+    params: SetCustomIvrInput  # mode is always "apply"
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a file holds. Apply nothing of it unless `violations` is empty."""
+    """The contents of a file. Do not apply any of it unless `violations` is empty."""
 
-    changes: tuple[Change, ...]  # in the file's order
-    violations: tuple[Violation, ...]  # in the order of lines
+    changes: tuple[Change, ...]  # in file order
+    violations: tuple[Violation, ...]  # by line
 
 
 class _FirstRow(NamedTuple):
-    """An earlier row of the same slot."""
+    """The first row for a slot."""
 
     line: int
     ivr_id: str
-    credential: str | None  # None: not a valid name, so nothing can be said about it
+    credential: str | None  # None if invalid, and then not compared
 
 
-# By target type, target id and IVR type; in each by select_option.
-_Taken = dict[tuple[str, str, str], dict[str | None, _FirstRow]]
+# Keyed by target type, target id and IVR type, then by select_option.
+_FirstRows = dict[tuple[str, str, str], dict[str | None, _FirstRow]]
 
 
 def read_changes(path: Path) -> Changes:
@@ -77,9 +77,9 @@ def read_changes(path: Path) -> Changes:
             or .yml file (a list of objects, or an object with such a list in "changes"). UTF-8, or UTF-16 with a BOM.
 
     Returns:
-        The valid rows, and every violation: of a field, of the file's form, and of a row with an earlier one. A slot
-        may be set by one row only. So even a row that repeats another is a violation: mostly it is a copy of which
-        somebody forgot to change the target, and to skip it would hide that a target was left out.
+        The valid rows, and every violation: invalid fields, malformed rows, and conflicts between rows. A slot may be
+        set by one row only. An exact duplicate is a violation too: it is usually a copied row whose target was never
+        changed, and skipping it would hide the target that is missing.
 
     Raises:
         ChangesError: The file cannot be opened, is too large, or is not text, CSV, JSON or YAML.
@@ -89,40 +89,40 @@ def read_changes(path: Path) -> Changes:
         raise ChangesError(f"{path}: the name must end in {', '.join(READERS)}. {_SAVE_AS}")
     changes: list[Change] = []
     violations: list[Violation] = []
-    taken: _Taken = {}
+    first_rows: _FirstRows = {}
     count = 0
     try:
         for count, row in enumerate(islice(read(_text(path), violations), MAX_ROWS + 1), start=1):
             if count > MAX_ROWS:
-                message = f"The file has more than {MAX_ROWS:,} rows; from here on nothing was read."
+                message = f"The file has more than {MAX_ROWS:,} rows. The rest was not read."
                 violations.append(Violation(row.line, "$", message, "Split it into several files."))
                 break
-            asked, found = _check(row, taken, delimited=read is delimited_rows)
+            params, found = _check(row, first_rows, delimited=read is delimited_rows)
             violations += found
-            if asked:
-                changes.append(Change(row.line, asked))
+            if params:
+                changes.append(Change(row.line, params))
     except ChangesError as exc:
         raise ChangesError(f"{path}: {exc}") from exc
     if not count and not violations:
         example = EXAMPLE if read is delimited_rows else EXAMPLE_JSON
-        violations.append(Violation(1, "$", "The file holds no changes.", f"For example: {example}"))
-    violations += _rounded(changes)
+        violations.append(Violation(1, "$", "The file has no changes.", f"For example: {example}"))
+    violations += _rounded_ids(changes)
     return Changes(tuple(changes), tuple(sorted(violations, key=lambda violation: violation.line)))
 
 
 class ViolationGroup(NamedTuple):
-    """The same violation in one or more rows."""
+    """A violation that occurs in one or more rows."""
 
-    violation: Violation  # of the first of them
-    lines: tuple[int, ...]  # ascending, each once
+    violation: Violation  # as in the first row
+    lines: tuple[int, ...]  # ascending, without duplicates
 
 
 def group_violations(violations: Iterable[Violation]) -> list[ViolationGroup]:
-    """Violations that differ in nothing but their line as one, in the order of their first lines."""
+    """Group violations that differ only in their line; groups are in the order of their first lines."""
     groups: dict[Violation, list[Violation]] = {}
     for violation in violations:
         groups.setdefault(replace(violation, line=0), []).append(violation)
-    return [ViolationGroup(same[0], tuple(sorted({each.line for each in same}))) for same in groups.values()]
+    return [ViolationGroup(group[0], tuple(sorted({each.line for each in group}))) for group in groups.values()]
 
 
 _SAVE_AS: Final = 'In Excel, save as "CSV UTF-8 (comma delimited)".'
@@ -133,7 +133,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as exc:
-        raise ChangesError(f"cannot be read ({exc.strerror}). Check its name, and that you may read it.") from exc
+        raise ChangesError(f"cannot be read ({exc.strerror}). Check the path and your permissions.") from exc
     if len(data) > MAX_BYTES:
         raise ChangesError(f"larger than {MAX_BYTES // 1_000_000} MB. Split it into several files.")
     if data.startswith(b"PK\x03\x04"):
@@ -148,48 +148,51 @@ def _text(path: Path) -> str:
     return text
 
 
-def _check(row: Row, taken: _Taken, *, delimited: bool) -> tuple[SetCustomIvrInput | None, list[Violation]]:
+def _check(row: Row, first_rows: _FirstRows, *, delimited: bool) -> tuple[SetCustomIvrInput | None, list[Violation]]:
     if row.problem:
         return None, [row.problem]
     pairs = list(row.pairs)
     found = list(check_names(row.line, [name for name, _ in pairs], FIELDS))
     values = {name: clean(value) for name, value in pairs if isinstance(name, str) and name in FIELDS}
-    asked = check_input(values, SetCustomIvrInput)
-    credential_known = True
-    if isinstance(asked, list):
-        # Where rows share a header, a column that is missing is a violation of the header, not of each row.
-        errors = [error for error in asked if error.rule != "required" or not delimited]
+    params = check_input(values, SetCustomIvrInput)
+    credential_valid = True
+    if isinstance(params, list):
+        # In a delimited file, a missing column is reported once, for the header.
+        errors = [error for error in params if error.rule != "required" or not delimited]
         found += [_explain(row.line, error, values.get(error.path)) for error in errors]
-        if [error.path for error in asked] != ["credential"]:
+        if [error.path for error in params] != ["credential"]:
             return None, found
         # The slot can still be compared with earlier rows.
-        credential_known, asked = False, SetCustomIvrInput.model_validate({**values, "credential": None})
-    found += _conflicts(row.line, asked, asked.credential if credential_known else None, taken)
-    return None if found else asked, found
+        credential_valid, params = False, SetCustomIvrInput.model_validate({**values, "credential": None})
+    found += _conflicts(row.line, params, params.credential if credential_valid else None, first_rows)
+    return None if found else params, found
 
 
 _FORMAT_AS_TEXT: Final = "In the spreadsheet, format the column as text"
+_LOST_DIGITS: Final = (
+    f"{_FORMAT_AS_TEXT}, enter the ids again, and export again. The lost digits cannot be recovered from this file."
+)
 _DAMAGE: Final = tuple(
     (re.compile(pattern), what, hint)
     for pattern, what, hint in (
         (
             "[+-]?[0-9]+([.,][0-9]*)?[eE][+-]?[0-9]+",
-            "scientific notation, in which digits are lost",
-            f"{_FORMAT_AS_TEXT}, enter the ids again, and export again: this file does not hold the lost digits.",
+            "scientific notation, which loses digits",
+            _LOST_DIGITS,
         ),
         (
             "[0-9]{1,3}([., '\N{RIGHT SINGLE QUOTATION MARK}_\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}][0-9]{3})+",
             "a number with thousands separators",
-            f"{_FORMAT_AS_TEXT} and export again, or write the digits alone.",
+            f"{_FORMAT_AS_TEXT} and export again, or write digits only.",
         ),
         (
             "[0-9]+[.,][0-9]*",
             "a number with decimals",
-            f"{_FORMAT_AS_TEXT}, compare the ids with Dialpad's, and export again: digits may be lost.",
+            f"{_FORMAT_AS_TEXT}, compare the ids with those in Dialpad, and export again. Digits may be lost.",
         ),
         (
             "['`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}][0-9]+",
-            "an id with an apostrophe in front",
+            "an id with a leading apostrophe",
             "Delete the apostrophe.",
         ),
     )
@@ -197,7 +200,7 @@ _DAMAGE: Final = tuple(
 
 
 def _explain(line: int, error: FieldError, value: Any) -> Violation:
-    """A violation of a field; what a spreadsheet did to an id is called by its name."""
+    """A field's violation, which names the damage if a spreadsheet reformatted an id."""
     if error.path.endswith("_id") and isinstance(value, str):
         for pattern, what, hint in _DAMAGE:
             if pattern.fullmatch(value):
@@ -205,47 +208,49 @@ def _explain(line: int, error: FieldError, value: Any) -> Violation:
     return Violation(line, error.path, error.message, error.hint, tuple(error.allowed), error.suggestion)
 
 
-def _rounded(changes: Iterable[Change]) -> Iterator[Violation]:
-    """Spreadsheets keep 15 digits of a number and write zeros for the rest; such ids look valid, and are others.
+def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:
+    """Detect ids that a spreadsheet has rounded to 15 significant digits. They look valid but are different ids.
 
-    A single id may well end in zeros. That eight different ones all do is chance in less than one file in 100,000,
-    even where ids are even numbers only.
+    A single id may end in zeros. Eight distinct ids that all do so by chance occur in less than one file in 100,000,
+    even if all ids are even.
     """
     for name in ("target_id", "ivr_id"):
         lines: dict[str, int] = {}
         for change in changes:
-            value = getattr(change.asked, name)
+            value = getattr(change.params, name)
             if len(value) > 15:
                 lines.setdefault(value, change.line)
         if len(lines) >= 8 and all(value[15:].strip("0") == "" for value in lines):
-            message = f"Every {name} of more than 15 digits ends in zeros: a spreadsheet has rounded them."
-            hint = f"{_FORMAT_AS_TEXT}, enter the ids again, and export again: this file does not hold the lost digits."
-            yield Violation(min(lines.values()), name, message, hint)
+            message = f"Every {name} of more than 15 digits ends in zeros. A spreadsheet has rounded them."
+            yield Violation(min(lines.values()), name, message, _LOST_DIGITS)
 
 
 def _conflicts(
     line: int,
-    asked: SetCustomIvrInput,
+    params: SetCustomIvrInput,
     credential: str | None,
-    taken: _Taken,
+    first_rows: _FirstRows,
 ) -> Iterator[Violation]:
-    """Earlier rows for the same slot; a row without select_option is for both directions. Remembers this row too."""
-    rows = taken.setdefault((asked.target_type, asked.target_id, asked.ivr_type), {})
-    option = asked.select_option
-    same = [earlier for other, earlier in rows.items() if option in (None, other) or other is None]
-    rows.setdefault(option, _FirstRow(line, asked.ivr_id, credential))
-    if not same:
+    """Conflicts with earlier rows for the same slot. Adds this row to `first_rows`.
+
+    A row without select_option sets both directions.
+    """
+    rows = first_rows.setdefault((params.target_type, params.target_id, params.ivr_type), {})
+    option = params.select_option
+    same_slot = [earlier for other, earlier in rows.items() if option in (None, other) or other is None]
+    rows.setdefault(option, _FirstRow(line, params.ivr_id, credential))
+    if not same_slot:
         return
-    slot = f"{asked.ivr_type} of {asked.target_type} {asked.target_id}"
-    both = " A row without select_option is for both directions." if {*rows} != {option} else ""
-    contradicting = next((earlier for earlier in same if earlier.ivr_id != asked.ivr_id), None)
-    if contradicting:
-        message = f"ivr_id is {asked.ivr_id}, but line {contradicting.line} sets {slot} to {contradicting.ivr_id}."
-        yield Violation(line, "ivr_id", message, f"Delete one of the two rows, or correct what it is for.{both}")
-    other = next((e for e in same if e.credential and credential and e.credential != credential), None)
-    if other:  # neither value is repeated: somebody may have pasted a key
-        message = f"Line {other.line} sets {slot} with another credential."
-        yield Violation(line, "credential", message, f"Delete one of the two rows, or correct what it is for.{both}")
-    if not contradicting and not other:
-        message = f"Line {same[0].line} sets {slot} to {asked.ivr_id} already."
-        yield Violation(line, "$", message, f"Delete this row; if it was meant for another target, correct it.{both}")
+    slot = f"{params.ivr_type} of {params.target_type} {params.target_id}"
+    both = " A row without select_option sets both directions." if {*rows} != {option} else ""
+    conflicting = next((earlier for earlier in same_slot if earlier.ivr_id != params.ivr_id), None)
+    if conflicting:
+        message = f"ivr_id is {params.ivr_id}, but line {conflicting.line} sets {slot} to {conflicting.ivr_id}."
+        yield Violation(line, "ivr_id", message, f"Delete one of the two rows, or correct the wrong one.{both}")
+    other = next((e for e in same_slot if e.credential and credential and e.credential != credential), None)
+    if other:  # the message omits both values: one may be a pasted key
+        message = f"Line {other.line} sets {slot} with a different credential."
+        yield Violation(line, "credential", message, f"Delete one of the two rows, or correct the wrong one.{both}")
+    if not conflicting and not other:
+        message = f"Line {same_slot[0].line} already sets {slot} to {params.ivr_id}."
+        yield Violation(line, "$", message, f"Delete this row, or correct its target.{both}")

@@ -1,7 +1,7 @@
-"""The rows of a file of changes as it is written: from the text of CSV, JSON or YAML to names and values with lines.
+"""Parsers for files of changes: from CSV, JSON or YAML text to rows of names and values, with line numbers.
 
-Values are taken as they are written, never as a format's number: a spreadsheet, YAML 1.1 and JavaScript all turn some
-ids into others without a word.
+Values are read as text, never as the format's numbers: spreadsheets, YAML 1.1 and JavaScript all silently alter some
+ids.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.validation import example_input, short
 from dialpad_ivr.contract.values import LIST_LIMIT
 
-LONGEST_VALUE: Final = 1000  # characters kept of a value, so that a huge one is not worked on; no valid one is near it
-# `mode` is not a field of a change: whoever reads the file decides whether it is planned or applied.
+_MAX_VALUE_LENGTH: Final = (
+    1000  # characters; longer values are truncated, to bound the work. Valid ones are far shorter
+)
+# `mode` is not a field of a change: the command decides whether to plan or to apply.
 FIELDS: Final = ("target_type", "target_id", "ivr_type", "ivr_id", "select_option", "credential")
 REQUIRED: Final = tuple(name for name in FIELDS if SetCustomIvrInput.model_fields[name].is_required())
 
 _EXAMPLE_ROW: Final = {name: value for name, value in example_input().items() if name in FIELDS}
-EXAMPLE: Final = f"{','.join(_EXAMPLE_ROW)} and below it {','.join(_EXAMPLE_ROW.values())}"
+EXAMPLE: Final = f"{','.join(_EXAMPLE_ROW)} followed by {','.join(_EXAMPLE_ROW.values())}"
 EXAMPLE_JSON: Final = json.dumps([_EXAMPLE_ROW])
 
 
 @dataclass(frozen=True)
 class Violation:
-    """What is wrong with a row or with the file, and what to do about it."""
+    """A validation error of a row or of the file, with a hint on how to fix it."""
 
     line: int  # 1-based, where the row begins
     path: str  # the field; $ for the row or the file
@@ -44,11 +46,11 @@ class Violation:
 
 
 class ChangesError(Exception):
-    """The file cannot be read at all; the message says what to do."""
+    """The file cannot be parsed. The message says how to fix it."""
 
 
 class Row(NamedTuple):
-    """A row before it is checked: its pairs of name and value, or what keeps it from having any."""
+    """A row before validation: its name-value pairs, or why it could not be parsed."""
 
     line: int
     pairs: Iterable[tuple[Any, Any]]
@@ -56,37 +58,37 @@ class Row(NamedTuple):
 
 
 def check_names(line: int, names: list[Any], allowed: tuple[str, ...]) -> Iterator[Violation]:
-    """Every name that is unknown or occurs twice: of a row's fields, of the file's keys, of its columns."""
+    """Report unknown and duplicate names among a row's fields, the file's top-level keys, or its columns."""
     if len(names) > LIST_LIMIT:
-        message = f"{len(names):,} names are far too many."
-        yield Violation(line, "$", message, "Use the known names only.", allowed)
+        message = f"{len(names):,} names are too many."
+        yield Violation(line, "$", message, "Use only the known names.", allowed)
         return
     seen = set()
     for name in ("?" if not isinstance(name, str) else name for name in names):
         if name in seen:
-            yield Violation(line, short(name), f'"{short(name)}" occurs twice.', "Keep one of them.")
+            yield Violation(line, short(name), f'"{short(name)}" occurs twice.', "Remove one of them.")
         elif name not in allowed:
             suggestion = next(iter(difflib.get_close_matches(short(name).lower(), allowed, n=1)), None)
             hint = "Rename it or remove it."
             if name == "<<":
-                hint = "YAML merge keys are not supported: write the fields out."
+                hint = "YAML merge keys are not supported. Write the fields out."
             yield Violation(line, short(name), f'Unknown name "{short(name)}".', hint, allowed, suggestion)
         seen.add(name)
 
 
 def clean(value: Any) -> Any:
-    """A value trimmed; objects (pairs, from JSON) as such, so that the check calls them so."""
+    """Trim and truncate a string; turn a JSON object (a tuple of pairs) into a dict, so that it is reported as one."""
     if isinstance(value, str):
-        return value.strip()[:LONGEST_VALUE]
+        return value.strip()[:_MAX_VALUE_LENGTH]
     return {} if isinstance(value, tuple) else value
 
 
-_FORMULA_TEXT: Final = re.compile('="([^"]*)"')  # how people keep a spreadsheet from reading digits as a number
-_SEPARATOR_LINE: Final = re.compile("sep=.?[,;\t]*")  # Excel's own first line, which only Excel reads
+_FORMULA_TEXT: Final = re.compile('="([^"]*)"')  # makes a spreadsheet treat digits as text
+_SEPARATOR_LINE: Final = re.compile("sep=.?[,;\t]*")  # Excel's delimiter hint
 
 
 def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
-    """Rows below a header row, whose cells also tell the separator."""
+    """Rows of a delimited file. The delimiter is the one that yields the most known column names in the header."""
     lines = list(io.StringIO(text, newline=""))
     bare = (line.strip(' ,;\t\r\n"') for line in lines)
     start = next((n for n, line in enumerate(bare) if line and not _SEPARATOR_LINE.fullmatch(line)), len(lines))
@@ -95,7 +97,7 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
         return [re.sub(r"[\s_-]+", "_", cell.strip().lower()) for cell in cells]
 
     def known(delimiter: str) -> int:
-        try:  # a cell of the header may be broken in quotes, so some lines of it are looked at
+        try:  # a quoted header cell may span lines, so pass several
             return len({*FIELDS} & {*columns(next(csv.reader(lines[start : start + 20], delimiter=delimiter), []))})
         except csv.Error:
             return 0
@@ -109,10 +111,10 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
         except StopIteration:
             return
         except csv.Error as exc:
-            message = f"The quotes are not in order in the row that begins here ({exc})."
-            hint = 'Close every " that opens a cell, and write "" for one inside of it. Rows may have been passed over.'
+            message = f"Malformed quotes in the row that begins here ({exc})."
+            hint = 'Close every opening ", and write "" for a quote inside a cell. Rows may have been skipped.'
             yield Row(line, (), Violation(line, "$", message, hint))
-            if not header:  # the next row is none
+            if not header:  # the next row is not the header
                 return
             continue
         if not any(cells):
@@ -121,8 +123,8 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
             header = columns(cells)
             while not header[-1]:  # spreadsheets pad rows with empty cells
                 header.pop()
-            if not {*FIELDS} & {*header}:  # values, then, which are not repeated: one may be a key
-                message = "The first row must name the columns, and none of its cells is the name of one."
+            if not {*FIELDS} & {*header}:  # do not echo the values: one may be an API key
+                message = "The first row must be the header, but it has no known column name."
                 violations.append(Violation(line, "$", message, f"For example: {EXAMPLE}"))
                 return
             violations += check_names(line, header, FIELDS)
@@ -131,14 +133,14 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
                     message = f"The column {name} is missing."
                     violations.append(Violation(line, name, message, f"Add a column named {name}."))
         elif len(cells) < len(header) or any(cells[len(header) :]):
-            message = f"This row has {len(cells)} cells, and the header {len(header)}."
-            hint = 'Write an empty cell for what is absent, and put a cell that holds the separator in "quotes".'
+            message = f"This row has {len(cells)} cells, but the header has {len(header)}."
+            hint = 'Leave the cells of absent values empty, and put a cell that contains the separator in "quotes".'
             yield Row(line, (), Violation(line, "$", message, hint))
         else:
             values: dict[str, str] = {}
             for name, cell in zip(header, cells, strict=False):
                 formula = _FORMULA_TEXT.fullmatch(cell)
-                if name in FIELDS:  # any other is a violation of the header already, as is a column that occurs twice
+                if name in FIELDS:  # unknown and duplicate columns are reported for the header
                     values.setdefault(name, formula[1] if formula else cell)
             yield Row(line, values.items())
 
@@ -147,15 +149,15 @@ _BETWEEN: Final = re.compile(r"[ \t\r\n,:]*")
 
 
 def _json_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
-    # Objects come as tuples of pairs, so that no key is lost. Fractions, exponents and NaN come as text, which no field
-    # accepts: 5.5E+15 would pass as a whole number. Whole numbers are cut where no int64 reaches.
+    # Objects become tuples of pairs, to preserve duplicate keys. Fractions, exponents and NaN become text, which no
+    # field accepts: 5.5E+15 would pass as an integer. Integers are truncated well beyond int64.
     decoder = json.JSONDecoder(
         object_pairs_hook=tuple, parse_int=lambda text: int(text[:30]), parse_float=str, parse_constant=str
     )
 
     def items(start: int) -> Iterator[tuple[int, Any]]:
-        """What the list or object at `start` holds, with positions; of an object keys and values in turn."""
-        at = _BETWEEN.match(text, start + 1).end()  # type: ignore[union-attr] # it matches anything
+        """Elements of the list or object at `start` with their positions; keys and values alternate in an object."""
+        at = _BETWEEN.match(text, start + 1).end()  # type: ignore[union-attr] # always matches
         while text[at] not in "]}":
             value, end = decoder.raw_decode(text, at)
             yield at, value
@@ -164,12 +166,12 @@ def _json_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
     if not text.strip():
         return
     try:
-        top = decoder.decode(text)  # the whole first: below, everything is known to be well formed
+        top = decoder.decode(text)  # validates the syntax, which the rest relies on
     except json.JSONDecodeError as exc:
         message = f"not valid JSON: line {exc.lineno}, column {exc.colno}: {exc.msg}."
-        raise ChangesError(f"{message} Correct it there. It should look like {EXAMPLE_JSON}") from exc
+        raise ChangesError(f"{message} Expected e.g. {EXAMPLE_JSON}") from exc
     except RecursionError as exc:
-        raise ChangesError(f"nested too deep. It should look like {EXAMPLE_JSON}") from exc
+        raise ChangesError(f"nested too deeply. Expected e.g. {EXAMPLE_JSON}") from exc
     start = _BETWEEN.match(text).end()  # type: ignore[union-attr]
     lists = [start] if isinstance(top, list) else []
     if isinstance(top, tuple):
@@ -181,22 +183,26 @@ def _json_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
             if key == "changes" and text[at] == "["
         ]
     line, counted = 1, 0
-    for at, value in (item for beginning in lists for item in items(beginning)):
+    for at, value in (item for start in lists for item in items(start)):
         line, counted = line + text.count("\n", counted, at), at
         yield Row(line, value) if isinstance(value, tuple) else _not_a_row(line)
 
 
 def _not_a_row(line: int) -> Row:
-    message = "This is not an object with the fields of a change."
+    message = "Not an object with the fields of a change."
     return Row(line, (), Violation(line, "$", message, f"For example: {EXAMPLE_JSON}"))
 
 
-_YAML_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+_YAML_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where available
 _YAML_NULLS: Final = ("", "~", "null", "Null", "NULL")
 
 
 def _yaml_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
-    """From YAML's events: they have line numbers and aliases, construct nothing, and leave every value as written."""
+    """Rows from YAML's events, which have line numbers and aliases, construct nothing, and preserve values as text.
+
+    Not `yaml.compose`: libyaml's crashes on deep nesting, needs memory for the whole document (150 bytes per byte of a
+    wide row), and rejects an anchor that is defined again.
+    """
     events: Iterator[Any] = yaml.parse(text, Loader=_YAML_LOADER)
     anchors: dict[str, Any] = {}
     try:
@@ -204,16 +210,16 @@ def _yaml_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = f": line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(exc, "problem", None) or "it holds characters that YAML does not allow"
-        raise ChangesError(f"not valid YAML{where}: {problem}. It should look like {EXAMPLE_JSON}") from exc
+        problem = getattr(exc, "problem", None) or "it has characters that YAML does not allow"
+        raise ChangesError(f"not valid YAML{where}: {problem}. Expected e.g. {EXAMPLE_JSON}") from exc
     except RecursionError as exc:
-        raise ChangesError(f"nested too deep. It should look like {EXAMPLE_JSON}") from exc
+        raise ChangesError(f"nested too deeply. Expected e.g. {EXAMPLE_JSON}") from exc
 
 
 def _yaml_document(events: Iterator[Any], anchors: dict[str, Any], violations: list[Violation]) -> Iterator[Row]:
     next(events)  # the stream's start
     if isinstance(next(events), yaml.StreamEndEvent):
-        return  # nothing but comments
+        return  # only comments
     top = next(events)
     if isinstance(top, yaml.SequenceStartEvent):
         yield from _yaml_list(events, anchors)
@@ -229,7 +235,7 @@ def _yaml_document(events: Iterator[Any], anchors: dict[str, Any], violations: l
         violations += check_names(_line(top), keys, ("changes",))
     next(events)  # the document's end
     if not isinstance(next(events), yaml.StreamEndEvent):
-        raise ChangesError("several YAML documents (---) in one file. Write one list of changes.")
+        raise ChangesError("several YAML documents (---) in one file. Merge them into one list of changes.")
 
 
 def _line(event: Any) -> int:
@@ -252,19 +258,19 @@ def _yaml_list(events: Iterator[Any], anchors: dict[str, Any]) -> Iterator[Row]:
 
 
 def _yaml_value(event: Any, events: Iterator[Any], anchors: dict[str, Any]) -> Any:
-    """A scalar as it is written, or null; of anything else only its kind, whose events are passed over.
+    """A scalar as text or `None`; an empty list or dict for a collection, whose events are skipped.
 
-    So an alias stands for one scalar at most, and nothing can be made to grow.
+    An alias resolves to at most one scalar, so aliases cannot expand.
     """
     if isinstance(event, yaml.AliasEvent):
         if event.anchor not in anchors:
             name = short(str(event.anchor))
-            raise ChangesError(f'not valid YAML: line {_line(event)}: nothing above has the anchor "{name}".')
+            raise ChangesError(f'not valid YAML: line {_line(event)}: undefined anchor "{name}".')
         return anchors[event.anchor]
     value: Any = [] if isinstance(event, yaml.SequenceStartEvent) else {}
     if isinstance(event, yaml.ScalarEvent):
         plain = event.implicit[0]
-        value = None if plain and event.value in _YAML_NULLS else event.value.strip()[:LONGEST_VALUE]
+        value = None if plain and event.value in _YAML_NULLS else event.value.strip()[:_MAX_VALUE_LENGTH]
     else:
         end = yaml.SequenceEndEvent if isinstance(event, yaml.SequenceStartEvent) else yaml.MappingEndEvent
         while not isinstance(inner := next(events), end):

@@ -1,8 +1,7 @@
-"""A plan: what would be changed, what was selected before, and a hash over all of it.
+"""Plan files: the changes to make, the selections before them, and a hash of both.
 
-The file is JSON. Its rows are sorted, so that two plans of the same changes can be compared as text. The hash shows
-that it is applied as it was reviewed: it guards against slips of the hand, not against somebody who means harm and can
-write the file, for they can write the hash as well.
+The file is JSON with sorted rows, so that plans of the same changes can be diffed. The hash ensures that the plan
+applied is the one reviewed. It guards against accidental edits, not against an attacker, who can recompute it.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ Action = Literal["change", "unchanged", "missing_ivr", "unreadable"]
 
 
 class PlanError(Exception):
-    """A file that is no plan, or not the one that was made. The message says what to do."""
+    """The file is not a plan, or was modified. The message says how to fix it."""
 
 
 class PlannedChange(BaseModel):
     """A row of a plan.
 
     Attributes:
-        line: Of the file of changes that it comes from.
-        action: What applying the plan does with it; only `change` sends anything.
-        ivr_name: The name of the IVR to select, where it was read.
-        previous: What the slot has selected, where it was read. More than one where inbound and outbound differ.
-        note: Why it is not `change`, or what to think of before it is applied.
+        line: Line in the file of changes.
+        action: What applying the plan does; only `change` sends a request.
+        ivr_name: Name of the IVR to select, if known.
+        previous: The slot's selection at the time of the plan, if known; several if inbound and outbound differ.
+        note: Why the action is not `change`, or a warning.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,13 +54,13 @@ class PlannedChange(BaseModel):
     note: str = ""
 
     @classmethod
-    def of(cls, asked: SetCustomIvrInput, line: int, action: Action, **read: object) -> PlannedChange:
-        """The row that an input asks for."""
-        return cls.model_validate({**asked.model_dump(include=set(FIELDS)), "line": line, "action": action, **read})
+    def of(cls, params: SetCustomIvrInput, line: int, action: Action, **read: object) -> PlannedChange:
+        """The row for the params of a change, with what was read from Dialpad."""
+        return cls.model_validate({**params.model_dump(include=set(FIELDS)), "line": line, "action": action, **read})
 
     @property
     def slot(self) -> tuple[str, int, str, str]:
-        """What it changes, in the order of a plan's rows."""
+        """The slot that the row changes; the sort key of a plan's rows."""
         return (self.target_type, int(self.target_id), self.ivr_type, self.select_option or "")
 
 
@@ -69,10 +68,10 @@ class Plan(BaseModel):
     """A plan.
 
     Attributes:
-        api_url: The Dialpad that it was read from.
-        source: The file of changes, or the workflow that it rolls back.
+        api_url: Base URL of the Dialpad API that was read.
+        source: The file of changes, or the workflow to roll back.
         rows: Sorted by slot.
-        hash: SHA-256 over everything else, in hexadecimal.
+        hash: SHA-256 of all other fields, in hexadecimal.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,7 +86,7 @@ class Plan(BaseModel):
 
     @property
     def changes(self) -> list[PlannedChange]:
-        """The rows that are to be changed."""
+        """The rows to change."""
         return [row for row in self.rows if row.action == "change"]
 
     @property
@@ -102,7 +101,7 @@ class Plan(BaseModel):
 
 
 def make_plan(rows: list[PlannedChange], api_url: str, source: str) -> Plan:
-    """A plan of these rows, sorted and hashed."""
+    """A plan of these rows, sorted and hashed, made now."""
     plan = Plan(
         made_by=f"dialpad-ivr {__version__}",
         made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -114,41 +113,41 @@ def make_plan(rows: list[PlannedChange], api_url: str, source: str) -> Plan:
 
 
 def write_plan(plan: Plan, path: Path) -> None:
-    """Write a plan; a reader never sees half of it.
+    """Write a plan file atomically.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
-    write_whole(path, json.dumps(plan.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
+    write_atomically(path, json.dumps(plan.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_plan(path: Path) -> Plan:
-    """Read a plan back.
+    """Read a plan file.
 
     Raises:
-        PlanError: It is none, or was changed since it was made.
+        PlanError: The file is not a plan, or was modified since it was made.
     """
     try:
         plan = Plan.model_validate_json(path.read_bytes())
     except OSError as exc:
         raise PlanError(f"{path}: {exc.strerror or exc}. Make a plan with: dialpad-ivr plan FILE") from None
     except ValidationError as exc:
-        fault = exc.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "the file"
-        message = f"{path} is no plan ({where}: {fault['msg']}). Make one with: dialpad-ivr plan FILE"
+        error = exc.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in error["loc"]) or "the file"
+        message = f"{path} is not a plan ({where}: {error['msg']}). Make one with: dialpad-ivr plan FILE"
         raise PlanError(message) from None
     if _hash(plan) != plan.hash:
-        raise PlanError(f"{path} was changed since it was made: its hash does not match. Plan again, and review that.")
+        raise PlanError(
+            f"{path} was modified since it was made: its hash does not match. Make a new plan and review it."
+        )
     return plan
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears in one step, with its whole contents; readable for whom the umask lets read it.
-
-    A symbolic link of that name is replaced, not followed.
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file atomically, with the umask's permissions. A symbolic link is replaced, not followed.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:

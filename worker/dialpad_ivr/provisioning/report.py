@@ -1,4 +1,4 @@
-"""What a run came to: a report to keep, and the plan that would undo it."""
+"""The report of a run, and the plan that rolls it back."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
 _COLUMNS: Final = ("line", *FIELDS, "outcome", "ok", "attempts", "previous", "message")
-# Outcomes after which the change may be there: it was made, it was there already, or nobody knows.
-_MAY_BE_THERE: Final = ("updated", "unchanged", "unavailable", "unconfirmed", "rate_limited", "unknown")
+# Outcomes after which the IVR may be selected: the change was made, was made before, or its result is unknown.
+_MAY_BE_SELECTED: Final = ("updated", "unchanged", "unavailable", "unconfirmed", "rate_limited", "unknown")
 
 
 def report_rows(run: ProvisioningRun, plan: Plan | None = None) -> list[dict[str, Any]]:
-    """What became of every row, by the columns of the report.
+    """The rows of the report, by column, sorted by line.
 
     Args:
         run: The run.
-        plan: The plan that it applied, if it is at hand: its other rows are told too.
+        plan: The applied plan, if available; its rows that needed no change or could not be applied are added.
     """
-    rows = [_reported(row) for row in run.rows]
+    rows = [_report_row(row) for row in run.rows]
     if plan is not None:
         rows += [
             {
@@ -38,7 +38,7 @@ def report_rows(run: ProvisioningRun, plan: Plan | None = None) -> list[dict[str
                 "ok": row.action == "unchanged",
                 "attempts": 0,
                 "previous": " ".join(ivr.id for ivr in row.previous),
-                "message": row.note or "It was selected already when it was planned; nothing was sent.",
+                "message": row.note or "Already selected when planned; nothing was sent.",
             }
             for row in plan.rows
             if row.action != "change"
@@ -46,7 +46,7 @@ def report_rows(run: ProvisioningRun, plan: Plan | None = None) -> list[dict[str
     return sorted(rows, key=lambda row: int(row["line"]))
 
 
-def _reported(row: ChangeResult) -> dict[str, Any]:
+def _report_row(row: ChangeResult) -> dict[str, Any]:
     return {
         "line": row.line,
         **{name: row.change.get(name) for name in FIELDS},
@@ -66,8 +66,8 @@ def report_json(run: ProvisioningRun, rows: list[dict[str, Any]]) -> str:
         "status": run.status,
         "outcome": run.output.get("outcome"),
         "message": run.output.get("message") or run.reason,
-        "started_at": _moment(run.started_at),
-        "ended_at": _moment(run.ended_at),
+        "started_at": _iso_time(run.started_at),
+        "ended_at": _iso_time(run.ended_at),
         "plan": run.plan,
         "counts": dict(Counter(row["outcome"] or "waiting" for row in rows)),
         "rows": rows,
@@ -85,8 +85,8 @@ def report_csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-# A spreadsheet takes a cell that begins so for a formula, and parts of a message come from outside. Many a spreadsheet
-# takes a semicolon for the end of a cell; a tab or a line break can be one too.
+# Spreadsheets evaluate cells with these prefixes as formulas, and messages contain untrusted text. A semicolon, a tab
+# or a line break may end a cell.
 _FORMULA: Final = re.compile(r"(^|;)([ \"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
@@ -97,47 +97,49 @@ def _cell(value: Any) -> Any:
 
 
 def rollback_plan(run: ProvisioningRun, api_url: str) -> tuple[Plan, list[tuple[ChangeResult, str]]]:
-    """The plan that restores what was selected before a run, and the rows that it cannot restore, each with the reason.
+    """The plan that restores the selections from before a run, and the rows it cannot restore, each with the reason.
 
-    A row whose fate is unknown is in it too: applied, it leaves a target alone that has its previous selection still.
+    Rows with an unknown result are included; `if_selected` makes them no-ops where nothing had changed.
 
     Args:
-        run: A run that ended.
-        api_url: The Dialpad that it was applied to, if the run does not tell.
+        run: A run that has ended.
+        api_url: Base URL of the Dialpad API, for a run that was started without a plan.
     """
     rows: list[PlannedChange] = []
-    left: list[tuple[ChangeResult, str]] = []
+    unrestorable: list[tuple[ChangeResult, str]] = []
     for row in run.rows:
-        if row.outcome not in _MAY_BE_THERE:
+        if row.outcome not in _MAY_BE_SELECTED:
             continue
-        ours = str(row.change.get("ivr_id"))
+        applied_id = str(row.change.get("ivr_id"))
         if row.previous is None:
-            left.append((row, "what was selected before is not known: it was not planned"))
+            unrestorable.append((row, "the previous selection is unknown: the change was not planned"))
         elif not row.previous:
-            left.append((row, "nothing was selected before, and Dialpad's API cannot unselect an IVR"))
+            unrestorable.append((row, "nothing was selected before, and Dialpad's API cannot unselect an IVR"))
         elif len(row.previous) > 1:
-            left.append((row, "inbound and outbound differed before, and Dialpad does not tell which was which"))
-        elif row.previous[0].id != ours:
-            rows.append(_restored(row, row.previous[0], ours))
-    return make_plan(rows, str(run.plan.get("api_url") or api_url), f"rollback of {run.workflow_id}"), left
+            unrestorable.append(
+                (row, "inbound and outbound differed before, and Dialpad's list does not say which is which")
+            )
+        elif row.previous[0].id != applied_id:
+            rows.append(_restoring_change(row, row.previous[0], applied_id))
+    return make_plan(rows, str(run.plan.get("api_url") or api_url), f"rollback of {run.workflow_id}"), unrestorable
 
 
-def _restored(row: ChangeResult, before: SelectedIvr, ours: str) -> PlannedChange:
-    asked = {name: str(row.change[name]) for name in ("target_type", "target_id", "ivr_type")}
+def _restoring_change(row: ChangeResult, before: SelectedIvr, applied_id: str) -> PlannedChange:
+    target = {name: str(row.change[name]) for name in ("target_type", "target_id", "ivr_type")}
     return PlannedChange(
-        **asked,
+        **target,
         line=row.line,
         ivr_id=before.id,
         select_option=row.change.get("select_option") or None,
         credential=row.change.get("credential") or "default",
         action="change",
         ivr_name=before.name,
-        previous=(SelectedIvr(id=ours),),
-        note="" if row.outcome in OK_OUTCOMES else f"after {row.outcome}: may not have been changed at all",
+        previous=(SelectedIvr(id=applied_id),),
+        note="" if row.outcome in OK_OUTCOMES else f"after {row.outcome}: the change may not have been made",
     )
 
 
-def _moment(milliseconds: int) -> str | None:
+def _iso_time(milliseconds: int) -> str | None:
     if not milliseconds:
         return None
     return datetime.fromtimestamp(milliseconds / 1000, timezone.utc).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Reading what is selected now, for every row of a file of changes."""
+"""Reading the current selection for every row of a file of changes."""
 
 from __future__ import annotations
 
@@ -23,73 +23,73 @@ from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 
-_TRIES: Final = 3
-_NAMED: Final = 5  # IVRs that a note lists
+_ATTEMPTS: Final = 3
+_MAX_LISTED: Final = 5  # IVRs in a note
 
-_Target = tuple[str, str, str]  # credential, type, id
+_Target = tuple[str, str, str]  # credential, target type, target id
 
 
 async def read_selections(
     changes: Sequence[Change], settings: Settings, on_read: Callable[[int, int], None]
 ) -> list[PlannedChange]:
-    """Read each target once, paced and concurrently.
+    """Read the custom IVRs of each target once, paced and concurrently, and plan the changes.
 
     Args:
         changes: Valid rows.
-        settings: The host, the limits, and where the keys are.
-        on_read: Called with the number of targets that are read, and of all.
+        settings: The API's URL, the rate limits, and the credentials file.
+        on_read: Progress callback: the number of targets read, and the total.
 
     Returns:
-        A row of the plan for each of them, in their order.
+        A planned change per row, in the same order.
 
     Raises:
-        SettingsError: The settings name a Redis, and its client is not installed.
+        SettingsError: A Redis URL is set, but the Redis client is not installed.
     """
-    wanted: dict[_Target, set[str]] = defaultdict(set)
+    ivr_types: dict[_Target, set[str]] = defaultdict(set)
     for change in changes:
-        wanted[_target(change)].add(change.asked.ivr_type)
-    found: dict[_Target, ListCustomIvrsOutput] = {}
-    refused: dict[str, ListCustomIvrsOutput] = {}  # credentials whose key is not accepted: no use to go on with them
+        ivr_types[_target(change)].add(change.params.ivr_type)
+    outputs: dict[_Target, ListCustomIvrsOutput] = {}
+    unauthorized: dict[str, ListCustomIvrsOutput] = {}  # by credential; not tried again
     metrics = Metrics()
     async with DialpadClient(settings) as client, open_limiter(settings, metrics) as pacer:
         tools = Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
-        at_once = asyncio.Semaphore(settings.concurrency)
+        semaphore = asyncio.Semaphore(settings.concurrency)
 
         async def read(target: _Target) -> None:
-            async with at_once:
-                output = refused.get(target[0]) or await _read(target, wanted[target], tools)
+            async with semaphore:
+                output = unauthorized.get(target[0]) or await _read(target, ivr_types[target], tools)
             if output.outcome == "unauthorized":
-                refused[target[0]] = output
-            found[target] = output
-            on_read(len(found), len(wanted))
+                unauthorized[target[0]] = output
+            outputs[target] = output
+            on_read(len(outputs), len(ivr_types))
 
-        on_read(0, len(wanted))
-        await asyncio.gather(*(read(target) for target in wanted))
-    return [_planned(change, found[_target(change)]) for change in changes]
+        on_read(0, len(ivr_types))
+        await asyncio.gather(*(read(target) for target in ivr_types))
+    return [_planned(change, outputs[_target(change)]) for change in changes]
 
 
 def _target(change: Change) -> _Target:
-    return (change.asked.credential, change.asked.target_type, change.asked.target_id)
+    return (change.params.credential, change.params.target_type, change.params.target_id)
 
 
 async def _read(target: _Target, ivr_types: set[str], tools: Tools) -> ListCustomIvrsOutput:
-    """A target's IVRs, or why they cannot be read."""
+    """A target's IVRs, or the error of reading them."""
     credential, target_type, target_id = target
-    asked = {"target_type": target_type, "target_id": target_id, "credential": credential}
-    output = await _list(asked, tools)
+    payload = {"target_type": target_type, "target_id": target_id, "credential": credential}
+    output = await _list(payload, tools)
     if len(output.ivrs) < LISTED_LIMIT:
         return output
-    # The list may be cut: then each slot is read by itself.
-    slots = [await _list({**asked, "ivr_type": ivr_type}, tools) for ivr_type in sorted(ivr_types)]
-    failed = next((slot for slot in slots if not slot.ok), None)
-    return failed or output.model_copy(update={"ivrs": [ivr for slot in slots for ivr in slot.ivrs]})
+    # The list may be truncated, so read each slot separately.
+    outputs = [await _list({**payload, "ivr_type": ivr_type}, tools) for ivr_type in sorted(ivr_types)]
+    failed = next((each for each in outputs if not each.ok), None)
+    return failed or output.model_copy(update={"ivrs": [ivr for each in outputs for ivr in each.ivrs]})
 
 
-async def _list(asked: dict[str, str], tools: Tools) -> ListCustomIvrsOutput:
-    """Run the task until it ends; what the engine would do with it is done here: wait, and try again."""
+async def _list(payload: dict[str, str], tools: Tools) -> ListCustomIvrsOutput:
+    """Run the task to completion, with the waits and retries that the engine would do."""
     failures = attempts = waited_ms = 0
     while True:
-        call = Delivery(asked, attempts=attempts, waited_ms=waited_ms, last_attempt=failures == _TRIES - 1)
+        call = Delivery(payload, attempts=attempts, waited_ms=waited_ms, last_attempt=failures == _ATTEMPTS - 1)
         result = await list_custom_ivrs(call, tools)
         attempts, waited_ms = result.output.attempts, result.output.waited_ms
         if result.callback_seconds is not None:
@@ -102,33 +102,35 @@ async def _list(asked: dict[str, str], tools: Tools) -> ListCustomIvrsOutput:
 
 
 def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
-    asked = change.asked
+    params = change.params
     if not read.ok:
         message = read.error.message if read.error else "no answer"
-        return PlannedChange.of(asked, change.line, "unreadable", note=message)
-    listed = (ListedIvr(ivr.id, ivr.name, ivr.selected) for ivr in read.ivrs if ivr.ivr_type == asked.ivr_type)
-    slot = Slot(asked.ivr_type, tuple(listed))
-    ours = slot.find(asked.ivr_id)
-    selected = tuple(SelectedIvr(id=ivr.id, name=ivr.name) for ivr in slot.ivrs if ivr.selected)
-    if ours is None:
+        return PlannedChange.of(params, change.line, "unreadable", note=message)
+    listed = (ListedIvr(each.id, each.name, each.selected) for each in read.ivrs if each.ivr_type == params.ivr_type)
+    slot = Slot(params.ivr_type, tuple(listed))
+    ivr = slot.find(params.ivr_id)
+    selected = tuple(SelectedIvr(id=each.id, name=each.name) for each in slot.ivrs if each.selected)
+    if ivr is None:
         note = f"{_slot_text(slot)} Check ivr_id and ivr_type, or create the IVR first."
-        return PlannedChange.of(asked, change.line, "missing_ivr", previous=selected, note=note)
+        return PlannedChange.of(params, change.line, "missing_ivr", previous=selected, note=note)
     if slot.selection_unknown():
-        note = "Dialpad's list does not tell what is selected."
-        return PlannedChange.of(asked, change.line, "unreadable", ivr_name=ours.name, note=note)
-    if already_selected(slot, asked):
-        return PlannedChange.of(asked, change.line, "unchanged", ivr_name=ours.name, previous=selected)
-    notes = input_warnings(asked.model_dump(), asked)
+        note = "Dialpad's list does not say what is selected."
+        return PlannedChange.of(params, change.line, "unreadable", ivr_name=ivr.name, note=note)
+    if already_selected(slot, params):
+        return PlannedChange.of(params, change.line, "unchanged", ivr_name=ivr.name, previous=selected)
+    notes = input_warnings(params.model_dump(), params)
     if not selected:
-        notes.append("Nothing is selected now: no rollback, since Dialpad's API cannot unselect an IVR.")
+        notes.append("Cannot be rolled back: nothing is selected now, and Dialpad's API cannot unselect an IVR.")
     elif len(selected) > 1:
-        notes.append("Inbound and outbound differ now: no rollback, since Dialpad does not tell which is which.")
-    return PlannedChange.of(asked, change.line, "change", ivr_name=ours.name, previous=selected, note=" ".join(notes))
+        notes.append(
+            "Cannot be rolled back: inbound and outbound differ now, and Dialpad's list does not say which is which."
+        )
+    return PlannedChange.of(params, change.line, "change", ivr_name=ivr.name, previous=selected, note=" ".join(notes))
 
 
 def _slot_text(slot: Slot) -> str:
     if not slot.ivrs:
         return "The target has no IVR for this slot."
-    shown = ", ".join(f"{ivr.name or 'unnamed'} ({ivr.id})" for ivr in slot.ivrs[:_NAMED])
-    more = f" and {len(slot.ivrs) - _NAMED} more" if len(slot.ivrs) > _NAMED else ""
-    return f"For this slot the target has: {shown}{more}."
+    shown = ", ".join(f"{ivr.name or 'unnamed'} ({ivr.id})" for ivr in slot.ivrs[:_MAX_LISTED])
+    more = f" and {len(slot.ivrs) - _MAX_LISTED} more" if len(slot.ivrs) > _MAX_LISTED else ""
+    return f"The target's IVRs for this slot: {shown}{more}."

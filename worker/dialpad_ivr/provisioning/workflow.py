@@ -1,7 +1,7 @@
-"""The workflow `provision_custom_ivrs`, seen from outside: started, followed, and read row by row.
+"""A client of the workflow `provision_custom_ivrs`: starts, follows and approves runs, and reads their rows.
 
-A run of a thousand rows is megabytes on the engine, most of it copies of definitions. So what has ended is read once,
-from the variables of the chunks, and only the chunks at work are read with their tasks.
+A run of a thousand rows takes megabytes on the engine, most of it copies of definitions. So the results of a completed
+chunk are read once, from its variables, and only running chunks are read with their tasks.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ from dialpad_ivr.provisioning.formats import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 
 WORKFLOW: Final = "provision_custom_ivrs"
-MOST_CHANGES: Final = 5000  # that the workflow takes, for the engine's limits
+MAX_CHANGES: Final = 5000  # per run, because of the engine's limits
 APPROVAL: Final = "approval"
 
-# Of the chunks at work, so many are read with their tasks at a time: the queue serves the earliest first.
-_LOOKED_INTO: Final = 2
-_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 5.0
+# Running chunks that are read with their tasks on each refresh. The queue serves the earliest first.
+_CHUNKS_READ: Final = 2
+_MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 5.0
 
 
 @dataclass(frozen=True)
 class ChangeResult:
-    """What became of one change.
+    """The result of one change.
 
     Attributes:
         change: The input of `set_custom_ivr`.
-        line: Of the file of changes; 0 where none is known.
-        previous: What was selected when it was planned; `None` where that is not known.
-        outcome: One of the task's, `not_handed_out`, `unknown` for one that was handed out but told nothing, or `None`
-            while nothing is known yet.
+        line: Line in the file of changes; 0 if unknown.
+        previous: The selection at the time of the plan; `None` if unknown.
+        outcome: An outcome of the task; `not_sent`; `unknown` if dispatched without a result; `None` while pending.
     """
 
     change: JsonObject
@@ -50,27 +49,30 @@ class ChangeResult:
 
     @property
     def ok(self) -> bool:
-        """Whether it is as asked."""
+        """Whether the change succeeded."""
         return self.outcome in OK_OUTCOMES
 
 
 def start(
     engine: EngineApi, plan: Plan, *, overwrite: bool, max_failures: str | None = None, approval: bool = False
 ) -> str:
-    """Start the workflow with the changes of a plan; returns its id.
+    """Start the workflow with the changes of a plan.
 
     Args:
-        engine: Where.
-        plan: What; rows that are not to be changed are not handed out.
-        overwrite: Whether to change a target whose selection is another one than the plan saw.
-        max_failures: After how many failed changes, or which percentage, no more are handed out.
-        approval: Whether to wait for a person first.
+        engine: The engine.
+        plan: The plan; only its rows with the action `change` are applied.
+        overwrite: Whether to also change targets whose selection changed since the plan.
+        max_failures: Failed changes, as a number or a percentage, after which no more changes are dispatched.
+        approval: Whether to wait for approval before the first change.
+
+    Returns:
+        The workflow's id.
 
     Raises:
-        EngineError: The engine refuses it.
+        EngineError: The engine did not start the workflow.
     """
     inputs = {
-        "changes": [_handed_out(row, overwrite=overwrite) for row in plan.changes],
+        "changes": [_workflow_change(row, overwrite=overwrite) for row in plan.changes],
         "max_failures": max_failures,
         "approval": approval,
         "plan": {
@@ -81,25 +83,25 @@ def start(
     return engine.start_workflow(WORKFLOW, inputs, correlation_id=plan.hash)
 
 
-def _handed_out(row: PlannedChange, *, overwrite: bool) -> JsonObject:
-    asked = {name: value for name in FIELDS if (value := getattr(row, name))}
+def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
+    params = {name: value for name in FIELDS if (value := getattr(row, name))}
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
     note = {"line": row.line, "previous": [ivr.model_dump() for ivr in row.previous]}
-    return {**asked, **guard, "note": note}
+    return {**params, **guard, "note": note}
 
 
 class ProvisioningRun:
-    """A run of the workflow, as far as it has been read.
+    """A run of the workflow, as of the last `refresh`.
 
     Attributes:
-        status: The workflow's.
-        rows: In the order in which they were handed in.
-        output: The workflow's.
-        reason: Why it failed.
-        waits_for_approval: Whether a person has to approve it first.
+        status: The workflow's status.
+        rows: In the order of the workflow's input.
+        output: The workflow's output.
+        reason: Why the workflow failed.
+        waits_for_approval: Whether the run waits for approval.
         started_at: Milliseconds since 1970.
-        ended_at: The same, 0 before.
-        plan: What its input tells of the plan; empty if it was started otherwise.
+        ended_at: Milliseconds since 1970; 0 while running.
+        plan: The plan's metadata in the workflow's input; empty for a run that was started without a plan.
     """
 
     def __init__(self, engine: EngineApi, workflow_id: str) -> None:
@@ -112,42 +114,42 @@ class ProvisioningRun:
         self.started_at = self.ended_at = 0
         self.plan: JsonObject = {}
         self._engine = engine
-        self._chunks: dict[str, str] = {}  # by workflow id: its status when last seen
-        self._more_to_start = True  # chunks of this wave that have no workflow yet
+        self._chunks: dict[str, str] = {}  # last known status by workflow id
+        self._more_to_start = True  # whether chunks of the current wave have no workflow yet
 
     @property
     def ended(self) -> bool:
-        """Whether it ended, its chunks too, and all of it is read."""
-        return self.status in TERMINAL_STATUSES and not self._working()
+        """Whether the run and its chunks have ended, and all results have been read."""
+        return self.status in TERMINAL_STATUSES and not self._running_chunks()
 
     @property
     def counts(self) -> Counter[str]:
-        """Rows by outcome; those without one are not counted."""
+        """Rows by outcome, without pending ones."""
         return Counter(row.outcome for row in self.rows if row.outcome)
 
     def refresh(self) -> None:
-        """Read what has changed.
+        """Read the changes since the last refresh.
 
         Raises:
-            EngineError: The engine does not tell, or it is no such workflow.
+            EngineError: The engine did not answer, or there is no such run.
         """
-        if self._more_to_start or not self._working():  # else no chunk can have been added
+        if self._more_to_start or not self._running_chunks():  # otherwise no chunk can have been added
             self._read_parent()
         elif self._engine.workflow_status(self.workflow_id)["status"] in TERMINAL_STATUSES:
-            self._read_parent()  # somebody ended it
-        looked_into = 0
-        for chunk in self._working():
-            now = self._engine.workflow_status(chunk)
-            if now["status"] == "COMPLETED":
-                self._read_results(now["variables"])
-            elif now["status"] in TERMINAL_STATUSES or looked_into < _LOOKED_INTO:
-                looked_into += 1
+            self._read_parent()  # the workflow was terminated
+        chunks_read = 0
+        for chunk in self._running_chunks():
+            current = self._engine.workflow_status(chunk)
+            if current["status"] == "COMPLETED":
+                self._read_results(current["variables"])
+            elif current["status"] in TERMINAL_STATUSES or chunks_read < _CHUNKS_READ:
+                chunks_read += 1
                 self._read_tasks(self._engine.workflow(chunk))
-            self._chunks[chunk] = now["status"]  # only now: the engine may have failed to tell
+            self._chunks[chunk] = current["status"]  # last: a read above may have failed
         if self.ended:
-            self._close()
+            self._mark_not_sent()
 
-    def _working(self) -> list[str]:
+    def _running_chunks(self) -> list[str]:
         return [chunk for chunk, status in self._chunks.items() if status not in TERMINAL_STATUSES]
 
     def _read_parent(self) -> None:
@@ -181,11 +183,10 @@ class ProvisioningRun:
             if task["taskType"] != "set_custom_ivr" or index is None or task.get("retried"):
                 continue
             output = task.get("outputData") or {}
-            over = task["status"] not in ("SCHEDULED", "IN_PROGRESS", "CANCELED")
-            outcome = output.get("outcome") if over else None
+            done = task["status"] not in ("SCHEDULED", "IN_PROGRESS", "CANCELED")
+            outcome = output.get("outcome") if done else None
             if ended and outcome is None:
-                # Never polled, it was never sent.
-                outcome = "unknown" if task.get("pollCount") else "not_handed_out"
+                outcome = "unknown" if task.get("pollCount") else "not_sent"  # a task never polled was never sent
             error = output.get("error") or {}
             if outcome is not None:
                 self._note(first + index, outcome, error.get("message"), output.get("attempts"))
@@ -196,15 +197,15 @@ class ProvisioningRun:
             row.change, row.line, row.previous, outcome, str(message or ""), int(attempts or 0)
         )
 
-    def _close(self) -> None:
-        """What was never heard of was never handed out."""
+    def _mark_not_sent(self) -> None:
+        """Mark the rows without a task as not sent."""
         for number, row in enumerate(self.rows):
             if row.outcome is None:
-                self._note(number, "not_handed_out", "Nothing was sent.", 0)
+                self._note(number, "not_sent", "Nothing was sent.", 0)
 
 
 class _Note(BaseModel):
-    """What `start` hands in with a change, for the report; anybody else's note is not read."""
+    """The note that `start` attaches to a change, for the report; any other note is ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -215,19 +216,19 @@ class _Note(BaseModel):
 def _row(change: Any) -> ChangeResult:
     if not isinstance(change, dict):
         return ChangeResult({}, 0, None)
-    asked = {key: value for key, value in change.items() if key != "note"}
+    params = {key: value for key, value in change.items() if key != "note"}
     try:
         note = _Note.model_validate(change.get("note"))
     except ValidationError:
-        return ChangeResult(asked, 0, None)
-    return ChangeResult(asked, note.line, tuple(note.previous))
+        return ChangeResult(params, 0, None)
+    return ChangeResult(params, note.line, tuple(note.previous))
 
 
 def follow_run(run: ProvisioningRun, on_change: Callable[[ProvisioningRun], None], timeout_seconds: float) -> None:
-    """Read a run again and again until it ends, or the time is up. An engine that does not answer is asked again.
+    """Poll a run until it ends or the timeout is reached. Transient engine errors are retried.
 
     Raises:
-        EngineError: There is no such run, or the engine did not answer until the time was up.
+        EngineError: There is no such run, or the engine still did not answer at the timeout.
     """
     deadline = time.monotonic() + timeout_seconds
     while True:
@@ -241,26 +242,26 @@ def follow_run(run: ProvisioningRun, on_change: Callable[[ProvisioningRun], None
             on_change(run)
             if run.ended or time.monotonic() > deadline:
                 return
-        # A fifth of the engine's time at most is ours: it has work to do.
+        # Spend at most a fifth of the time on reads, to limit the load on the engine.
         took = time.monotonic() - began
-        time.sleep(min(max(4 * took, _SHORTEST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS))
+        time.sleep(min(max(4 * took, _MIN_PAUSE_SECONDS), _MAX_PAUSE_SECONDS))
 
 
-def running_with(engine: EngineApi, plan: Plan) -> str | None:
-    """The id of a run that is applying this very plan now; `None` if there is none.
+def running_workflow(engine: EngineApi, plan: Plan) -> str | None:
+    """The id of a running workflow that applies this plan; `None` if there is none.
 
     Raises:
-        EngineError: The engine does not tell.
+        EngineError: The engine did not answer.
     """
-    found = engine.correlated(WORKFLOW, plan.hash)
-    return next((workflow["workflowId"] for workflow in found if workflow["status"] not in TERMINAL_STATUSES), None)
+    runs = engine.correlated(WORKFLOW, plan.hash)
+    return next((workflow["workflowId"] for workflow in runs if workflow["status"] not in TERMINAL_STATUSES), None)
 
 
 def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, reason: str) -> None:
-    """Let a run that waits for approval go on, or end.
+    """Approve or reject a run that waits for approval.
 
     Raises:
-        EngineError: It does not wait for approval.
+        EngineError: The run does not wait for approval.
     """
     task = _approval_task(engine.workflow(workflow_id))
     if task is None:
@@ -269,7 +270,7 @@ def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, rea
 
 
 def _approval_task(workflow: JsonObject) -> JsonObject | None:
-    """The task of a run that waits for a person now."""
+    """The task in which a run currently waits for approval."""
     tasks: list[JsonObject] = workflow.get("tasks") or []
     waiting = (task for task in tasks if task["referenceTaskName"] == APPROVAL and task["status"] == "IN_PROGRESS")
     return next(waiting, None)

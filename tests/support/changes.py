@@ -1,0 +1,32 @@
+"""Files of changes for tests, and what was read from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dialpad_ivr.provisioning.changes import Changes, Violation
+
+HEADER = "target_type,target_id,ivr_type,ivr_id,select_option,credential"
+SLOT = {"target_type": "callcenter", "target_id": "5502522061422592", "ivr_type": "HOLD_MUSIC"}
+ROW = {**SLOT, "ivr_id": "5127493019721728"}
+
+
+def table(*rows: str, header: str = HEADER) -> str:
+    return "\r\n".join([header, *rows, ""])
+
+
+def rows_of(changes: Changes) -> list[tuple[int, dict[str, Any]]]:
+    assert not changes.violations
+    return [(change.line, change.params.model_dump(exclude_defaults=True)) for change in changes.changes]
+
+
+def where(changes: Changes) -> list[tuple[int, str]]:
+    return [(violation.line, violation.path) for violation in changes.violations]
+
+
+def only(changes: Changes) -> Violation:
+    (violation,) = changes.violations
+    return violation
+
+
+PLAIN = table("callcenter,5502522061422592,HOLD_MUSIC,5127493019721728,,")
