@@ -17,7 +17,7 @@ from support.redis import RedisServer, running_redis
 
 pytest_plugins = ["support.fixtures", "support.browser"]
 
-hypothesis.settings.register_profile("thorough", max_examples=500)  # `make test-all` names it
+hypothesis.settings.register_profile("thorough", max_examples=1000)  # `make test-all` names it
 
 TESTS = Path(__file__).parent
 # These folders are left out of `make test`.

@@ -190,7 +190,7 @@ def run() -> Iterator[Callable[[Any], Result | None]]:
 
 
 @hypothesis_settings(
-    max_examples=10 * hypothesis_settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=5 * hypothesis_settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck)
 )
 @given(anything)
 @example(VALID)

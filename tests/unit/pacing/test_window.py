@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from operator import attrgetter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ def bucket_put(bucket: InMemoryBucket, item: RateItem) -> int:
     """The oracle's admission: 0, or the microseconds until there is room."""
     bucket.leak(item.timestamp)
     if bucket.put(item):
+        # It appends, although a delayed call may count from later on; its search needs the order of time.
+        bucket.items.sort(key=attrgetter("timestamp"))
         return 0
     wait = bucket.waiting(item)
     assert isinstance(wait, int)
@@ -31,7 +34,7 @@ def bucket_move(bucket: InMemoryBucket, item: RateItem, timestamp: int) -> None:
     if item in bucket.items:
         bucket.items.remove(item)
         item.timestamp = timestamp
-        insort(bucket.items, item, key=lambda entry: entry.timestamp)
+        insort(bucket.items, item, key=attrgetter("timestamp"))
 
 
 @given(CALLS, LENGTH, STEPS)

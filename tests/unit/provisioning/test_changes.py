@@ -241,7 +241,7 @@ def test_row_over_the_limit_is_reported_with_its_line(read: Any, suffix: str, li
 
 
 @pytest.mark.parametrize("changed", [{}, {"ivr_type": "holdmusic", "target_type": "Call Center", "colour": "red"}])
-@pytest.mark.parametrize("suffix", [".csv", ".json", ".yaml"])
+@pytest.mark.parametrize("suffix", [".csv", *(pytest.param(s, marks=pytest.mark.long) for s in (".json", ".yaml"))])
 def test_longest_file_is_read_within_seconds(read: Any, suffix: str, changed: dict[str, str]) -> None:
     text = many(MAX_ROWS, suffix, **changed)
     started_at = time.process_time()
