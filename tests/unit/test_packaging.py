@@ -33,7 +33,7 @@ def test_metadata_is_complete() -> None:
     metadata = importlib.metadata.metadata("dialpad-ivr")
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.10"
-    assert "conductor-python==2.0.0" in (metadata.get_all("Requires-Dist") or [])
+    assert "conductor-python<3,>=2.0" in (metadata.get_all("Requires-Dist") or [])
     (script,) = (e for e in importlib.metadata.entry_points(group="console_scripts") if e.name == "dialpad-ivr")
     assert script.value == "dialpad_ivr.__main__:main"
 
