@@ -79,7 +79,7 @@ format: $(STAMP)  ## Format the code and regenerate task_defs/ and docs/referenc
 docs: $(STAMP)  ## Serve the docs on this machine, and build them again whenever a page changes
 	@$(MKDOCS) serve --livereload
 
-pictures: $(STAMP)  ## Take the pictures in docs/img/ anew; UI=FOLDER_OR_TAR_GZ is a built Conductor UI
+pictures: $(STAMP)  ## Retake the pictures in docs/img/; UI=FOLDER_OR_TAR_GZ is a built Conductor UI
 	@$(BIN)/python tests/browser/pictures.py $(UI)
 
 bench: $(STAMP)  ## Measure against strict limits and peers; ARGS="-k peers" for a part, BENCH_LARGE=1 for all

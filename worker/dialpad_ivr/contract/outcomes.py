@@ -33,7 +33,7 @@ OUTCOME_MEANINGS: Final[dict[str, str]] = {
     "unchanged": "Plan mode, or with if_selected: the IVR alone is selected already; nothing was sent.",
     "planned": "Plan mode: the change would be made; nothing was written.",
     "valid": "Validate mode: the input is valid; nothing was sent.",
-    "listed": "list_custom_ivrs: the target's IVRs were read, and the one of that name was found if one was asked for.",
+    "listed": "list_custom_ivrs: the target's IVRs were read, and the one of that name was found if a name was given.",
     "invalid_input": "The input breaks the schema; nothing was sent. Every violation is in error.field_errors.",
     "unauthorized": "No key was found for the credential profile, or Dialpad answered 401.",
     "forbidden": "Dialpad answered 403: the key is valid but may not do this.",

@@ -82,7 +82,7 @@ class TaskError(_Part):
     message: str
     example: dict[str, Any] | None = Field(default=None, description="Of an invalid input: a valid one to start from.")
     field_errors: list[FieldError] = Field(default_factory=list)
-    retry_after_seconds: float | None = Field(default=None, description="The pause that Dialpad asked for.")
+    retry_after_seconds: float | None = Field(default=None, description="The pause that Dialpad requested.")
 
 
 class TaskOutput(_Part):
@@ -124,7 +124,7 @@ class ListCustomIvrsOutput(TaskOutput):
 
     model_config = ConfigDict(title="Output of list_custom_ivrs")
 
-    found: FoundIvr | None = Field(default=None, description="The one IVR of the name asked for.")
+    found: FoundIvr | None = Field(default=None, description="The one IVR of the requested name.")
     ivrs: list[FoundIvr] = Field(
         default_factory=list, description=f"The target's IVRs, or those of ivr_type; at most {LISTED_LIMIT}."
     )

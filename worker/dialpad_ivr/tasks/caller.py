@@ -45,7 +45,7 @@ class Caller:
     """Makes the calls of one delivery, and records them in its draft."""
 
     def __init__(self, delivery: Delivery, tools: Tools, profile: str, credential: Credential, draft: Draft) -> None:
-        self.retry_after_seconds: float | None = None  # what a 429 asked for
+        self.retry_after_seconds: float | None = None  # what a 429 requested
         self.pause_seconds = 0.0  # what is left of the pause that it caused
         self._delivery = delivery
         self._tools = tools

@@ -1,4 +1,4 @@
-"""The worker's small HTTP port: is it alive, is it ready, what has it counted. It takes nothing and tells no secret."""
+"""The health port: liveness, readiness and metrics. Read only, and no secrets."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class Poller:
                     raise
             else:
                 return Polled(task, polled_at) if task is not None else None
-        # An engine without that call answers 404, as one does that has no such task: the older call tells which.
+        # An engine without that call answers 404, as one does that has no such task: the older call shows which.
         await self._client.update_task(body=result)
         self._update_brings_next_task = False
         return None
