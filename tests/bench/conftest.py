@@ -17,7 +17,7 @@ from dialpad_ivr.contract.values import TASK_TYPE
 from support.engine import EngineRest
 from support.provisioning import change
 
-# As strict as Dialpad, in a sixth of the time; and what a worker is told of it.
+# As strict as Dialpad, in a sixth of the time; and the settings of a worker for it.
 STRICT = {"patch": {"calls": 200, "window_seconds": 10}, "company": {"calls": 20, "window_seconds": 1}}
 PACED = {"DIALPAD_IVR_PATCH_LIMIT": "200", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "10"}
 PERMITTED = 20.0  # calls a second, by either limit

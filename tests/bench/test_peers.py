@@ -58,7 +58,7 @@ def test_the_limits_lose_our_worker_nothing(
     ids = start_many(engine, count, domain, task_type)
     with contextlib.ExitStack() as running:
         if worker == "ours":
-            running.enter_context(start_worker(DIALPAD_IVR_DOMAIN=domain, **told(limits)))
+            running.enter_context(start_worker(DIALPAD_IVR_DOMAIN=domain, **limit_settings(limits)))
         else:
             pairs = [(limit["calls"], limit["window_seconds"]) for limit in limits.values() if limit != NONE]
             log = tmp_path / f"{worker}.log"
@@ -76,8 +76,8 @@ def test_the_limits_lose_our_worker_nothing(
         assert row["utilisation"] >= least
 
 
-def told(limits: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """The limits, as our worker is told of them."""
+def limit_settings(limits: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """The limits as settings of our worker."""
     return {
         f"DIALPAD_IVR_{name.upper()}_{setting}": str(limit[field])
         for name, limit in limits.items()

@@ -267,9 +267,9 @@ def test_a_test_request_with_mistakes_tells_them_all(command: Command) -> None:
         assert text in shown
 
 
-@pytest.mark.parametrize("given", ["[]", "{", "@/no/such/file", "nonsense"])
-def test_an_input_that_is_no_object_is_wrong_usage(command: Command, given: str) -> None:
-    assert "--input" in command("run", "--input", given, code=2)
+@pytest.mark.parametrize("payload", ["[]", "{", "@/no/such/file", "nonsense"])
+def test_an_input_that_is_no_object_is_wrong_usage(command: Command, payload: str) -> None:
+    assert "--input" in command("run", "--input", payload, code=2)
 
 
 def test_invalid_settings_are_reported_together_without_their_values(command: Command) -> None:

@@ -50,7 +50,7 @@ class Reader:
     def run(self, example: Shown) -> None:
         """Run it; `ID` stands for the last workflow's id that was printed."""
         command = re.sub(r"\bID\b", self._last_id, example.command)
-        told = subprocess.run(
+        completed = subprocess.run(
             ["bash", "-c", command],
             env=self.environ,
             cwd=self.folder,
@@ -60,15 +60,15 @@ class Reader:
             timeout=100,
             check=False,
         )
-        assert told.returncode == example.code, (command, told.stdout, told.stderr)
-        output = told.stdout + told.stderr
+        assert completed.returncode == example.code, (command, completed.stdout, completed.stderr)
+        output = completed.stdout + completed.stderr
         found = WORKFLOW_ID.findall(output)
         self._last_id = found[-1] if found else self._last_id
         lines = tuple(re.sub(r"\bID\b", self._last_id, line) for line in example.lines)
         assert not Shown(command, example.code, lines).missing_in(output), output
 
     def run_python(self, text: str) -> None:
-        told = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-W", "error", "-c", text],
             env=self.environ,
             cwd=self.folder,
@@ -77,7 +77,7 @@ class Reader:
             timeout=100,
             check=False,
         )
-        assert told.returncode == 0, (text, told.stderr)
+        assert completed.returncode == 0, (text, completed.stderr)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_two_workers_keep_one_limit_and_lose_nothing(
         if trouble != "none":
             redis.kill()
         if trouble == "redis gone for a while":
-            # Whoever asks is told no; what was let through before has arrived by then.
+            # New requests are rejected; those admitted before have arrived by then.
             until(lambda: all("redis_unavailable" in worker.log for worker in workers), what="both to notice")
             seen = double.summary()["arrivals"]
             assert all("dialpad_ivr_redis_up 0.0" in worker.get("/metrics").text for worker in workers)

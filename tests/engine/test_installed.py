@@ -35,10 +35,10 @@ def test_register_and_worker_work_from_an_installed_wheel(
     installed: Path, engine: EngineRest, double: DoubleControl, tmp_path: Path
 ) -> None:
     environ = clean_environ(CONDUCTOR_SERVER_URL=engine.url)
-    told = subprocess.run(
+    completed = subprocess.run(
         [installed, "register", "--overwrite", "--json"], env=environ, cwd=tmp_path, capture_output=True, check=True
     )
-    assert {row["name"] for row in json.loads(told.stdout)} == {definition.name for definition in shipped()}
+    assert {row["name"] for row in json.loads(completed.stdout)} == {definition.name for definition in shipped()}
     put_quick_definitions(engine)
     command = (str(installed), "worker")
     with running_worker(engine.url, double.url, tmp_path / "log", command, **CREDENTIALS) as worker:
@@ -79,7 +79,7 @@ def test_public_modules_are_typed_for_users(installed: Path, tmp_path: Path) -> 
         (tmp_path / f"snippet_{number}.py").write_text(text, "utf-8")
     (tmp_path / "mypy.ini").write_text("[mypy]\nstrict = true\nwarn_unused_configs = false\n")
     command = [sys.executable, "-m", "mypy", "--config-file", "mypy.ini", "--python-executable"]
-    told = subprocess.run(
+    completed = subprocess.run(
         [*command, installed.with_name("python"), *sorted(tmp_path.glob("*.py"))],
         env={k: v for k, v in clean_environ().items() if k != "MYPYPATH"},
         cwd=tmp_path,
@@ -87,11 +87,13 @@ def test_public_modules_are_typed_for_users(installed: Path, tmp_path: Path) -> 
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_without_the_extra_the_embedded_engine_says_how_to_get_it(installed: Path, tmp_path: Path) -> None:
     environ = clean_environ(PATH="/nowhere")
-    told = subprocess.run([installed, "demo"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert told.returncode == 4
-    assert "pip install 'dialpad-ivr[local]'" in told.stderr
+    completed = subprocess.run(
+        [installed, "demo"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert completed.returncode == 4
+    assert "pip install 'dialpad-ivr[local]'" in completed.stderr

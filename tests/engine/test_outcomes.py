@@ -30,7 +30,7 @@ def endings(engine: EngineRest, tmp_path_factory: pytest.TempPathFactory) -> Ite
         inputs = prepared(double)
         log = tmp_path_factory.mktemp("outcomes") / "worker.log"
         with running_worker(engine.url, double.url, log, **CREDENTIALS, **QUICK) as worker:
-            ids = [engine.start("set_custom_ivr_branching", given) for given in inputs]
+            ids = [engine.start("set_custom_ivr_branching", payload) for payload in inputs]
             ended = engine.ended(ids, timeout=90)
             assert worker.stop() == 0
         for key in (*KEYS, "no-such-key"):

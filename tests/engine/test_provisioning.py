@@ -81,7 +81,7 @@ def test_a_mode_for_all_writes_nothing(engine: EngineRest, targets: DoubleContro
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("payload", "reason"),
     [
         ({}, "at least one change"),
         ({"changes": []}, "at least one change"),
@@ -94,11 +94,11 @@ def test_a_mode_for_all_writes_nothing(engine: EngineRest, targets: DoubleContro
     ],
 )
 def test_an_input_that_makes_no_sense_fails_at_once_and_says_why(
-    engine: EngineRest, double: DoubleControl, given: dict[str, Any], told: str
+    engine: EngineRest, double: DoubleControl, payload: dict[str, Any], reason: str
 ) -> None:
-    (ended,) = engine.ended([engine.start(WORKFLOW, given)])
+    (ended,) = engine.ended([engine.start(WORKFLOW, payload)])
     assert ended["status"] == "FAILED"
-    assert told in ended["reasonForIncompletion"]
+    assert reason in ended["reasonForIncompletion"]
     assert double.summary()["arrivals"] == 0
 
 
@@ -135,8 +135,8 @@ def test_plan_apply_and_rollback(
     before = selected(targets, numbers)
     rows = [change(number) for number in numbers]
     rows[7]["ivr_id"] = before[7]  # nothing to change
-    told = command("plan", write_csv(tmp_path / "changes.csv", rows), **UNPACED)
-    assert "119 to change, 1 unchanged" in told
+    printed = command("plan", write_csv(tmp_path / "changes.csv", rows), **UNPACED)
+    assert "119 to change, 1 unchanged" in printed
     assert targets.summary()["applied"] == 0
 
     report = command.json("apply", tmp_path / "changes.plan.json", "--yes")
@@ -183,9 +183,9 @@ def test_a_selection_that_moved_since_the_plan_is_left_alone_and_reported(
     slot["selected"] = {"inbound": other, "outbound": other}
     double.set_state(*state)
 
-    told = command("apply", plan, "--yes", code=1)
-    assert "conflict" in told
-    assert "plan again" in told.lower()
+    printed = command("apply", plan, "--yes", code=1)
+    assert "conflict" in printed
+    assert "plan again" in printed.lower()
     assert double.selected("callcenter", asked["target_id"], "HOLD_MUSIC")["inbound"] == other
     assert double.summary()["applied"] == 0
 
@@ -197,16 +197,16 @@ def test_every_mistake_in_a_file_is_told_with_its_line_and_nothing_is_read(
     command: Command, double: DoubleControl, tmp_path: Path
 ) -> None:
     rows = [change(0), change(1, target_id="x"), change(2, ivr_type="MUSIC"), change(0, ivr_id="5")]
-    told = command("plan", write_csv(tmp_path / "changes.csv", rows), code=1)
+    printed = command("plan", write_csv(tmp_path / "changes.csv", rows), code=1)
     for line in (3, 4, 5):
-        assert f"line {line}" in told
+        assert f"line {line}" in printed
     assert double.summary()["arrivals"] == 0
     assert not (tmp_path / "changes.plan.json").exists()
 
 
 def test_offline_reads_and_writes_nothing(command: Command, double: DoubleControl, tmp_path: Path) -> None:
-    told = command("plan", write_csv(tmp_path / "changes.csv", [change(0)]), "--offline")
-    assert "1 change" in told
+    printed = command("plan", write_csv(tmp_path / "changes.csv", [change(0)]), "--offline")
+    assert "1 change" in printed
     assert double.summary()["arrivals"] == 0
     assert [path.name for path in tmp_path.iterdir()] == ["changes.csv"]
 
@@ -215,9 +215,9 @@ def test_rows_that_cannot_be_applied_are_told_and_left_out_only_when_asked(
     command: Command, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
 ) -> None:
     rows = [change(0), change(1, ivr_id="1"), unknown(2)]
-    told = command("plan", write_csv(tmp_path / "changes.csv", rows), code=1, **UNPACED)
-    assert "1 to change, 1 missing IVR, 1 unreadable" in told
-    assert ivr(1) in told  # what the target has instead
+    printed = command("plan", write_csv(tmp_path / "changes.csv", rows), code=1, **UNPACED)
+    assert "1 to change, 1 missing IVR, 1 unreadable" in printed
+    assert ivr(1) in printed  # what the target has instead
     plan = tmp_path / "changes.plan.json"
     assert "--partial" in command("apply", plan, "--yes", code=1)
     assert targets.summary()["applied"] == 0
@@ -227,9 +227,9 @@ def test_rows_that_cannot_be_applied_are_told_and_left_out_only_when_asked(
 
 def test_a_wrong_key_ends_the_reading_early(command: Command, targets: DoubleControl, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "changes.csv", [change(number) for number in range(200)])
-    told = command("plan", file, code=1, DIALPAD_API_KEY="no-such-key", **UNPACED)
-    assert "200 unreadable" in told
-    assert "does not accept the key" in told
+    printed = command("plan", file, code=1, DIALPAD_API_KEY="no-such-key", **UNPACED)
+    assert "200 unreadable" in printed
+    assert "does not accept the key" in printed
     assert targets.summary()["arrivals"] <= 24
 
 
@@ -258,9 +258,9 @@ def test_ctrl_c_stops_following_and_not_the_workflow(
     assert process.stderr is not None
     started = process.stderr.readline().split()[-1]
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, printed = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert f"dialpad-ivr status {started}" in told
+    assert f"dialpad-ivr status {started}" in printed
     with start_worker(**UNPACED):
         assert command.json("status", started, "--report", tmp_path / "r")["counts"] == {"updated": 10}
 
@@ -284,8 +284,8 @@ def test_a_rejection_ends_it_and_nothing_is_sent(
     started = command.json("apply", plan, "--yes", "--approval", "--detach")["workflow_id"]
     until(lambda: any(t["status"] == "IN_PROGRESS" for t in engine.workflow(started)["tasks"]), 20, "the approval task")
     command("approve", started, "--reject", "--reason", "not in business hours")
-    told = command.json("status", started, "--report", tmp_path / "r", code=1)
-    assert told["counts"] == {"not_sent": 1}
+    printed = command.json("status", started, "--report", tmp_path / "r", code=1)
+    assert printed["counts"] == {"not_sent": 1}
     (ended,) = engine.ended([started])
     assert "not in business hours" in ended["reasonForIncompletion"]
     assert targets.summary()["applied"] == 0
@@ -293,8 +293,8 @@ def test_a_rejection_ends_it_and_nothing_is_sent(
 
 def test_a_plan_made_elsewhere_is_refused(command: Command, targets: DoubleControl, tmp_path: Path) -> None:
     plan = planned(command, tmp_path, [change(0)])
-    told = command("apply", plan, "--yes", code=2, DIALPAD_IVR_API_URL="https://sandbox.dialpad.com")
-    assert "was made at" in told
+    printed = command("apply", plan, "--yes", code=2, DIALPAD_IVR_API_URL="https://sandbox.dialpad.com")
+    assert "was made at" in printed
 
 
 def test_without_consent_nothing_is_started(command: Command, targets: DoubleControl, tmp_path: Path) -> None:

@@ -21,14 +21,14 @@ BLOCKS = [(block.kind, block.text) for block in blocks(ROOT / "README.md")]
 
 @pytest.mark.long
 def test_make_demo_prints_the_table_of_the_readme() -> None:
-    told = subprocess.run(
+    completed = subprocess.run(
         ["make", "demo"], env=clean_environ(COLUMNS="110"), cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr
+    assert completed.returncode == 0, completed.stderr
     (shown,) = (block for kind, block in BLOCKS if kind == "text" and "branch taken" in block)
     for line in shown.splitlines()[1:]:
         words = re.sub(r"\d+\.\d s", "", line).split()
-        assert any(words == re.sub(r"\d+\.\d s", "", real).split() for real in told.stdout.splitlines()), line
+        assert any(words == re.sub(r"\d+\.\d s", "", real).split() for real in completed.stdout.splitlines()), line
 
 
 @pytest.mark.long
@@ -52,8 +52,10 @@ def test_dev_prints_exports_that_work_and_stops_on_ctrl_c(request: pytest.Fixtur
     (export,) = (line for line in lines if line.strip().startswith("export "))
     pasted = dict(part.split("=", 1) for part in shlex.split(export)[1:])
     command = [".venv/bin/dialpad-ivr", "run", "set_custom_ivr_test_request", "--json"]
-    told = subprocess.run(command, env=clean_environ(**pasted), cwd=ROOT, capture_output=True, text=True, check=True)
-    assert json.loads(told.stdout)["output"]["outcome"] == "planned"
+    completed = subprocess.run(
+        command, env=clean_environ(**pasted), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(completed.stdout)["output"]["outcome"] == "planned"
     process.send_signal(2)
     rest = process.stderr.read()
     process.stderr.close()
@@ -75,7 +77,7 @@ def test_the_task_to_paste_runs(engine: EngineRest, double: DoubleControl, start
     }
     engine.put_workflow_definition(definition)
     with start_worker():
-        given = {"call_center": "5502522061422592", "ivr": "5127493019721728"}
-        (ended,) = engine.ended([engine.start(definition["name"], given)])
+        payload = {"call_center": "5502522061422592", "ivr": "5127493019721728"}
+        (ended,) = engine.ended([engine.start(definition["name"], payload)])
     assert ended["output"]["outcome"] == "updated"
-    assert double.selected("callcenter", given["call_center"], "HOLD_MUSIC")["inbound"] == given["ivr"]
+    assert double.selected("callcenter", payload["call_center"], "HOLD_MUSIC")["inbound"] == payload["ivr"]

@@ -77,7 +77,7 @@ def test_a_worker_with_key_and_secret_renews_its_token_and_gets_its_tasks(
 @pytest.mark.parametrize(("secret", "code"), [(SECRET, 0), ("wrong-secret", 1), (None, 1)])
 def test_commands_authenticate_and_name_the_variable_when_refused(secret: str | None, code: int, gate: Gate) -> None:
     auth = {"CONDUCTOR_AUTH_KEY": KEY, "CONDUCTOR_AUTH_SECRET": secret} if secret else {}
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "dialpad_ivr", "register", "--overwrite", "--dry-run"],
         env=clean_environ(CONDUCTOR_SERVER_URL=gate.url, **auth),
         capture_output=True,
@@ -85,6 +85,6 @@ def test_commands_authenticate_and_name_the_variable_when_refused(secret: str | 
         timeout=100,
         check=False,
     )
-    assert told.returncode == code, told.stderr
-    assert ("CONDUCTOR_AUTH_KEY" in told.stderr) == (code != 0)
-    assert not secret or secret not in told.stdout + told.stderr
+    assert completed.returncode == code, completed.stderr
+    assert ("CONDUCTOR_AUTH_KEY" in completed.stderr) == (code != 0)
+    assert not secret or secret not in completed.stdout + completed.stderr

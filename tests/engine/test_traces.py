@@ -32,7 +32,7 @@ def test_a_collector_gets_spans_of_tasks_and_calls_that_the_logs_name(
     ):
         ended = [
             *engine.ended([engine.start("set_custom_ivr", inputs[0], domain="traced")]),
-            *engine.ended([engine.start("set_custom_ivr", given, domain="traced") for given in inputs[1:]]),
+            *engine.ended([engine.start("set_custom_ivr", payload, domain="traced") for payload in inputs[1:]]),
         ]
         assert collector.spans == []
         assert worker.stop() == 0
@@ -43,10 +43,10 @@ def test_a_collector_gets_spans_of_tasks_and_calls_that_the_logs_name(
     run = [task for workflow in ended for task in workflow["tasks"]]
     assert set(tasks) == {task["taskId"] for task in run}
     for task in run:
-        told = values(tasks[task["taskId"]].attributes)
-        assert told["messaging.message.conversation_id"] == task["workflowInstanceId"]
-        assert told["dialpad_ivr.task.retry_count"] == task["retryCount"]
-        assert told["dialpad_ivr.outcome"] == task["outputData"]["outcome"]
+        attributes = values(tasks[task["taskId"]].attributes)
+        assert attributes["messaging.message.conversation_id"] == task["workflowInstanceId"]
+        assert attributes["dialpad_ivr.task.retry_count"] == task["retryCount"]
+        assert attributes["dialpad_ivr.outcome"] == task["outputData"]["outcome"]
         assert (tasks[task["taskId"]].status.code == 2) is (task["status"] != "COMPLETED")
     parents = {span.span_id: task_id for task_id, span in tasks.items()}
     statuses = [values(span.attributes)["http.response.status_code"] for span in calls]

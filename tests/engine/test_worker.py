@@ -178,7 +178,7 @@ def test_health_metrics_and_logs_show_outcomes_and_no_key(
     double.add_faults({"fault": "echo_authorization", "match": {"target_id": target(1)}})
     inputs = [change(0), change(1), change(2, credential="vault"), {**change(3), "ivr_type": "NOPE"}]
     with start_worker(DIALPAD_IVR_DOMAIN="seen", DIALPAD_IVR_LOG_LEVEL="debug") as worker:
-        ids = [engine.start("set_custom_ivr_branching", given, domain="seen") for given in inputs]
+        ids = [engine.start("set_custom_ivr_branching", payload, domain="seen") for payload in inputs]
         ended = engine.ended(ids)
         assert worker.get("/healthz").text == "alive\n"
         assert worker.get("/readyz").text == "ready\n"

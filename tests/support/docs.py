@@ -40,9 +40,9 @@ class Shown:
     code: int
     lines: tuple[str, ...]
 
-    def missing_in(self, told: str) -> list[str]:
+    def missing_in(self, output: str) -> list[str]:
         """The lines shown that are not in the output; `...` stands for anything, and spaces do not count."""
-        real = [_spaced(line) for line in told.splitlines()]
+        real = [_spaced(line) for line in output.splitlines()]
         return [line for line in self.lines if not any(_pattern(line).fullmatch(each) for each in real)]
 
 

@@ -17,7 +17,7 @@ from dialpad_ivr.http_server import serving
 
 
 class FakeEngine:
-    """Queues tasks, takes results, and fails as it is told.
+    """Queues tasks, takes results, and fails on demand.
 
     Attributes:
         queue: Tasks that the next polls return, as the engine writes them.

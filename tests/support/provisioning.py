@@ -15,7 +15,7 @@ from support.double import DoubleControl, started_double
 from support.engine import EngineRest, until
 from support.worker import CREDENTIALS, KEYS, running_worker
 
-# What a worker and a command are told where nothing shall wait.
+# Settings of a worker and a command where nothing shall wait.
 UNPACED: dict[str, Any] = {"DIALPAD_IVR_PATCH_LIMIT": "1000000", "DIALPAD_IVR_COMPANY_LIMIT": "1000000"}
 
 

@@ -44,10 +44,10 @@ PORT = Settings.model_fields["health_port"].default
 
 
 def test_the_dockerfile_passes_its_linter() -> None:
-    told = subprocess.run(
+    completed = subprocess.run(
         [Path(sys.executable).with_name("hadolint"), DEPLOY / "Dockerfile"], capture_output=True, text=True, check=False
     )
-    assert (told.returncode, told.stdout) == (0, "")
+    assert (completed.returncode, completed.stdout) == (0, "")
 
 
 def test_the_compose_file_keeps_to_the_compose_specification() -> None:

@@ -259,8 +259,8 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing_from_elsewhere(
 
 
 def test_make_help_lists_every_target() -> None:
-    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    listed = {line.split()[0] for line in told.splitlines() if not line.startswith("make")}
+    completed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = {line.split()[0] for line in completed.splitlines() if not line.startswith("make")}
     assert listed == TARGETS
     (phony,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)
     assert set(phony.split()) == TARGETS

@@ -97,8 +97,8 @@ async def test_an_ivr_is_found_by_its_name(bench: Bench, asked: dict[str, Any], 
 @pytest.mark.parametrize(("name", "warned"), [("Blues", False), ("blues", True)])
 async def test_a_name_that_differs_by_case_is_found_with_a_warning(bench: Bench, name: str, warned: bool) -> None:
     bench.handler = lambda _: page(SLOTS)
-    told = " ".join((await listed(bench, name=name))["warnings"])
-    assert ('called "Blues"' in told) == warned
+    text = " ".join((await listed(bench, name=name))["warnings"])
+    assert ('called "Blues"' in text) == warned
 
 
 async def test_a_near_name_of_several_ivrs_is_suggested_once(bench: Bench) -> None:
@@ -320,7 +320,7 @@ async def test_a_plan_says_what_applying_it_would_do(
     planned = await bench.run({**params, "mode": "plan"})
     assert planned.output.outcome == outcome
     assert len(planned.output.warnings) == len(warnings)
-    assert all(part in told for part, told in zip(warnings, planned.output.warnings, strict=True))
+    assert all(part in warning for part, warning in zip(warnings, planned.output.warnings, strict=True))
     applied = await bench.run(params)
     same = {"unchanged": "unchanged", "planned": "conflict" if "moved" in warnings else "updated"}
     assert applied.output.outcome == same[outcome]
