@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
 
 def main() -> None:
     """Run the command."""
-    # A container's first process ignores SIGTERM until it has a handler, and the imports take a second or more. The
-    # worker later sets its own handler, which drains; until then nothing is in flight.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # A container's first process ignores SIGTERM until it has a handler, and the imports take a second or more.
     if sys.argv[1:] == ["worker"]:
+        # The worker later sets a handler of its own, which drains; until then nothing is in flight. No exception, which
+        # an import might turn into another one.
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
         from dialpad_ivr.cli.worker import app  # noqa: PLC0415
     else:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         from dialpad_ivr.cli.app import app  # noqa: PLC0415
 
     app(prog_name="dialpad-ivr")

@@ -6,6 +6,11 @@ the SDK's models: `TaskDef` drops `maxRetryDelaySeconds` and `backoffJitterMs`.
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
@@ -135,15 +140,16 @@ class EngineApi:
         response_type: str = "object",
     ) -> Any:
         try:
-            response = self._client.call_api(
-                path,
-                method,
-                query_params=query or [],
-                header_params={"Accept": "*/*", "Content-Type": "application/json"},
-                body=body,
-                response_type=response_type,
-                _return_http_data_only=True,
-            )
+            with _interrupt_raised():
+                response = self._client.call_api(
+                    path,
+                    method,
+                    query_params=query or [],
+                    header_params={"Accept": "*/*", "Content-Type": "application/json"},
+                    body=body,
+                    response_type=response_type,
+                    _return_http_data_only=True,
+                )
             if response_type == "object" and isinstance(response, str) and response:
                 raise EngineError(
                     f"{self.url} does not answer like a Conductor server. Check CONDUCTOR_SERVER_URL.", 200
@@ -159,3 +165,26 @@ class EngineApi:
             else:
                 message = f"{self.url} answered {status} to {method} {path}: {str(exc.message or exc.reason)[:300]}"
             raise EngineError(message, status) from None
+
+
+@contextmanager
+def _interrupt_raised() -> Iterator[None]:
+    """Raise KeyboardInterrupt after the block if Ctrl-C came within it: the SDK's bare `except:` may swallow it."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    interrupted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        handler(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if interrupted:
+        raise KeyboardInterrupt

@@ -1,0 +1,49 @@
+"""The engine's REST client: a Ctrl-C during a call is never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import Any
+
+import pytest
+from conductor.client.http.api_client import ApiClient
+
+from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _default_handler(monkeypatch: pytest.MonkeyPatch) -> Any:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_that_the_sdk_swallows_is_raised_after_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call_api(*_: Any, **__: Any) -> str:
+        with contextlib.suppress(KeyboardInterrupt):  # as its bare `except:` does
+            os.kill(os.getpid(), signal.SIGINT)
+        return "3.32.3"
+
+    monkeypatch.setattr(ApiClient, "call_api", call_api)
+    with pytest.raises(KeyboardInterrupt):
+        EngineApi(Settings()).version()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_ends_a_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call_api(*_: Any, **__: Any) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the call went on")
+
+    monkeypatch.setattr(ApiClient, "call_api", call_api)
+    with pytest.raises(KeyboardInterrupt):
+        EngineApi(Settings()).version()
+
+
+def test_a_call_leaves_the_handler_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ApiClient, "call_api", lambda *_, **__: "3.32.3")
+    assert EngineApi(Settings()).version() == "3.32.3"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
