@@ -96,7 +96,8 @@ def run_test_task(page: Page, status: str) -> str:
 
 def run_workflow(page: Page, engine: EngineRest, name: str, payload: dict[str, Any] | None = None) -> str:
     """Run it by the form, with this payload or the prefilled one; returns the prefilled text."""
-    page.goto(f"{engine.url}/runWorkflow")
+    # The form stays empty if the workflow is chosen before its definition has come.
+    page.goto(f"{engine.url}/runWorkflow", wait_until="networkidle")
     page.locator("#workflow-name-dropdown").fill(name)
     page.get_by_role("option", name=name, exact=True).click()
     box = page.locator(".monaco-editor").first
