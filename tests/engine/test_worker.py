@@ -81,11 +81,12 @@ def test_sigterm_with_20_calls_in_flight_loses_and_repeats_nothing(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:
     double.set_state(synthetic=60)
-    double.configure(latency=6)  # long enough for the first call to be in flight when the 20th arrives
+    double.configure(latency=4)
+    # More than it can run at once, so that each result it reports could bring the next task along; and all of them
+    # before it starts, so that one poll brings the 20.
+    ids = [engine.start("set_custom_ivr", change(number), domain="drain") for number in range(60)]
     unpaced = {"DIALPAD_IVR_COMPANY_LIMIT": "1000", "DIALPAD_IVR_PATCH_LIMIT": "10000"}
     with start_worker(DIALPAD_IVR_DOMAIN="drain", DIALPAD_IVR_CONCURRENCY="20", **unpaced) as worker:
-        # More than it can run at once, so that each result it reports could bring the next task along.
-        ids = [engine.start("set_custom_ivr", change(number), domain="drain") for number in range(60)]
         double.wait_for_arrivals(20)
         assert double.summary()["in_flight"] == 20
         assert worker.stop(signal.SIGTERM) == 0
