@@ -1,13 +1,17 @@
-"""What unit tests share: settings that need no environment, and a task that talks to a function, not a network."""
+"""What unit tests share: settings that need no environment, a task that talks to a function, and a stub engine."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import httpcore
 import pytest
 from pydantic import SecretStr
 
+from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.settings import Settings
 from support.bench import KEY, Bench
+from support.stub import StubEngine, running_stub_engine
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +33,14 @@ def key() -> SecretStr:
 @pytest.fixture
 async def bench(settings: Settings) -> Bench:
     return Bench(settings)
+
+
+@pytest.fixture
+def stub_engine() -> Iterator[StubEngine]:
+    with running_stub_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def api(stub_engine: StubEngine) -> EngineApi:
+    return EngineApi(Settings(server_url=stub_engine.stub.url))

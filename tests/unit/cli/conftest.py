@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dialpad_ivr.cli.common import err, out
-from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.local.engine import free_port
-from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry import logs
 from support.invoke import Invoke
-from support.stub import StubEngine, running_stub_engine
+from support.stub import StubEngine
 
 
 @pytest.fixture(autouse=True)
@@ -31,17 +28,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stub_engine: S
     monkeypatch.setenv("DIALPAD_IVR_ALLOW_LOOPBACK", "true")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logs, "configure", lambda *_: None)  # other tests have logging of their own
-
-
-@pytest.fixture
-def stub_engine() -> Iterator[StubEngine]:
-    with running_stub_engine() as engine:
-        yield engine
-
-
-@pytest.fixture
-def api(stub_engine: StubEngine) -> EngineApi:
-    return EngineApi(Settings(server_url=stub_engine.stub.url))
 
 
 @pytest.fixture
