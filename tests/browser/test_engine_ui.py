@@ -96,8 +96,9 @@ def run_test_task(page: Page, status: str) -> str:
 
 def run_workflow(page: Page, engine: EngineRest, name: str, payload: dict[str, Any] | None = None) -> str:
     """Run it by the form, with this payload or the prefilled one; returns the prefilled text."""
-    # The form stays empty if the workflow is chosen before its definition has come.
-    page.goto(f"{engine.url}/runWorkflow", wait_until="networkidle")
+    page.goto(f"{engine.url}/runWorkflow")
+    # An editor that is still being set up misses what a choice puts into it; the form has two.
+    expect(page.locator(".monaco-editor .view-lines")).to_have_count(2)
     page.locator("#workflow-name-dropdown").fill(name)
     page.get_by_role("option", name=name, exact=True).click()
     box = page.locator(".monaco-editor").first
