@@ -14,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from support.redis import RedisServer, running_redis
 
-pytest_plugins = ["support.fixtures", "support.browser"]
+pytest_plugins = ["support.fixtures", "support.browser", "support.leftovers"]
 
 hypothesis.settings.register_profile("thorough", max_examples=1000)  # `make test-all` names it
 
