@@ -50,5 +50,6 @@ def _processes(marks: set[str]) -> dict[int, str]:
         with contextlib.suppress(OSError):  # another user's, or one that has just ended
             environ = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
             if marks <= set(environ) and int(folder.name) != os.getpid():
-                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(folder.name)] = command.decode(errors="replace")
     return found
