@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.docs import PAGES, ROOT, Shown, blocks, shown
+from support.docs import NAVIGATION, PAGES, ROOT, Shown, blocks, shown
 from support.double import DoubleControl, started_double
 from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
@@ -79,17 +79,22 @@ class Reader:
         )
         assert completed.returncode == 0, (text, completed.stderr)
 
+    def follow(self, page: Path) -> None:
+        """Do everything that the page shows, from its first line to its last."""
+        for block in blocks(page):
+            if block.title:
+                (self.folder / block.title).write_text(block.text, "utf-8")
+            elif block.kind == "console":
+                for example in shown(block):
+                    if example.command not in RUN_ELSEWHERE:
+                        self.run(example)
+            elif block.kind == "python":
+                self.run_python(block.text)
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(
-            page, id=page.relative_to(ROOT).as_posix(), marks=[] if page.name == "README.md" else pytest.mark.long
-        )
-        for page in RUN
-    ],
-)
-def test_a_page_works_as_shown(page: Path, engine: EngineRest, double: DoubleControl, tmp_path: Path) -> None:
+
+@pytest.fixture
+def reader(engine: EngineRest, double: DoubleControl, tmp_path: Path) -> Iterator[Reader]:
+    """Somebody with an engine and a double as they are shipped, a running worker, and an empty folder."""
     double.reset()
     folder = tmp_path / "reader"
     folder.mkdir()
@@ -100,17 +105,31 @@ def test_a_page_works_as_shown(page: Path, engine: EngineRest, double: DoubleCon
     keys: dict[str, Any] = {"DIALPAD_API_KEY": "key-of-main", "DIALPAD_IVR_CREDENTIALS_FILE": str(folder / "keys.json")}
     try:
         with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
-            for block in blocks(page):
-                if block.title:
-                    (folder / block.title).write_text(block.text, "utf-8")
-                elif block.kind == "console":
-                    for example in shown(block):
-                        if example.command not in RUN_ELSEWHERE:
-                            reader.run(example)
-                elif block.kind == "python":
-                    reader.run_python(block.text)
+            yield reader
     finally:
         put_quick_definitions(engine)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page, id=page.relative_to(ROOT).as_posix(), marks=[] if page.name == "README.md" else pytest.mark.long
+        )
+        for page in RUN
+    ],
+)
+def test_a_page_works_as_shown(page: Path, reader: Reader) -> None:
+    reader.follow(page)
+
+
+@pytest.mark.long
+def test_the_pages_work_one_after_another(reader: Reader) -> None:
+    navigation = [ROOT / "README.md", *NAVIGATION]
+    assert set(RUN) <= set(navigation)
+    for page in navigation:
+        if page in RUN:
+            reader.follow(page)
 
 
 def test_pages_are_run() -> None:

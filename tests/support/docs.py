@@ -8,6 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "deploy").glob("*.md")])
+_IN_NAVIGATION = re.compile(r"^ +- [^:]+: (\S+\.md)$", re.MULTILINE)
+# The pages of the site, in the order of its navigation; some lie outside docs/.
+NAVIGATION = [
+    next(folder / name for folder in (ROOT / "docs", ROOT) if (folder / name).is_file())
+    for name in _IN_NAVIGATION.findall((ROOT / "mkdocs.yml").read_text("utf-8"))
+]
 
 _BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _FAILS = re.compile(r"\s+# exits with (\d+)$")
