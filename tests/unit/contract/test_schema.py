@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import OUTCOME_MEANINGS, OUTCOMES
-from dialpad_ivr.contract.schema import ENDPOINTS, INPUTS, input_fields, input_schema, output_schema
+from dialpad_ivr.contract.schema import ENDPOINTS, INPUTS, input_fields, input_schema, output_schema, registered_schema
 from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.contract.values import IVR_TYPES, LIST_PATH, PATCH_PATH, SELECT_OPTIONS, TARGET_TYPES
 from dialpad_ivr.credentials import Credentials
@@ -109,6 +110,7 @@ def test_place_of_a_field_is_schema_metadata_and_matches_the_published_document(
 def test_schemas_are_valid_json_schemas(task_type: str) -> None:
     Draft202012Validator.check_schema(input_schema(task_type))
     Draft202012Validator.check_schema(output_schema(task_type))
+    Draft202012Validator.check_schema(registered_schema(task_type))
 
 
 def test_every_outcome_has_a_meaning_and_a_branch() -> None:
@@ -189,6 +191,26 @@ def run() -> Iterator[Callable[[Any], Result | None]]:
     loop.close()
 
 
+@pytest.mark.parametrize("task_type", INPUTS)
+def test_a_definition_carries_every_value_but_no_texts(task_type: str) -> None:
+    """The engine copies it twice into every task."""
+    fields = registered_schema(task_type)["properties"]
+    for name, rule in input_schema(task_type)["properties"].items():
+        assert fields[name].get("enum") == rule.get("enum"), name
+    definition = task_definition(task_type)
+    assert definition["inputSchema"]["data"] == registered_schema(task_type)
+    assert "outputSchema" not in definition
+    assert not re.search('"(description|examples|title)": ', json.dumps(definition["inputSchema"]))
+    assert len(json.dumps(definition)) < 5000
+    # With true, an engine that enforces would fail the task before the worker can list every violation.
+    assert definition["enforceSchema"] is False
+    offered = {
+        "set_custom_ivr": {"credential": "default", "mode": "apply"},
+        "list_custom_ivrs": {"credential": "default"},
+    }
+    assert definition["inputTemplate"] == offered[task_type]
+
+
 @hypothesis_settings(
     max_examples=5 * hypothesis_settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck)
 )
@@ -221,6 +243,7 @@ def test_schema_and_model_agree_and_no_invalid_input_is_sent(run: Callable[[Any]
         except ValueError:  # an integer too long to print
             schema_accepts = False
         assert schema_accepts == model_accepts == isinstance(result, model)
+        assert not schema_accepts or Draft202012Validator(registered_schema(task_type)).is_valid(raw)
     result = check_input(raw, SetCustomIvrInput)
     task_result = run(raw)
     if isinstance(result, list):

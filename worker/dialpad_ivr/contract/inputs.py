@@ -77,6 +77,15 @@ ID_SCHEMA: Final = {
 }
 
 
+SHORT_ID_SCHEMA: Final = {
+    "type": ["integer", "string"],
+    "minimum": 1,
+    "maximum": INT64_MAX,
+    "pattern": f"^[1-9][0-9]{{0,{len(str(INT64_MAX)) - 1}}}$",
+}
+"""What to tell of an id where space is short: it accepts a little more than `ID_SCHEMA`."""
+
+
 Id = Annotated[str, BeforeValidator(_digits), WithJsonSchema(ID_SCHEMA)]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
+from dialpad_ivr.contract.inputs import ID_SCHEMA, SHORT_ID_SCHEMA, ListCustomIvrsInput, SetCustomIvrInput
 from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, SetCustomIvrOutput, TaskOutput
 from dialpad_ivr.contract.values import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TASK_TYPE
 
 TaskInput = SetCustomIvrInput | ListCustomIvrsInput
 
+
+_TEXTS: Final = ("title", "description", "examples", "x-in")
 
 INPUTS: Final[dict[str, type[TaskInput]]] = {TASK_TYPE: SetCustomIvrInput, LIST_TASK_TYPE: ListCustomIvrsInput}
 
@@ -26,6 +28,28 @@ ENDPOINTS: Final[dict[str, tuple[str, str]]] = {TASK_TYPE: ("PATCH", PATCH_PATH)
 def input_schema(task_type: str = TASK_TYPE) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a task's input. Made once: do not change it."""
     return _compact(INPUTS[task_type].model_json_schema(by_alias=True))
+
+
+@cache
+def registered_schema(task_type: str = TASK_TYPE) -> dict[str, Any]:
+    """The schema of a task's input as its definition carries it: every value that is allowed, without the texts.
+
+    The engine copies it twice into every task. It accepts all that `input_schema`, by which the worker validates,
+    accepts; of an id too long for an int64 it knows only the number of digits. Made once: do not change it.
+    """
+
+    def lean(node: Any) -> Any:
+        if isinstance(node, list):
+            return [lean(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if node.get("anyOf") == ID_SCHEMA["anyOf"]:
+            return SHORT_ID_SCHEMA
+        return {key: lean(value) for key, value in node.items() if key not in _TEXTS}
+
+    schema = input_schema(task_type)
+    fields = {name: lean(rule) for name, rule in schema["properties"].items()}
+    return {**{key: value for key, value in schema.items() if key not in _TEXTS}, "properties": fields}
 
 
 @cache

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract.schema import ENDPOINTS, input_fields, input_schema, output_schema
+from dialpad_ivr.contract.schema import ENDPOINTS, input_fields, output_schema, registered_schema
 from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.credentials import KEY_NAME
@@ -41,7 +41,6 @@ PURPOSES: Final = {
 
 def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
     """The definition of a task, from which its file in `task_defs/` is generated."""
-    inputs, outputs = input_schema(task_type), output_schema(task_type)
     what = f"{PURPOSES[task_type]}: {' '.join(ENDPOINTS[task_type])}."
     return {
         "name": task_type,
@@ -49,10 +48,17 @@ def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
         "description": f"{what}\nExample input:\n{json.dumps(example_input(task_type))}",
         "ownerEmail": "dialpad-ivr@example.com",
         "inputKeys": list(input_fields(task_type)),
-        "outputKeys": list(outputs["properties"]),
-        "inputSchema": {"name": f"{task_type}_input", "version": 1, "type": "JSON", "data": inputs},
-        "outputSchema": {"name": f"{task_type}_output", "version": 1, "type": "JSON", "data": outputs},
-        "enforceSchema": True,
+        "outputKeys": list(output_schema(task_type)["properties"]),
+        "inputSchema": {
+            "name": f"{task_type}_input",
+            "version": 1,
+            "type": "JSON",
+            "data": registered_schema(task_type),
+        },
+        # Where they are missing or null: what the input stands for is then seen in the engine's UI.
+        "inputTemplate": {name: rule["default"] for name, rule in input_fields(task_type).items() if "default" in rule},
+        # An engine that enforces it would fail the task before the worker can answer with every violation at once.
+        "enforceSchema": False,
         # The engine passes the secret of this name to the worker, and does not store it with the task.
         "runtimeMetadata": [KEY_NAME],
         # A fault is retried after 2, 4, 8, 16, 32 and 60 s, each with up to 2 s of jitter.
