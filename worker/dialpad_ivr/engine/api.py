@@ -122,6 +122,25 @@ class EngineApi:
         body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}
         self._call("POST", "/tasks", body=body, response_type="str")
 
+    def postpone_task(self, workflow_id: str, task_id: str, output: JsonObject, seconds: int) -> None:
+        """Keep a scheduled task from the workers for so long, and set its output."""
+        body = {
+            "workflowInstanceId": workflow_id,
+            "taskId": task_id,
+            "status": "IN_PROGRESS",
+            "outputData": output,
+            "callbackAfterSeconds": seconds,
+        }
+        self._call("POST", "/tasks", body=body, response_type="str")
+
+    def pause(self, workflow_id: str) -> None:
+        """Pause a running workflow: its scheduled tasks run, but none is scheduled after them."""
+        self._call("PUT", f"/workflow/{quote(workflow_id, safe='')}/pause", response_type="str")
+
+    def terminate(self, workflow_id: str, reason: str) -> None:
+        """End a workflow and its sub-workflows as TERMINATED. Their tasks are canceled, and later results ignored."""
+        self._call("DELETE", f"/workflow/{quote(workflow_id, safe='')}", [("reason", reason)], response_type="str")
+
     def _find(self, path: str, query: list[tuple[str, Any]] | None = None) -> JsonObject | None:
         try:
             found: JsonObject = self._call("GET", path, query)

@@ -1,56 +1,49 @@
-"""A client of the workflow `provision_custom_ivrs`: starts, follows and approves runs, and reads their rows.
-
-A run of a thousand rows takes megabytes on the engine, most of it copies of definitions. So the results of a completed
-chunk are read once, from its variables, and only running chunks are read with their tasks.
-"""
+"""A client of the workflow `provision_custom_ivrs`: starts, follows, approves and stops runs."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from dialpad_ivr.contract.outcomes import OK_OUTCOMES
-from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.formats import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
+from dialpad_ivr.provisioning.run import (
+    HELD_BACK,
+    WORKFLOW,
+    ChangeResult,
+    ProvisioningRun,
+    approval_task,
+    change_tasks,
+    running_chunks,
+    was_held_back,
+    was_taken_since,
+)
 
-WORKFLOW: Final = "provision_custom_ivrs"
+__all__ = [
+    "MAX_CHANGES",
+    "WORKFLOW",
+    "ChangeResult",
+    "ProvisioningRun",
+    "approve",
+    "follow_run",
+    "running_workflow",
+    "start",
+    "stop",
+]
+
 MAX_CHANGES: Final = 5000  # per run, because of the engine's limits
-APPROVAL: Final = "approval"
 
-# Running chunks that are read with their tasks on each refresh. The queue serves the earliest first.
-_CHUNKS_READ: Final = 2
+# For the results that workers still owe when a run is stopped; longer than they wait for permits and for answers.
+_DRAIN_SECONDS: Final = 60.0
+_CHUNKS_HELD: Final = 10  # to hold back the rows of more takes longer than to terminate them
+_HELD_AT_ONCE: Final = 8
+_HELD_SECONDS: Final = 365 * 86_400
 _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 5.0
-
-
-@dataclass(frozen=True)
-class ChangeResult:
-    """The result of one change.
-
-    Attributes:
-        change: The input of `set_custom_ivr`.
-        line: Line in the file of changes; 0 if unknown.
-        previous: The selection at the time of the plan; `None` if unknown.
-        outcome: An outcome of the task; `not_sent`; `unknown` if dispatched without a result; `None` while pending.
-    """
-
-    change: JsonObject
-    line: int
-    previous: tuple[SelectedIvr, ...] | None
-    outcome: str | None = None
-    message: str = ""
-    attempts: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether the change succeeded."""
-        return self.outcome in OK_OUTCOMES
 
 
 def start(
@@ -88,140 +81,6 @@ def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
     note = {"line": row.line, "previous": [ivr.model_dump() for ivr in row.previous]}
     return {**params, **guard, "note": note}
-
-
-class ProvisioningRun:
-    """A run of the workflow, as of the last `refresh`.
-
-    Attributes:
-        status: The workflow's status.
-        rows: In the order of the workflow's input.
-        output: The workflow's output.
-        reason: Why the workflow failed.
-        waits_for_approval: Whether the run waits for approval.
-        started_at: Milliseconds since 1970.
-        ended_at: Milliseconds since 1970; 0 while running.
-        plan: The plan's metadata in the workflow's input; empty for a run that was started without a plan.
-    """
-
-    def __init__(self, engine: EngineApi, workflow_id: str) -> None:
-        self.workflow_id = workflow_id
-        self.status = "RUNNING"
-        self.rows: list[ChangeResult] = []
-        self.output: JsonObject = {}
-        self.reason = ""
-        self.waits_for_approval = False
-        self.started_at = self.ended_at = 0
-        self.plan: JsonObject = {}
-        self._engine = engine
-        self._chunks: dict[str, str] = {}  # last known status by workflow id
-        self._more_to_start = True  # whether chunks of the current wave have no workflow yet
-
-    @property
-    def ended(self) -> bool:
-        """Whether the run and its chunks have ended, and all results have been read."""
-        return self.status in TERMINAL_STATUSES and not self._running_chunks()
-
-    @property
-    def counts(self) -> Counter[str]:
-        """Rows by outcome, without pending ones."""
-        return Counter(row.outcome for row in self.rows if row.outcome)
-
-    def refresh(self) -> None:
-        """Read the changes since the last refresh.
-
-        Raises:
-            EngineError: The engine did not answer, or there is no such run.
-        """
-        if self._more_to_start or not self._running_chunks():  # otherwise no chunk can have been added
-            self._read_parent()
-        elif self._engine.workflow_status(self.workflow_id)["status"] in TERMINAL_STATUSES:
-            self._read_parent()  # the workflow was terminated
-        chunks_read = 0
-        for chunk in self._running_chunks():
-            current = self._engine.workflow_status(chunk)
-            if current["status"] == "COMPLETED":
-                self._read_results(current["variables"])
-            elif current["status"] in TERMINAL_STATUSES or chunks_read < _CHUNKS_READ:
-                chunks_read += 1
-                self._read_tasks(self._engine.workflow(chunk))
-            self._chunks[chunk] = current["status"]  # last: a read above may have failed
-        if self.ended:
-            self._mark_not_sent()
-
-    def _running_chunks(self) -> list[str]:
-        return [chunk for chunk, status in self._chunks.items() if status not in TERMINAL_STATUSES]
-
-    def _read_parent(self) -> None:
-        workflow = self._engine.workflow(self.workflow_id)
-        if workflow.get("workflowName") != WORKFLOW:
-            raise EngineError(f"{self.workflow_id} is a run of {workflow.get('workflowName')}, not of {WORKFLOW}.", 404)
-        if not self.rows:
-            inputs = workflow.get("input") or {}
-            changes, plan = inputs.get("changes"), inputs.get("plan")
-            self.rows = [_row(change) for change in changes] if isinstance(changes, list) else []
-            self.plan = plan if isinstance(plan, dict) else {}
-        tasks = workflow.get("tasks") or []
-        chunks = [task.get("subWorkflowId") for task in tasks if task["taskType"] == "SUB_WORKFLOW"]
-        self._more_to_start = not all(chunks)
-        for chunk in filter(None, chunks):
-            self._chunks.setdefault(chunk, "RUNNING")
-        self.waits_for_approval = _approval_task(workflow) is not None
-        self.started_at, self.ended_at = workflow.get("startTime") or 0, workflow.get("endTime") or 0
-        self.output, self.reason = workflow.get("output") or {}, workflow.get("reasonForIncompletion") or ""
-        self.status = workflow["status"]
-
-    def _read_results(self, variables: JsonObject) -> None:
-        for result in variables.get("results") or []:
-            self._note(result["row"], result["outcome"], result.get("message"), result.get("attempts"))
-
-    def _read_tasks(self, chunk: JsonObject) -> None:
-        first = chunk["input"]["first"]
-        ended = chunk["status"] in TERMINAL_STATUSES
-        for task in chunk.get("tasks") or []:
-            index = (task.get("inputData") or {}).get("__index")
-            if task["taskType"] != "set_custom_ivr" or index is None or task.get("retried"):
-                continue
-            output = task.get("outputData") or {}
-            done = task["status"] not in ("SCHEDULED", "IN_PROGRESS", "CANCELED")
-            outcome = output.get("outcome") if done else None
-            if ended and outcome is None:
-                outcome = "unknown" if task.get("pollCount") else "not_sent"  # a task never polled was never sent
-            error = output.get("error") or {}
-            if outcome is not None:
-                self._note(first + index, outcome, error.get("message"), output.get("attempts"))
-
-    def _note(self, number: int, outcome: str, message: Any, attempts: Any) -> None:
-        row = self.rows[number]
-        self.rows[number] = ChangeResult(
-            row.change, row.line, row.previous, outcome, str(message or ""), int(attempts or 0)
-        )
-
-    def _mark_not_sent(self) -> None:
-        """Mark the rows without a task as not sent."""
-        for number, row in enumerate(self.rows):
-            if row.outcome is None:
-                self._note(number, "not_sent", "Nothing was sent.", 0)
-
-
-class _Note(BaseModel):
-    """The note that `start` attaches to a change, for the report; any other note is ignored."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    line: int
-    previous: list[SelectedIvr]
-
-
-def _row(change: Any) -> ChangeResult:
-    if not isinstance(change, dict):
-        return ChangeResult({}, 0, None)
-    params = {key: value for key, value in change.items() if key != "note"}
-    try:
-        note = _Note.model_validate(change.get("note"))
-    except ValidationError:
-        return ChangeResult(params, 0, None)
-    return ChangeResult(params, note.line, tuple(note.previous))
 
 
 def follow_run(run: ProvisioningRun, on_change: Callable[[ProvisioningRun], None], timeout_seconds: float) -> None:
@@ -263,14 +122,59 @@ def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, rea
     Raises:
         EngineError: The run does not wait for approval.
     """
-    task = _approval_task(engine.workflow(workflow_id))
+    task = approval_task(engine.workflow(workflow_id))
     if task is None:
         raise EngineError(f"{workflow_id} does not wait for approval.", 409)
     engine.complete_task(workflow_id, task["taskId"], {"approved": approved, "by": by, "reason": reason})
 
 
-def _approval_task(workflow: JsonObject) -> JsonObject | None:
-    """The task in which a run currently waits for approval."""
-    tasks: list[JsonObject] = workflow.get("tasks") or []
-    waiting = (task for task in tasks if task["referenceTaskName"] == APPROVAL and task["status"] == "IN_PROGRESS")
-    return next(waiting, None)
+def stop(engine: EngineApi, workflow_id: str, *, by: str) -> None:
+    """End a run: dispatch no more changes, wait for the results of those that workers hold, and terminate it.
+
+    Terminated at once, it would lose those results: the engine ignores what arrives later. On Ctrl-C, after a minute,
+    and if too many changes wait, it is terminated all the same, and their outcome is `unknown`.
+
+    Args:
+        engine: The engine.
+        workflow_id: A run that has not ended.
+        by: Who stops it, for the reason that the engine stores.
+
+    Raises:
+        EngineError: It is not a run of this workflow, or has ended (409); or the engine did not terminate it.
+    """
+    workflow = engine.workflow(workflow_id)
+    name, status = workflow.get("workflowName"), workflow["status"]
+    if name != WORKFLOW:
+        raise EngineError(f"{workflow_id} is a run of {name}, not of {WORKFLOW}.", 409)
+    if status in TERMINAL_STATUSES:
+        raise EngineError(f"{workflow_id} is not running: it has ended as {status}.", 409)
+    try:
+        with contextlib.suppress(EngineError):  # at worst, more results are unknown
+            engine.pause(workflow_id)  # no chunk is started; the engine still dispatches the tasks of running ones
+            _drain(engine, workflow_id)
+    finally:
+        engine.terminate(workflow_id, f"Stopped by {by}.")
+
+
+def _drain(engine: EngineApi, workflow_id: str) -> None:
+    """Hold back the changes that wait for a worker, and wait for the results of the others."""
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    with ThreadPoolExecutor(_HELD_AT_ONCE) as pool:
+        while busy := running_chunks(engine.workflow(workflow_id)):
+            if len(busy) > _CHUNKS_HELD:
+                return
+            in_flight = 0
+            for chunk in reversed(busy):  # workers are at the first ones
+                tasks = change_tasks(engine.workflow(chunk))
+                waiting = [task for task in tasks if task["status"] == "SCHEDULED" and not was_held_back(task)]
+                list(pool.map(partial(_hold_back, engine), reversed(waiting)))
+                in_flight += len(waiting)  # to be looked at again: a worker may have been quicker
+                in_flight += sum(task["status"] == "IN_PROGRESS" or was_taken_since(task) for task in tasks)
+            if not in_flight or time.monotonic() > deadline:
+                return
+            time.sleep(_MIN_PAUSE_SECONDS)
+
+
+def _hold_back(engine: EngineApi, task: JsonObject) -> None:
+    output = {**(task.get("outputData") or {}), HELD_BACK: task["pollCount"]}
+    engine.postpone_task(task["workflowInstanceId"], task["taskId"], output, _HELD_SECONDS)
