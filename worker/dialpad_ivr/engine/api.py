@@ -122,6 +122,10 @@ class EngineApi:
         body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}
         self._call("POST", "/tasks", body=body, response_type="str")
 
+    def terminate(self, workflow_id: str, reason: str) -> None:
+        """End a workflow and its sub-workflows as TERMINATED. Their tasks are canceled, and later results ignored."""
+        self._call("DELETE", f"/workflow/{quote(workflow_id, safe='')}", [("reason", reason)])
+
     def _find(self, path: str, query: list[tuple[str, Any]] | None = None) -> JsonObject | None:
         try:
             found: JsonObject = self._call("GET", path, query)

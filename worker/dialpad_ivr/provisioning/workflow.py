@@ -26,6 +26,7 @@ APPROVAL: Final = "approval"
 
 # Running chunks that are read with their tasks on each refresh. The queue serves the earliest first.
 _CHUNKS_READ: Final = 2
+_NOT_DONE: Final = {"unknown": "unknown", "not_sent": "not sent"}  # of a run that ended early
 _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 5.0
 
 
@@ -115,6 +116,7 @@ class ProvisioningRun:
         self.plan: JsonObject = {}
         self._engine = engine
         self._chunks: dict[str, str] = {}  # last known status by workflow id
+        self._in_flight: dict[str, int] = {}  # tasks that workers hold, by running chunk
         self._more_to_start = True  # whether chunks of the current wave have no workflow yet
 
     @property
@@ -126,6 +128,33 @@ class ProvisioningRun:
     def counts(self) -> Counter[str]:
         """Rows by outcome, without pending ones."""
         return Counter(row.outcome for row in self.rows if row.outcome)
+
+    @property
+    def done(self) -> int:
+        """The number of changes that succeeded: the progress."""
+        return sum(row.ok for row in self.rows)
+
+    @property
+    def in_flight(self) -> int:
+        """The number of changes that workers are making right now, as far as it was read."""
+        return sum(self._in_flight.get(chunk, 0) for chunk in self._running_chunks())
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether the run ended although the result of a change is unknown, or a change was not sent."""
+        return self.ended and bool(self.counts["unknown"] or self.counts["not_sent"])
+
+    @property
+    def summary(self) -> str:
+        """The state in one sentence for people."""
+        total, counts = len(self.rows), self.counts
+        failed = sum(counts.values()) - self.done - counts["unknown"] - counts["not_sent"]
+        parts = [f"{self.done} of {total} change{'' if total == 1 else 's'} done"]
+        parts += [f"{failed} failed"] if failed else []
+        if not self.ended_early:
+            return f"{', '.join(parts)}."
+        lost = [f"{counts[outcome]} {label}" for outcome, label in _NOT_DONE.items() if counts[outcome]]
+        return f"Ended early: {', '.join([*(parts if self.done or failed else []), *lost])}."
 
     def refresh(self) -> None:
         """Read the changes since the last refresh.
@@ -178,10 +207,12 @@ class ProvisioningRun:
     def _read_tasks(self, chunk: JsonObject) -> None:
         first = chunk["input"]["first"]
         ended = chunk["status"] in TERMINAL_STATUSES
+        in_flight = 0
         for task in chunk.get("tasks") or []:
             index = (task.get("inputData") or {}).get("__index")
             if task["taskType"] != "set_custom_ivr" or index is None or task.get("retried"):
                 continue
+            in_flight += task["status"] == "IN_PROGRESS"
             output = task.get("outputData") or {}
             done = task["status"] not in ("SCHEDULED", "IN_PROGRESS", "CANCELED")
             outcome = output.get("outcome") if done else None
@@ -190,6 +221,7 @@ class ProvisioningRun:
             error = output.get("error") or {}
             if outcome is not None:
                 self._note(first + index, outcome, error.get("message"), output.get("attempts"))
+        self._in_flight[chunk["workflowId"]] = in_flight
 
     def _note(self, number: int, outcome: str, message: Any, attempts: Any) -> None:
         row = self.rows[number]
@@ -267,6 +299,26 @@ def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, rea
     if task is None:
         raise EngineError(f"{workflow_id} does not wait for approval.", 409)
     engine.complete_task(workflow_id, task["taskId"], {"approved": approved, "by": by, "reason": reason})
+
+
+def stop(engine: EngineApi, workflow_id: str, *, by: str) -> None:
+    """End a run. Follow it afterwards: what workers already have may still be sent, and is reported as `unknown`.
+
+    Args:
+        engine: The engine.
+        workflow_id: A run that has not ended.
+        by: Who stops it, for the reason that the engine stores.
+
+    Raises:
+        EngineError: It is not a run of this workflow, or has ended (409).
+    """
+    workflow = engine.workflow(workflow_id)
+    name, status = workflow.get("workflowName"), workflow["status"]
+    if name != WORKFLOW:
+        raise EngineError(f"{workflow_id} is a run of {name}, not of {WORKFLOW}.", 409)
+    if status in TERMINAL_STATUSES:
+        raise EngineError(f"{workflow_id} is not running: it has ended as {status}.", 409)
+    engine.terminate(workflow_id, f"Stopped by {by}.")
 
 
 def _approval_task(workflow: JsonObject) -> JsonObject | None:
