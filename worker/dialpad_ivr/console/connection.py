@@ -9,7 +9,7 @@ import httpx
 
 from dialpad_ivr.engine.api import EngineApi, EngineError
 
-_CONNECT_SECONDS = 5.0
+_TIMEOUT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,23 @@ class Connection:
     ui: str | None = None
 
 
-async def check_connection(engine: EngineApi) -> Connection:
-    """Check whether an engine answers, and whether it serves a UI."""
+async def check_connection(engine: EngineApi, timeout_seconds: float = _TIMEOUT_SECONDS) -> Connection:
+    """Check whether an engine answers in time, and whether it serves a UI."""
     try:
-        with anyio.fail_after(_CONNECT_SECONDS):  # the SDK's own timeout is two minutes
+        with anyio.fail_after(timeout_seconds):  # the SDK's own timeout is two minutes
             connection = Connection(await anyio.to_thread.run_sync(engine.version, abandon_on_cancel=True))
             return replace(connection, ui=await _find_ui(engine.url.removesuffix("/api")))
     except EngineError as exc:
         return Connection(problem=str(exc) if exc.status else None)
     except TimeoutError:
-        return Connection(problem=f"{engine.url} did not answer within {_CONNECT_SECONDS:g} s.")
+        return Connection(problem=f"{engine.url} did not answer within {timeout_seconds:g} s.")
 
 
 async def _find_ui(base: str) -> str | None:
     """The base URL if a UI is served there. The published server answers every path with a page without scripts."""
     try:
         async with httpx.AsyncClient(
-            verify=httpx.create_ssl_context(), trust_env=False, follow_redirects=True, timeout=_CONNECT_SECONDS / 2
+            verify=httpx.create_ssl_context(), trust_env=False, follow_redirects=True, timeout=_TIMEOUT_SECONDS / 2
         ) as client:
             page = await client.get(base, headers={"accept": "text/html"})
     except httpx.HTTPError:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.engine.api import EngineError, JsonObject
 
+_STEP: Final = ("referenceTaskName", "taskType", "status", "subWorkflowId")
 _STEPS_SHOWN = 100
 _MAX_TEXT = 4000  # characters of an input or an output
 
@@ -36,16 +37,17 @@ async def execution(pages: Pages, request: Request) -> Response:
         "execution",
         workflow_id=workflow_id,
         problem=None,
-        workflow=_shown(workflow, "input", "output"),
-        steps=[_shown(task, "inputData", "outputData") for task in tasks[:_STEPS_SHOWN]],
+        workflow=_shown(workflow, ("workflowName", "status", "startTime", "endTime"), ("input", "output")),
+        steps=[_shown(task, _STEP, ("inputData", "outputData")) for task in tasks[:_STEPS_SHOWN]],
         more=max(0, len(tasks) - _STEPS_SHOWN),
     )
 
 
-def _shown(source: JsonObject, *values: str) -> JsonObject:
-    """A workflow or a task, the reason of its failure and its values without anything of a credential."""
+def _shown(source: JsonObject, fields: tuple[str, ...], values: tuple[str, ...]) -> JsonObject:
+    """What is shown of a workflow or a task, without anything of a credential."""
     reason = _SECRET_TEXT.sub(_HIDDEN, str(source.get("reasonForIncompletion") or ""))
-    return {**source, "reason": reason, **{name: _text(source.get(name)) for name in values}}
+    texts = {name: _text(source.get(name)) for name in values}
+    return {**{name: source.get(name) for name in fields}, **texts, "reason": reason}
 
 
 def _text(value: Any) -> str:

@@ -155,7 +155,7 @@ class SetCustomIvrInput(BaseModel):
         json_schema_extra=_PATH,
     )
     ivr_id: Id = Field(
-        description="The id of the IVR that the slot shall use: digits only. list_custom_ivrs shows those of the target.",
+        description="The id of the IVR that the slot shall use: digits only. list_custom_ivrs shows the target's.",
         examples=["5127493019721728"],
         json_schema_extra=_BODY,
     )
