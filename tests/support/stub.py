@@ -67,7 +67,7 @@ def running_stub(respond: Respond) -> Iterator[Stub]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
         def date_time_string(self, timestamp: float | None = None) -> str:
             return formatdate((timestamp or time.time()) + stub.clock_skew_seconds, usegmt=True)
@@ -136,6 +136,11 @@ class StubEngine:
                 wanted = (name, correlation_id)
                 latest = [run[0] for run in self.runs.values()]
                 return 200, [s for s in latest if (s.get("workflowName"), s.get("correlationId")) == wanted]
+            case ("DELETE", "workflow", workflow_id):
+                reason = request.query.get("reason")
+                ended = {"status": "TERMINATED", "reasonForIncompletion": reason}
+                self.runs[workflow_id] = [{**self.runs[workflow_id][-1], **ended}]
+                return 200, {}
             case ("GET", "workflow", workflow_id, *_):
                 states = self.runs.get(workflow_id) or []
                 return self._found(states.pop(0) if len(states) > 1 else states[0] if states else None)

@@ -82,3 +82,12 @@ def task_input(task_type: str, filled: Mapping[str, str]) -> dict[str, Any]:
         for field in fields(task_type)
         if (text := filled[field.name].strip())
     }
+
+
+def form_values(payload: Mapping[str, Any]) -> dict[str, str]:
+    """A task's input as a form's fields: the inverse of `task_input`."""
+    return {
+        name: (", ".join(map(str, value)) or "[]") if isinstance(value, list) else str(value)
+        for name, value in payload.items()
+        if value is not None
+    }

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio.to_thread
 
-from dialpad_ivr.contract.outputs import TaskOutput
+from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, SelectedIvr, TaskOutput
 from dialpad_ivr.contract.schema import INPUTS, OUTPUTS
+from dialpad_ivr.dialpad.parsing import read_page, read_slot
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import follow
 from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.registry import TASKS
 from dialpad_ivr.tasks.tools import Tools
 
-_CONNECT_SECONDS = 5.0
 _INITIAL_WAIT_SECONDS = 2.0  # then the page polls
+_KEPT = 20  # test requests
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class RequestState:
 
     Attributes:
         output: The task's output; `None` until there is one.
+        payload: The task's input.
         workflow_id: Its workflow; `None` if it was sent directly to Dialpad.
         task_status: The task's status in the engine; `None` once it has ended.
         problem: Why there is no output, and how to fix it.
     """
 
     output: TaskOutput | None = None
+    payload: JsonObject = field(default_factory=dict)
     workflow_id: str | None = None
     task_status: str | None = None
     problem: str | None = None
@@ -40,29 +45,54 @@ class RequestState:
         """Whether it has not ended yet."""
         return self.task_status is not None
 
+    def ivr_name(self, ivr_id: str) -> str | None:
+        """The name of an IVR, if the response shows it."""
+        if isinstance(self.output, ListCustomIvrsOutput):
+            return next((ivr.name for ivr in self.output.ivrs if ivr.id == ivr_id), None)
+        body = self.output.response.body if self.output and self.output.response else None
+        page, slot = read_page(body), read_slot(body)
+        slots = (*(page.slots if page else ()), *([slot] if slot else []))
+        return next((found.name for each in slots if (found := each.find(ivr_id))), None)
 
-@dataclass(frozen=True)
-class Connection:
-    """The state of the connection to the engine.
-
-    Attributes:
-        version: The engine's version; `None` if none answers or access is denied.
-        problem: Why an engine that is there cannot be used. Test requests never bypass it.
-    """
-
-    version: str | None = None
-    problem: str | None = None
+    @property
+    def wanted(self) -> SelectedIvr | None:
+        """The IVR that the request sets, or would set."""
+        body = self.output.request.body if self.output and self.output.request else None
+        ivr_id = str(body["ivr_id"]) if body else None
+        return SelectedIvr(id=ivr_id, name=self.ivr_name(ivr_id)) if ivr_id else None
 
 
-async def check_connection(engine: EngineApi) -> Connection:
-    """Check whether an engine answers."""
-    try:
-        with anyio.fail_after(_CONNECT_SECONDS):  # the SDK's own timeout is two minutes
-            return Connection(await anyio.to_thread.run_sync(engine.version, abandon_on_cancel=True))
-    except EngineError as exc:
-        return Connection(problem=str(exc) if exc.status else None)
-    except TimeoutError:
-        return Connection(problem=f"{engine.url} did not answer within {_CONNECT_SECONDS:g} s.")
+@dataclass
+class SentRequest:
+    """A test request that was sent: when, what and how it went."""
+
+    id: str
+    sent_at: int  # milliseconds since 1970
+    task_type: str
+    payload: JsonObject
+    state: RequestState
+
+
+class History:
+    """The last test requests of this process, newest first."""
+
+    def __init__(self) -> None:
+        self.requests: deque[SentRequest] = deque(maxlen=_KEPT)
+        self._count = 0
+
+    def add(self, task_type: str, payload: JsonObject, state: RequestState) -> None:
+        """Record a test request."""
+        self._count += 1
+        id_ = state.workflow_id or f"direct-{self._count}"
+        self.requests.appendleft(SentRequest(id_, round(time.time() * 1000), task_type, payload, state))
+
+    def find(self, id_: str) -> SentRequest | None:
+        """A test request by its workflow's id, or its own if it was sent directly to Dialpad."""
+        return next((request for request in self.requests if request.id == id_), None)
+
+    def ivr_name(self, ivr_id: str) -> str | None:
+        """The name of an IVR, if a response showed it."""
+        return next((name for request in self.requests if (name := request.state.ivr_name(ivr_id))), None)
 
 
 async def send_through_engine(engine: EngineApi, task_type: str, payload: JsonObject) -> RequestState:
@@ -94,7 +124,7 @@ async def fetch_state(engine: EngineApi, workflow_id: str) -> RequestState:
 async def send_directly(tools: Tools, task_type: str, payload: JsonObject) -> RequestState:
     """Run the task in this process."""
     result = await TASKS[task_type](Delivery(payload), tools)
-    return RequestState(output=result.output)
+    return RequestState(result.output, payload)
 
 
 def _state(workflow: JsonObject) -> RequestState:
@@ -103,13 +133,15 @@ def _state(workflow: JsonObject) -> RequestState:
     ended = workflow["status"] in TERMINAL_STATUSES
     if not tasks:
         problem = workflow.get("reasonForIncompletion") or "This workflow has no task of this plugin."
-        return RequestState(None, workflow_id, None if ended else "SCHEDULED", problem if ended else None)
+        return RequestState(
+            workflow_id=workflow_id, task_status=None if ended else "SCHEDULED", problem=problem if ended else None
+        )
     task = tasks[-1]
-    output = _output(task["taskDefName"], task.get("outputData"))
+    output, payload = _output(task["taskDefName"], task.get("outputData")), task.get("inputData") or {}
     if not ended:
-        return RequestState(output, workflow_id, task["status"])
+        return RequestState(output, payload, workflow_id, task["status"])
     problem = task.get("reasonForIncompletion") or workflow.get("reasonForIncompletion") if output is None else None
-    return RequestState(output, workflow_id, None, problem)
+    return RequestState(output, payload, workflow_id, None, problem)
 
 
 def _output(task_type: str, data: Any) -> TaskOutput | None:

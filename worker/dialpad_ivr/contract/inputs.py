@@ -123,7 +123,7 @@ CredentialName = Annotated[
         {"anyOf": [{"type": "string", "pattern": _PROFILE_PATTERN}, {"enum": ["", None]}], "default": "default"}
     ),
     Field(
-        description="The name of a credential profile of the worker. Never a key.",
+        description="The name of a credential profile: of one of the API keys that the worker has. Never a key.",
         examples=["default"],
         json_schema_extra=_PLUGIN,
     ),
@@ -134,11 +134,17 @@ CredentialName = Annotated[
 ForkIndex = Annotated[Any, WithJsonSchema({}), Field(alias="__index", exclude=True, description="Ignored.")]
 
 
-_TargetType = Annotated[TargetType, Field(description="The target's type.", examples=["callcenter"])]
+_TargetType = Annotated[
+    TargetType,
+    Field(
+        description="What the target is: the call center, office, user, ... whose callers hear the IVR.",
+        examples=["callcenter"],
+    ),
+]
 _TargetId = Annotated[
     Id,
     Field(
-        description="The target's id (int64). As a string of digits it is safe in JavaScript.",
+        description="The target's id: digits only.",
         examples=["5502522061422592"],
     ),
 ]
@@ -152,13 +158,13 @@ class SetCustomIvrInput(BaseModel):
     target_type: _TargetType = Field(json_schema_extra=_PATH)
     target_id: _TargetId = Field(json_schema_extra=_PATH)
     ivr_type: IvrType = Field(
-        description="The slot to fill, e.g. GREETING (voicemail greeting in open hours), CLOSED (in closed "
-        "hours), MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
+        description="The slot: where the target plays an IVR, e.g. GREETING (voicemail greeting in open hours), CLOSED "
+        "(in closed hours), MENU (menu script), HOLD_MUSIC, AUTO_RECORDING (recording prompt of a call center).",
         examples=["HOLD_MUSIC"],
         json_schema_extra=_PATH,
     )
     ivr_id: Id = Field(
-        description="The id of the target's existing IVR that the slot shall use (int64).",
+        description="The id of the IVR that the slot shall use: digits only. list_custom_ivrs shows the target's.",
         examples=["5127493019721728"],
         json_schema_extra=_BODY,
     )

@@ -92,9 +92,10 @@ class EngineApi:
         body = {"name": name, "input": inputs, **{key: value for key, value in optional.items() if value}}
         return str(self._call("POST", "/workflow", body=body, response_type="str"))
 
-    def workflow(self, workflow_id: str) -> JsonObject:
-        """A workflow's current state, with its tasks."""
-        found: JsonObject = self._call("GET", f"/workflow/{quote(workflow_id, safe='')}", [("includeTasks", "true")])
+    def workflow(self, workflow_id: str, *, tasks: bool = True) -> JsonObject:
+        """A workflow's current state, with its tasks or without."""
+        query = [("includeTasks", str(tasks).lower())]
+        found: JsonObject = self._call("GET", f"/workflow/{quote(workflow_id, safe='')}", query)
         return found
 
     def workflow_status(self, workflow_id: str) -> JsonObject:

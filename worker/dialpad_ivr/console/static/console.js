@@ -38,6 +38,7 @@
     const html = await fetchPart("preview", form.action, new FormData(form));
     if (number !== lastValidation) return;
     $("#preview").innerHTML = html;
+    $("[data-send]").textContent = $("[data-action]")?.dataset.action ?? "Test request";
     for (const field of $$(".field", form)) {
       const name = field.id.replace("field-", "");
       const error = $(`template[data-error="${name}"]`);
@@ -51,7 +52,7 @@
   };
 
   const send = async (data) => {
-    const response = $("#response"), button = $("button.primary", request);
+    const response = $("#response"), button = $("[data-send]");
     button.disabled = true;
     response.setAttribute("aria-busy", "true");
     setStatus("Sending ...");
@@ -59,6 +60,7 @@
     response.removeAttribute("aria-busy");
     button.disabled = false;
     setStatus("");
+    if (response.getBoundingClientRect().top > innerHeight) response.scrollIntoView({ block: "end" });
     announce(response);
     poll(response, "response");
   };
@@ -90,7 +92,7 @@
         validate();
       } else if (dismiss) {
         $("#response").innerHTML = '<p class="empty">Canceled. No request was sent.</p>';
-        $("button.primary", request).focus();
+        $("[data-send]").focus();
       } else if (event.target.closest("[data-copy]")) {
         await navigator.clipboard.writeText(document.getElementById(request.dataset.tab).textContent);
         setStatus("Copied");
