@@ -275,7 +275,7 @@ def test_an_input_that_is_no_object_is_wrong_usage(command: Command, payload: st
 def test_invalid_settings_are_reported_together_without_their_values(command: Command) -> None:
     wrong = {"DIALPAD_IVR_API_URL": "https://key-of-main@evil.example", "DIALPAD_IVR_CONCURRENCY": "many"}
     shown = command("worker", code=2, **wrong)
-    assert "concurrency: " in shown
+    assert "DIALPAD_IVR_CONCURRENCY: " in shown
     assert "a key is sent to no other host" in shown
 
 

@@ -17,7 +17,16 @@ import typer
 from rich.text import Text
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_ENGINE, JsonFlag, err, fail, out
+from dialpad_ivr.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NO_ENGINE,
+    JsonFlag,
+    err,
+    fail,
+    out,
+    settings_or_fail,
+)
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.local.demo import SCENARIOS, run_scenarios
 from dialpad_ivr.local.double import DoubleError
@@ -122,6 +131,7 @@ def demo(as_json: JsonFlag = False) -> None:
 
 
 def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
+    settings_or_fail()
     try:
         with running_stack(lambda text: err.print(Text(text, style="dim")), **options) as stack:
             act(stack)
