@@ -192,8 +192,8 @@ def _workflows() -> Iterator[str]:
 
 def _settings() -> Iterator[str]:
     yield (
-        "Settings are environment variables, validated at startup. Any other variable that begins with `DIALPAD_IVR_` is "
-        "refused, so that a mistyped one is not ignored. "
+        "Settings are environment variables, validated at startup. Any other variable that begins with "
+        "`DIALPAD_IVR_` is refused, so that a mistyped one is not ignored. "
         "[API keys](../how-to/rotate-a-key.md#where-keys-come-from) are configured separately."
     )
     rows = []

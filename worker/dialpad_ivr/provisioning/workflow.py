@@ -6,7 +6,6 @@ chunk are read once, from its variables, and only running chunks are read with t
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.follow import Progress, Report, WaitingTask, poll, waiting_task
 from dialpad_ivr.provisioning.formats import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 
@@ -26,7 +26,7 @@ APPROVAL: Final = "approval"
 
 # Running chunks that are read with their tasks on each refresh. The queue serves the earliest first.
 _CHUNKS_READ: Final = 2
-_MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 5.0
+_FIRST_PAUSE_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ class ProvisioningRun:
         started_at: Milliseconds since 1970.
         ended_at: Milliseconds since 1970; 0 while running.
         plan: The plan's metadata in the workflow's input; empty for a run that was started without a plan.
+        waiting: The changes that no worker has taken yet.
     """
 
     def __init__(self, engine: EngineApi, workflow_id: str) -> None:
@@ -113,6 +114,7 @@ class ProvisioningRun:
         self.waits_for_approval = False
         self.started_at = self.ended_at = 0
         self.plan: JsonObject = {}
+        self.waiting: list[WaitingTask] = []
         self._engine = engine
         self._chunks: dict[str, str] = {}  # last known status by workflow id
         self._more_to_start = True  # whether chunks of the current wave have no workflow yet
@@ -138,6 +140,7 @@ class ProvisioningRun:
         elif self._engine.workflow_status(self.workflow_id)["status"] in TERMINAL_STATUSES:
             self._read_parent()  # the workflow was terminated
         chunks_read = 0
+        self.waiting = []
         for chunk in self._running_chunks():
             current = self._engine.workflow_status(chunk)
             if current["status"] == "COMPLETED":
@@ -182,6 +185,8 @@ class ProvisioningRun:
             index = (task.get("inputData") or {}).get("__index")
             if task["taskType"] != "set_custom_ivr" or index is None or task.get("retried"):
                 continue
+            if waits := waiting_task(task):
+                self.waiting.append(waits)
             output = task.get("outputData") or {}
             done = task["status"] not in ("SCHEDULED", "IN_PROGRESS", "CANCELED")
             outcome = output.get("outcome") if done else None
@@ -224,27 +229,31 @@ def _row(change: Any) -> ChangeResult:
     return ChangeResult(params, note.line, tuple(note.previous))
 
 
-def follow_run(run: ProvisioningRun, on_change: Callable[[ProvisioningRun], None], timeout_seconds: float) -> None:
+def follow_run(
+    run: ProvisioningRun,
+    on_change: Callable[[ProvisioningRun], None],
+    timeout_seconds: float,
+    report: Report = lambda _: None,
+) -> None:
     """Poll a run until it ends or the timeout is reached. Transient engine errors are retried.
 
+    Args:
+        run: The run.
+        on_change: Called with the run after each refresh.
+        timeout_seconds: How long to poll, in seconds.
+        report: Called with a sentence during an outage, and once if no worker polls for a waiting change.
+
     Raises:
-        EngineError: There is no such run, or the engine still did not answer at the timeout.
+        EngineError: There is no such run, or the engine does not answer: it never did, or still does not at the
+            timeout.
     """
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        began = time.monotonic()
-        try:
-            run.refresh()
-        except EngineError as exc:
-            if not exc.transient or time.monotonic() > deadline:
-                raise
-        else:
-            on_change(run)
-            if run.ended or time.monotonic() > deadline:
-                return
-        # Spend at most a fifth of the time on reads, to limit the load on the engine.
-        took = time.monotonic() - began
-        time.sleep(min(max(4 * took, _MIN_PAUSE_SECONDS), _MAX_PAUSE_SECONDS))
+
+    def read() -> Progress:
+        run.refresh()
+        on_change(run)
+        return Progress(run.ended, (run.status, run.counts, run.waits_for_approval))
+
+    poll(run._engine, read, lambda: run.waiting, timeout_seconds, report, _FIRST_PAUSE_SECONDS)
 
 
 def running_workflow(engine: EngineApi, plan: Plan) -> str | None:
