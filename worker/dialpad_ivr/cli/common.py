@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Final, NoReturn
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from dialpad_ivr.engine.api import EngineError
+from dialpad_ivr.engine.api import EngineError, JsonObject
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -40,6 +43,12 @@ class _PlainConsole(Console):
 out = _PlainConsole()
 err = _PlainConsole(stderr=True)
 
+# Python prints warnings that nobody handles. The SDK warns of failed calls, which the commands report themselves.
+logging.getLogger("conductor").addHandler(logging.NullHandler())
+
+InputJson = Annotated[
+    str, typer.Option("--input", help="The input: JSON, @FILE, or - for standard input.", metavar="JSON")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Timeout = Annotated[
     float, typer.Option(help="Stop following after this many seconds (the workflow keeps running).", min=0)
@@ -63,6 +72,26 @@ def fail(message: str, code: int) -> NoReturn:
     """End the command with a message and an exit code."""
     err.print(Text(message, style="red"), soft_wrap=True)
     raise typer.Exit(code)
+
+
+def notice(text: str) -> None:
+    """Print a line about what goes on, on standard error."""
+    err.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def json_object(text: str) -> JsonObject:
+    """The value of `--input`. Ends the command if it is no JSON object."""
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text("utf-8")
+        value = json.loads(text)
+    except (OSError, ValueError, RecursionError) as exc:
+        fail(f"--input: {exc}", EXIT_USAGE)
+    if not isinstance(value, dict):
+        fail("--input must be a JSON object.", EXIT_USAGE)
+    return cast("JsonObject", value)
 
 
 def confirm(question: str, *, yes: bool) -> None:
