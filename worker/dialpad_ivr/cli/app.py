@@ -72,17 +72,23 @@ def _main(
         raise typer.Exit
 
 
-for command in (worker, register, run):
-    app.command()(command)
+app.command()(worker)
+app.command()(register)
+app.command()(run)
 app.command("test-request")(try_request)
 
 
 @app.command()
 def doctor(
-    profile: Annotated[list[str] | None, typer.Option(help="A credential profile to check; repeatable.")] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A credential profile to check, i.e. the name of a key: emea for DIALPAD_API_KEY_EMEA; repeatable."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check the engine, the definitions, the keys, the clocks and the Redis. Changes nothing.
+    """Check the engine, the definitions, the workers, the keys, the clocks and the Redis. Changes nothing.
 
     Examples:
     - `dialpad-ivr doctor`

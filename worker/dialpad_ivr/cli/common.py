@@ -29,15 +29,31 @@ EXIT_CODES = {
 }
 
 _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PADDING: Final = re.compile(r" +(?=\n)")
 
 
 class _PlainConsole(Console):
-    """Replaces control characters: names and messages come from outside and may hold escape sequences."""
+    """Replaces control characters: names and messages come from outside and may hold escape sequences.
+
+    It also drops the blanks with which tables pad the ends of lines.
+    """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        blanks: list[Segment] = []  # held back until something follows in the same line
         for segment in super().render(renderable, options):
-            text = segment.text if segment.control else _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", segment.text)
-            yield Segment(text, segment.style, segment.control)
+            if segment.control:
+                yield segment
+                continue
+            text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", _PADDING.sub("", segment.text))
+            visible = text.rstrip(" ")
+            if visible:
+                if not visible.startswith("\n"):
+                    yield from blanks
+                blanks.clear()
+                yield Segment(visible, segment.style)
+            if visible != text:
+                blanks.append(Segment(text[len(visible) :], segment.style))
+        yield from blanks
 
 
 out = _PlainConsole()

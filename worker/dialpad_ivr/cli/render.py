@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import ValidationError
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.padding import Padding
-from rich.panel import Panel
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from dialpad_ivr.cli.doctor import Check
-from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
-from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, TaskOutput
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.validation import advice
-from dialpad_ivr.dialpad.parsing import read_page, read_slot
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.local.demo import ScenarioResult
 from dialpad_ivr.provisioning.changes import Violation, group_violations
@@ -27,7 +21,6 @@ from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
 _ROWS_SHOWN = 50  # on a terminal; files have all
-_LINES_SHOWN = 40  # of JSON
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
@@ -37,81 +30,17 @@ def outcome_text(outcome: str | None) -> Text:
     return Text(outcome or "waiting", style=f"bold {colour}")
 
 
-def show_output(console: Console, output: TaskOutput, curl: str | None = None) -> None:
-    """What a task returned: the outcome, the selection, the errors, the request, the curl command, the response."""
-    if output.outcome:
-        meaning = Text(OUTCOME_MEANINGS[output.outcome], style="dim")
-        console.print(Text.assemble("Outcome: ", outcome_text(output.outcome), "  ", meaning))
-    before, now = output.ivr.previous, output.ivr.selected
-    if before and before != now:
-        console.print(Text(f"Selected before: {_ivr_text(before.id, before.name)}"))
-    if now:
-        console.print(Text(f"Selected now: {_ivr_text(now.id, now.name)}"))
-    for error in output.error.field_errors if output.error else ():
-        label = "" if error.message.startswith(error.path) else f"{error.path}: "
-        console.print(Text(label, style="bold"), Text(error.message), sep="")
-        todo = advice(error.hint, error.suggestion, error.allowed)
-        console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
-    for warning in output.warnings:
-        console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
-    if output.request:
-        prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
-        prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
-        if output.request.body is not None:
-            prepared.append(_json(output.request.body))
-        console.print(Panel(Group(*prepared), title="Request", title_align="left"))
-    if curl:
-        console.print(Text("The same with curl:", style="dim"))
-        console.print(Text(curl), soft_wrap=True)
-        console.print()
-    if output.response:
-        response = output.response
-        parts: list[RenderableType] = [
-            Text(f"{response.status_code}  in {response.elapsed_ms:g} ms", style="bold"),
-            *(Text(f"{name}: {value}", style="dim") for name, value in response.headers.items()),
-            Text(response.body) if isinstance(response.body, str) else _json(response.body),
-        ]
-        if response.body_truncated:
-            parts.append(Text("(truncated)", style="dim"))
-        console.print(Panel(Group(*parts), title="Response", title_align="left"))
-
-
-def answer(output: TaskOutput) -> Text:
-    """What came of a task in one line, e.g. "planned: Winter hold music -> Summer hold music"."""
-    before, now = output.ivr.previous, output.ivr.selected
-    if output.error and output.error.field_errors:
-        count = len(output.error.field_errors)
-        text = f"{count} validation error{'' if count == 1 else 's'}; nothing was sent"
-    elif output.error:
-        text = output.error.message
-    elif output.outcome == "listed":
-        found = getattr(output, "found", None)
-        text = _ivr_text(found.id, found.name) if found else f"{len(getattr(output, 'ivrs', ()))} IVRs"
-    elif output.outcome in ("planned", "updated"):
-        names = [before.name or before.id] if before else []
-        text = " -> ".join([*names, _requested_ivr(output)])
-    else:
-        text = (now.name or now.id) if now else ""
-    return Text.assemble(outcome_text(output.outcome), f": {text}" if text else "")
-
-
-def _requested_ivr(output: TaskOutput) -> str:
-    """The name of the IVR in the request if the response has it, else its id."""
-    ivr_id = str(((output.request and output.request.body) or {}).get("ivr_id"))
-    body = output.response.body if output.response else None
-    page, slot = read_page(body), read_slot(body)
-    ivrs = (each.find(ivr_id) for each in (*(page.slots if page else ()), *([slot] if slot else [])))
-    return next((ivr.name for ivr in ivrs if ivr and ivr.name), ivr_id)
-
-
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
     """The results of `doctor`, each with its fix."""
     for check in checks:
         console.print(
-            Text(f"{check.result:<8}", style=_COLOURS[check.result]), Text(f"{check.name}: {check.detail}"), sep=""
+            Text(f"{check.result:<8}", style=_COLOURS[check.result]),
+            Text(f"{check.name}: {check.detail}"),
+            sep="",
+            soft_wrap=True,
         )
         if check.hint and check.result != "ok":
-            console.print(Text(f"         -> {check.hint}", style="dim"))
+            console.print(Text(f"         -> {check.hint}", style="dim"), soft_wrap=True)
 
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
@@ -120,41 +49,6 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     for line in comparison.diff:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
         console.print(Text(f"    {line}", style=style), soft_wrap=True)
-
-
-def show_workflow(console: Console, workflow: dict[str, Any], tasks: Sequence[tuple[int, dict[str, Any]]]) -> None:
-    """What came of a workflow: its tasks with their outcomes, its output, and last the answer.
-
-    Args:
-        console: Where to print.
-        workflow: The workflow.
-        tasks: Its first tasks and those of its sub-workflows, each with its depth.
-    """
-    table = Table("task", "type", "status", "outcome", "attempts", show_edge=False, pad_edge=False)
-    for depth, task in tasks:
-        outputs = task.get("outputData") or {}
-        table.add_row(
-            Text(f"{'  ' * depth}{task['referenceTaskName']}"),
-            Text(task["taskType"]),
-            Text(task["status"]),
-            outcome_text(outputs["outcome"]) if "outcome" in outputs else Text(""),
-            Text(str(outputs.get("attempts", ""))),
-        )
-    console.print(table)
-    output = {name: value for name, value in (workflow.get("output") or {}).items() if value is not None}
-    of_ours = _task_output(output)
-    if of_ours:
-        show_output(console, of_ours)
-        output = {name: value for name, value in output.items() if name not in ListCustomIvrsOutput.model_fields}
-    if output:
-        console.print(_json(output))
-    reason = workflow.get("reasonForIncompletion")
-    ended = Text(f"Workflow {workflow['workflowId']}: {workflow['status']}")
-    console.print(ended.append(f" {reason}", style="red") if reason else ended)
-    outputs = [of_ours] if of_ours else [_task_output(task.get("outputData") or {}) for _, task in tasks]
-    match list(filter(None, outputs)):
-        case [only]:
-            console.print(answer(only), soft_wrap=True)
 
 
 def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
@@ -253,36 +147,3 @@ def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]
 
 def _ivr_text(number: str, name: str | None) -> str:
     return f"{name} ({number})" if name else number
-
-
-def _task_output(values: dict[str, Any]) -> ListCustomIvrsOutput | None:
-    """The output of a task of ours in what a task or a workflow returned; `None` if there is none.
-
-    That of `list_custom_ivrs` has all fields that an output can have.
-    """
-    known = {name: values[name] for name in ListCustomIvrsOutput.model_fields if values.get(name) is not None}
-    try:
-        return ListCustomIvrsOutput.model_validate(known)
-    except ValidationError:
-        return None
-
-
-def _json(value: Any) -> RenderableType:
-    """JSON, indented, but with the innermost objects and lists in a line each; long JSON is shown in part."""
-    lines = _json_lines(value).splitlines()
-    shown = "\n".join(lines[:_LINES_SHOWN])
-    syntax = Syntax(shown, "json", background_color="default", word_wrap=True)
-    more = len(lines) - _LINES_SHOWN
-    return Group(syntax, Text(f"... and {more} more lines; --json shows all", style="dim")) if more > 0 else syntax
-
-
-def _json_lines(value: Any, indent: str = "") -> str:
-    inner = f"{indent}  "
-    match value:
-        case dict() if any(isinstance(item, dict | list) for item in value.values()):
-            items = [f"{inner}{json.dumps(key)}: {_json_lines(item, inner)}" for key, item in value.items()]
-            return "{\n" + ",\n".join(items) + f"\n{indent}}}"
-        case list() if any(isinstance(item, dict | list) for item in value):
-            return "[\n" + ",\n".join(f"{inner}{_json_lines(item, inner)}" for item in value) + f"\n{indent}]"
-        case _:
-            return json.dumps(value, ensure_ascii=False)

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -27,6 +26,7 @@ from dialpad_ivr.cli.common import (
     settings_or_fail,
 )
 from dialpad_ivr.cli.completion import shipped_workflows, workflow_names
+from dialpad_ivr.cli.render_output import show_workflow
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import follow, task_tree
 
@@ -63,7 +63,7 @@ def run(
         ended = follow(engine, workflow_id, (lambda _: None) if as_json else _progress(), timeout, notice)
     except EngineError as exc:
         if workflow_id is None:
-            engine_failed(exc, _unknown_workflow(engine, workflow) if exc.status == 404 else "")
+            engine_failed(exc, f"\n{_unknown_workflow(engine, workflow)}" if exc.status == 404 else "")
         engine_failed(exc, f"\nThe workflow may still be running. Resume with: dialpad-ivr run --follow {workflow_id}")
     except KeyboardInterrupt:
         if workflow_id is None:
@@ -82,7 +82,7 @@ def run(
         }
         typer.echo(json.dumps(summary, indent=2))
     else:
-        render.show_workflow(out, ended, _tasks(engine, ended))
+        show_workflow(out, ended, _tasks(engine, ended))
     if ended["status"] not in TERMINAL_STATUSES:
         err.print(
             Text(f"Still running after {timeout:g} s. Resume with: dialpad-ivr run --follow {workflow_id}"),
@@ -124,14 +124,14 @@ def _unknown_workflow(engine: EngineApi, name: str) -> str:
     except EngineError:
         versions = {}
     if name in versions:
-        return f" The engine has it in version {', '.join(map(str, versions[name]))}."
+        return f"The engine has it in version {', '.join(map(str, versions[name]))}."
     if name in shipped_workflows():
-        return " Register it with: dialpad-ivr register"
+        return "Register it with: dialpad-ivr register"
     nearest = difflib.get_close_matches(name, versions)
     if nearest:
-        return f" Did you mean {' or '.join(nearest)}?"
+        return f"Did you mean {' or '.join(nearest)}?"
     if not versions:
-        return " The engine has no workflows. Register those of this package with: dialpad-ivr register"
+        return "The engine has no workflows. Register those of this package with: dialpad-ivr register"
     names = sorted(versions)
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f" The engine has {', '.join(names[:_NAMES_SHOWN])}{more}."
+    return f"The engine has {', '.join(names[:_NAMES_SHOWN])}{more}."

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import EXIT_FAILED, InputJson, JsonFlag, confirm, json_object, out, settings_or_fail
 from dialpad_ivr.cli.completion import one_of
+from dialpad_ivr.cli.render_output import answer, show_output
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.values import IVR_TYPES, MODES, SELECT_OPTIONS, TARGET_TYPES
 from dialpad_ivr.tasks.local_run import as_curl, run_locally
@@ -82,8 +82,8 @@ def try_request(
     if as_json:
         typer.echo(json.dumps({**result.output.model_dump(mode="json"), "curl": curl}, indent=2))
     else:
-        render.show_output(out, result.output, curl)
-        out.print(render.answer(result.output), soft_wrap=True)
+        show_output(out, result.output, curl)
+        out.print(answer(result.output), soft_wrap=True)
         if not send and result.output.ok:
             out.print(Text("Nothing was sent. Send it with --send.", style="dim"))
     if not result.output.ok:
