@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -60,7 +61,8 @@ out = _PlainConsole()
 err = _PlainConsole(stderr=True)
 
 # Python prints warnings that nobody handles. The SDK warns of failed calls, which the commands report themselves.
-logging.getLogger("conductor").addHandler(logging.NullHandler())
+for _sdk in ("conductor", f"[{os.getpid()}] conductor"):
+    logging.getLogger(_sdk).addHandler(logging.NullHandler())
 
 InputJson = Annotated[
     str, typer.Option("--input", help="The input: JSON, @FILE, or - for standard input.", metavar="JSON")

@@ -21,7 +21,7 @@ def workflow_names(incomplete: str) -> list[str]:
     """The shipped workflows that begin like this, and the engine's if it answers quickly."""
     names = set(shipped_workflows())
     with contextlib.suppress(EngineError, SettingsError):
-        names.update(EngineApi(load_settings(), read_seconds=_ENGINE_SECONDS).workflow_versions())
+        names.update(EngineApi(load_settings(), patience_seconds=_ENGINE_SECONDS).workflow_versions())
     return sorted(name for name in names if name.startswith(incomplete))
 
 

@@ -71,8 +71,8 @@ def answer(output: TaskOutput) -> Text:
     elif output.error:
         text = output.error.message
     elif output.outcome == "listed":
-        found = getattr(output, "found", None)
-        text = f"{found.name or 'IVR'} ({found.id})" if found else f"{len(getattr(output, 'ivrs', ()))} IVRs"
+        found, ivrs = getattr(output, "found", None), getattr(output, "ivrs", ())
+        text = f"{found.name or 'IVR'} ({found.id})" if found else f"{len(ivrs)} IVR{'' if len(ivrs) == 1 else 's'}"
     elif output.outcome in ("planned", "updated"):
         names = [before.name or before.id] if before else []
         text = " -> ".join([*names, _requested_ivr(output)])
@@ -119,7 +119,8 @@ def show_workflow(console: Console, workflow: dict[str, Any], tasks: Sequence[tu
     reason = workflow.get("reasonForIncompletion")
     ended = Text(f"Workflow {workflow['workflowId']}: {workflow['status']}")
     console.print(ended.append(f" {reason}", style="red") if reason else ended)
-    outputs = [of_ours] if of_ours else [_task_output(task.get("outputData") or {}) for _, task in tasks]
+    last_attempts = [task for _, task in tasks if not task.get("retried")]
+    outputs = [of_ours] if of_ours else [_task_output(task.get("outputData") or {}) for task in last_attempts]
     match list(filter(None, outputs)):
         case [only]:
             console.print(answer(only), soft_wrap=True)

@@ -63,7 +63,7 @@ def run(
         ended = follow(engine, workflow_id, (lambda _: None) if as_json else _progress(), timeout, notice)
     except EngineError as exc:
         if workflow_id is None:
-            engine_failed(exc, f"\n{_unknown_workflow(engine, workflow)}" if exc.status == 404 else "")
+            engine_failed(exc, _unknown_workflow(engine, workflow) if exc.status == 404 else "")
         engine_failed(exc, f"\nThe workflow may still be running. Resume with: dialpad-ivr run --follow {workflow_id}")
     except KeyboardInterrupt:
         if workflow_id is None:
@@ -118,20 +118,18 @@ def _tasks(engine: EngineApi, workflow: JsonObject) -> list[tuple[int, JsonObjec
 
 
 def _unknown_workflow(engine: EngineApi, name: str) -> str:
-    """What to do about a workflow that the engine does not have, or not in that version."""
+    """What to do about a workflow that the engine does not have, or not in that version; a line of its own."""
     try:
         versions = engine.workflow_versions()
     except EngineError:
         versions = {}
     if name in versions:
-        return f"The engine has it in version {', '.join(map(str, versions[name]))}."
+        return f"\nThe engine has it in version {', '.join(map(str, versions[name]))}."
     if name in shipped_workflows():
-        return "Register it with: dialpad-ivr register"
+        return "\nRegister it with: dialpad-ivr register"
     nearest = difflib.get_close_matches(name, versions)
     if nearest:
-        return f"Did you mean {' or '.join(nearest)}?"
-    if not versions:
-        return "The engine has no workflows. Register those of this package with: dialpad-ivr register"
+        return f"\nDid you mean {' or '.join(nearest)}?"
     names = sorted(versions)
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"The engine has {', '.join(names[:_NAMES_SHOWN])}{more}."
+    return f"\nThe engine has {', '.join(names[:_NAMES_SHOWN])}{more}." if names else ""

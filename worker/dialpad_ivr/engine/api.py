@@ -68,7 +68,7 @@ class EngineApi:
 
     Args:
         settings: The engine's URL and its key.
-        read_seconds: How long a read may take.
+        patience_seconds: How long any call may take; by default a read 10 s and a write 30 s.
 
     Attributes:
         url: The base URL of its API.
@@ -76,16 +76,17 @@ class EngineApi:
         date: The `Date` header of its last answer, if that was a success.
     """
 
-    def __init__(self, settings: Settings, read_seconds: float = _READ_SECONDS) -> None:
+    def __init__(self, settings: Settings, patience_seconds: float | None = None) -> None:
         self.url = settings.server_url
         self.answered = False
         self.date: str | None = None
-        self._read_timeout = (min(read_seconds, _CONNECT_SECONDS), read_seconds)
+        connect_seconds = patience_seconds or _CONNECT_SECONDS
+        self._read_timeout = (connect_seconds, patience_seconds or _READ_SECONDS)
         config = configuration(settings)
         # The SDK's own client would retry a refused connection for 1.5 s, and one that nobody answers for 40 s.
         config.http_connection = httpx.Client(
             transport=httpx.HTTPTransport(),
-            timeout=httpx.Timeout(_WRITE_SECONDS, connect=_CONNECT_SECONDS),
+            timeout=httpx.Timeout(patience_seconds or _WRITE_SECONDS, connect=connect_seconds),
             follow_redirects=True,
         )
         weakref.finalize(self, config.http_connection.close)  # the SDK closes only what it made itself
