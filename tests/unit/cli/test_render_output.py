@@ -130,7 +130,7 @@ def test_field_error_does_not_repeat_the_field(screen: Screen) -> None:
          "planned: 1 -> 2"),
         (output("planned", request=PATCH, response=response({"items": [SLOT]})), "planned: Summer"),
         (output("updated", ivr=IvrState(selected=SUMMER), request=PATCH, response=response(SLOT)), "updated: Summer"),
-        (output("updated", ivr=IvrState(previous=WINTER, selected=SUMMER), request=PATCH), "updated: Winter -> 2"),
+        (output("updated", ivr=IvrState(previous=WINTER, selected=SUMMER), request=PATCH), "updated: Winter -> Summer"),
         (output("unchanged", ivr=IvrState(selected=SUMMER), request=PATCH), "unchanged: Summer"),
         (output("valid", request=PATCH), "valid"),
         (output("not_found", error=TaskError(code="http_404", message="No such IVR.")), "not_found: No such IVR."),
@@ -149,13 +149,13 @@ def test_answer_names_the_ivrs_where_they_are_known(shown: SetCustomIvrOutput, t
 
 def test_workflow_with_our_output_shows_it_and_ends_with_the_answer(screen: Screen) -> None:
     shown = output("planned", ivr=IvrState(previous=WINTER, selected=WINTER), request=PATCH, response=response(SLOT))
-    outputs = {**shown.model_dump(mode="json"), "branch": "planned", "advice": "Do more.", "nothing": None}
+    outputs = {**shown.model_dump(mode="json"), "branch": "planned", "advice": "Do more.", "unset": None}
     show_workflow(screen.console, ended(outputs), [task(outputs)])
     lines = screen.text.splitlines()
     assert lines[-2:] == ["Workflow ID: COMPLETED", "planned: Winter -> Summer"]
     assert '"advice": "Do more."' in screen.text
     assert "waited_ms" not in screen.text
-    assert "nothing" not in screen.text
+    assert "unset" not in screen.text
     assert "Selected before" not in screen.text  # it is what is selected now
 
 
@@ -204,7 +204,7 @@ def test_deep_output_is_shown(screen: Screen) -> None:
 
 
 def test_workflow_shows_each_task_with_its_outcome_and_attempts(screen: Screen) -> None:
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"referenceTaskName": "set_ivr", "taskType": "set_custom_ivr", "status": "COMPLETED",
          "outputData": {"outcome": "updated", "attempts": 2}},
         {"referenceTaskName": "branch", "taskType": "SWITCH", "status": "COMPLETED", "outputData": None},

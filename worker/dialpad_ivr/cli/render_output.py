@@ -82,12 +82,12 @@ def answer(output: TaskOutput) -> Text:
 
 
 def _requested_ivr(output: TaskOutput) -> str:
-    """The name of the IVR in the request if the response has it, else its id."""
+    """The name of the IVR in the request if the output has it, else its id."""
     ivr_id = str(((output.request and output.request.body) or {}).get("ivr_id"))
     body = output.response.body if output.response else None
     page, slot = read_page(body), read_slot(body)
-    ivrs = (each.find(ivr_id) for each in (*(page.slots if page else ()), *([slot] if slot else [])))
-    return next((ivr.name for ivr in ivrs if ivr and ivr.name), ivr_id)
+    listed = (each.find(ivr_id) for each in (*(page.slots if page else ()), *([slot] if slot else [])))
+    return next((ivr.name for ivr in (*listed, output.ivr.selected) if ivr and ivr.id == ivr_id and ivr.name), ivr_id)
 
 
 def show_workflow(console: Console, workflow: dict[str, Any], tasks: Sequence[tuple[int, dict[str, Any]]]) -> None:
