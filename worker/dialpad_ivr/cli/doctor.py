@@ -19,8 +19,9 @@ from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.settings import Settings
 
 _TOLERATED_SKEW_SECONDS = 5.0
-# A worker whose slots are all in use does not poll, and a task may take 69 s: three waits and calls of 3 + 20 s.
-_TOLERATED_POLL_SECONDS = 90
+# A worker polls every second or more often, but not for a type whose slots are all in use: a task may take 69 s, three
+# waits and calls of 3 + 20 s.
+_TOLERATED_POLL_SECONDS, _TOLERATED_BUSY_SECONDS = 10, 90
 # Any target will do: an invalid key is answered 401 before the target is looked up.
 _ANY_TARGET = ("office", "1")
 
@@ -81,25 +82,30 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
             "ok" if state == "same" else "failed" if state == "missing" else "warning"
         )
         yield Check(definition.label, result, "up to date" if state == "same" else state, hints.get(state, ""))
-    yield from (_worker_check(engine, task_type, settings.domain) for task_type in INPUTS)
+    yield from _worker_checks(engine, settings.domain)
     yield from _skew("engine's clock", engine.date)
 
 
-def _worker_check(engine: EngineApi, task_type: str, domain: str | None) -> Check:
-    """Whether a worker polls for a task type, by the engine's own clock."""
-    name = f"worker of {task_type}{f' in the domain {domain}' if domain else ''}"
+def _worker_checks(engine: EngineApi, domain: str | None) -> Iterator[Check]:
+    """Whether a worker polls for each task type, by the engine's own clock."""
+    where = f" in the domain {domain}" if domain else ""
     try:
-        polled_at = engine.last_polls(task_type).get(domain)
+        polls = {task_type: engine.last_polls(task_type).get(domain) for task_type in INPUTS}
     except EngineError as exc:
-        return Check(name, "warning", f"the engine does not show who polls: {exc}", no_engine=exc.unreachable)
+        yield Check(f"workers{where}", "warning", f"the engine does not show who polls: {exc}")
+        return
     now = http_date(engine.date or "") or datetime.now(timezone.utc)
+    ages = {name: max(0, round(now.timestamp() - at / 1000)) for name, at in polls.items() if at is not None}
+    none_polls = min(ages.values(), default=0) > _TOLERATED_POLL_SECONDS
     hint = "Start one with: dialpad-ivr worker. Until then tasks wait, and nothing is changed."
-    if polled_at is None:
-        return Check(name, "warning", "no worker has ever polled", hint)
-    seconds = max(0, round(now.timestamp() - polled_at / 1000))
-    if seconds > _TOLERATED_POLL_SECONDS:
-        return Check(name, "warning", f"no worker has polled for {_duration(seconds)}", hint)
-    return Check(name, "ok", f"polled {seconds} s ago")
+    for task_type in INPUTS:
+        name, age = f"worker of {task_type}{where}", ages.get(task_type)
+        if age is None:
+            yield Check(name, "warning", "no worker has ever polled", hint)
+        elif none_polls or age > _TOLERATED_BUSY_SECONDS:
+            yield Check(name, "warning", f"no worker has polled for {_duration(age)}", hint)
+        else:
+            yield Check(name, "ok", f"polled {age} s ago")
 
 
 def _duration(seconds: int) -> str:

@@ -117,12 +117,12 @@ def poll(
         try:
             progress = read()
         except EngineError as exc:
-            if not exc.transient or not engine.answered or time.monotonic() > deadline:
+            if not exc.transient or not engine.answered or time.monotonic() >= deadline:
                 raise
             outage.goes_on(exc)
         else:
             outage.is_over()
-            if progress.ended or time.monotonic() > deadline:
+            if progress.ended or time.monotonic() >= deadline:
                 return
             changed = progress.state != seen
             if changed:
@@ -130,7 +130,7 @@ def poll(
             workers.check(waiting, changed=changed)
         # At most a fifth of the time is spent on reads, to limit the load on the engine.
         slow = min(4 * (time.monotonic() - began), _LONGEST_PAUSE_AFTER_A_SLOW_READ_SECONDS)
-        time.sleep(max(pause, slow))
+        time.sleep(max(0, min(max(pause, slow), deadline - time.monotonic())))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
 
