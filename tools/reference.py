@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, get_args
 
 import typer
 from prometheus_client.metrics import MetricWrapperBase
-from pydantic import AliasChoices
 from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
 from typer.main import get_command
@@ -35,7 +34,7 @@ from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.contract.values import INT64_MAX
 from dialpad_ivr.dialpad.verdict import OUTCOME_TABLE, engine_status
 from dialpad_ivr.engine.definitions import shipped
-from dialpad_ivr.settings import Settings
+from dialpad_ivr.settings import OTHER_VARIABLES, Settings, variable
 from dialpad_ivr.telemetry.events import EVENTS
 from dialpad_ivr.telemetry.metrics import Metrics
 
@@ -193,21 +192,19 @@ def _workflows() -> Iterator[str]:
 
 def _settings() -> Iterator[str]:
     yield (
-        "Settings are environment variables, validated at startup. "
+        "Settings are environment variables, validated at startup. Any other variable that begins with "
+        "`DIALPAD_IVR_` is refused, so that a mistyped one is not ignored. "
         "[API keys](../how-to/rotate-a-key.md#where-keys-come-from) are configured separately."
     )
     rows = []
     for name, field in Settings.model_fields.items():
-        alias = field.validation_alias
-        if alias is None:
-            variable = f"DIALPAD_IVR_{name.upper()}"
-        else:
-            variable = str(alias.choices[0] if isinstance(alias, AliasChoices) else alias)
         default = "" if field.default in (None, PydanticUndefined) else f"`{field.default}`".lower()
         choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
         meaning = (field.description or "") + (f" One of: {', '.join(choices)}." if choices else "")
-        rows.append([f"`{variable}`", default, meaning])
+        rows.append([f"`{variable(name)}`", default, meaning])
     yield _table("variable, default, meaning", rows)
+    yield "Variables of a development environment:"
+    yield _table("variable, meaning", ([f"`{name}`", meaning] for name, meaning in OTHER_VARIABLES.items()))
 
 
 def _metrics() -> Iterator[str]:

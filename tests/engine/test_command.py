@@ -17,6 +17,7 @@ from support.command import Command
 from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
+from support.proxy import Fault, FaultyEngine, running_proxy
 from support.redis import running_redis
 from support.worker import CREDENTIALS
 
@@ -191,21 +192,91 @@ def test_a_followed_workflow_can_be_left_and_found_again(
         assert command.json("run", "--follow", workflow_id)["status"] == "COMPLETED"
 
 
-def test_run_of_an_unknown_workflow_suggests_register(command: Command) -> None:
-    assert "dialpad-ivr register" in command("run", "no_such_workflow", code=1)
+def test_run_of_an_unknown_workflow_names_the_nearest_and_suggests_register_only_for_ours(
+    registry: Command, engine: EngineRest
+) -> None:
+    shown = registry("run", "set_custom_ivr_test_requests", code=1)
+    assert "set_custom_ivr_test_request" in shown.splitlines()[-1]
+    assert "register" not in shown
+    assert "version 1" in registry("run", "set_custom_ivr", "--version", "9", code=1)
+    engine.delete_workflow_definition("set_custom_ivr", 1)
+    assert "dialpad-ivr register" in registry("run", "set_custom_ivr", code=1)
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["register"], ["doctor"]])
+def test_run_without_a_worker_says_so_and_goes_on_when_one_is_started(
+    command: Command, start_worker: StartWorker
+) -> None:
+    process = command.popen("run", "set_custom_ivr", "--input", json.dumps(CHANGE), PYTHONUNBUFFERED="1")
+    assert process.stderr is not None
+    lines: list[str] = []
+
+    def said() -> bool:
+        lines.append(process.stderr.readline())  # type: ignore[union-attr]
+        return "dialpad-ivr worker" in lines[-1]
+
+    until(said, what="the notice")
+    with start_worker():
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert out.splitlines()[-1] == "updated: Summer hold music"
+    assert "dialpad-ivr worker" not in err  # only once
+
+
+@pytest.mark.long
+def test_run_says_nothing_of_a_missing_worker_while_one_is_busy(
+    command: Command, engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    double.configure(latency=9)
+    with start_worker(DIALPAD_IVR_CONCURRENCY="1"):
+        other = engine.start("set_custom_ivr", {**CHANGE, "ivr_type": "GREETING", "ivr_id": "5127493019721750"})
+        until(lambda: engine.workflow(other)["tasks"][0]["status"] == "IN_PROGRESS", what="the other task to be taken")
+        _, err = command.run(("run", "set_custom_ivr", "--input", json.dumps(CHANGE)), 0, {})
+    assert "worker" not in err
+
+
+def test_an_outage_is_reported_and_ends_with_the_timeout(command: Command, engine: EngineRest) -> None:
+    workflow_id = engine.start("set_custom_ivr", CHANGE)
+    with running_proxy(FaultyEngine(engine.url, seed=0)) as proxy:
+        process = command.popen(
+            "run", "--follow", workflow_id, "--timeout", "20", CONDUCTOR_SERVER_URL=proxy.url, PYTHONUNBUFFERED="1"
+        )
+        assert process.stderr is not None
+        until(lambda: "SCHEDULED" in process.stderr.readline(), what="the first progress")  # type: ignore[union-attr]
+        proxy.add(Fault("reset"))
+        _, err = process.communicate(timeout=60)
+    engine.terminate(workflow_id)
+    assert process.returncode == 4
+    assert len([line for line in err.splitlines() if "still trying" in line]) == 2
+    assert f"dialpad-ivr run --follow {workflow_id}" in err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "--follow", "ID"], ["status", "ID"], ["register"], ["doctor"]], ids=" ".join
+)
 def test_commands_report_an_engine_that_does_not_answer(command: Command, arguments: list[str]) -> None:
     shown = command(*arguments, code=4, CONDUCTOR_SERVER_URL="http://127.0.0.1:9")
     assert "No Conductor server answers at http://127.0.0.1:9/api" in shown
 
 
-def test_doctor_finds_everything_in_place(registry: Command) -> None:
-    checks = {check["name"]: check for check in registry.json("doctor")}
+def test_doctor_finds_everything_in_place(registry: Command, start_worker: StartWorker) -> None:
+    with start_worker():
+        checks = {check["name"]: check for check in registry.json("doctor")}
     assert {check["result"] for check in checks.values()} == {"ok"}
     assert "3.32.3" in checks["engine"]["detail"]
     assert "DIALPAD_API_KEY" in checks["key of profile default"]["detail"]
+
+
+def test_doctor_warns_of_a_worker_that_stopped_and_of_one_that_never_was(
+    registry: Command, start_worker: StartWorker
+) -> None:
+    def warned(**environ: str) -> list[str]:
+        checks = registry.json("doctor", **environ)
+        return [check["detail"] for check in checks if check["name"].startswith("worker")]
+
+    with start_worker(DIALPAD_IVR_DOMAIN="stopped"):
+        assert all("s ago" in detail for detail in warned(DIALPAD_IVR_DOMAIN="stopped"))
+    until(lambda: all("no worker has polled for" in detail for detail in warned(DIALPAD_IVR_DOMAIN="stopped")), 60)
+    assert all("ever" in detail for detail in warned(DIALPAD_IVR_DOMAIN="nobody"))
 
 
 def test_doctor_reports_a_missing_workflow_and_bad_credentials(registry: Command, engine: EngineRest) -> None:
@@ -235,7 +306,7 @@ def test_doctor_checks_a_redis_that_is_set(registry: Command, redis_url: str) ->
     wrong = redis_url.replace("key-of-redis", "another")
     assert "AuthenticationError" in registry("doctor", code=1, DIALPAD_IVR_REDIS_URL=wrong)
     gone = "redis://127.0.0.1:9"
-    assert "ConnectionError" in registry("doctor", code=1, DIALPAD_IVR_REDIS_URL=gone)
+    assert "redis: 127.0.0.1:9: ConnectionError: " in registry("doctor", code=1, DIALPAD_IVR_REDIS_URL=gone)
 
 
 def test_a_test_request_is_shown_and_not_sent(command: Command, double: DoubleControl) -> None:
@@ -275,7 +346,7 @@ def test_an_input_that_is_no_object_is_wrong_usage(command: Command, payload: st
 def test_invalid_settings_are_reported_together_without_their_values(command: Command) -> None:
     wrong = {"DIALPAD_IVR_API_URL": "https://key-of-main@evil.example", "DIALPAD_IVR_CONCURRENCY": "many"}
     shown = command("worker", code=2, **wrong)
-    assert "concurrency: " in shown
+    assert "DIALPAD_IVR_CONCURRENCY: " in shown
     assert "a key is sent to no other host" in shown
 
 

@@ -27,7 +27,7 @@ class Received:
 
 
 Respond = Callable[[Received], tuple[int, Any]]
-"""Returns a status and what to answer: text, or what is then written as JSON."""
+"""Returns a status and what to answer: text, or what is then written as JSON. Status 0 closes the connection."""
 
 
 @dataclass
@@ -59,6 +59,9 @@ def running_stub(respond: Respond) -> Iterator[Stub]:
             request = Received(self.command, parts.path, query, json.loads(content) if content else None)
             stub.received.append(request)
             status, answer = stub.respond(request)
+            if status == 0:
+                self.close_connection = True
+                return
             text = isinstance(answer, str)
             body = (answer if text else json.dumps(answer)).encode()
             self.send_response(status)
@@ -92,8 +95,10 @@ class StubEngine:
     Attributes:
         definitions: What is registered: task definitions by name, workflow definitions by name and version.
         runs: Each workflow's states by its id. A read takes the next one; the last one stays.
-        outage: Statuses to answer before anything else, one a request.
+        outage: Statuses to answer before anything else, one a request; 0 closes the connection.
         completed_tasks: What was reported for tasks that wait.
+        last_polls: When workers last polled, by task type and domain; in milliseconds since 1970.
+        worker: Whether one polls the default queue right now, for all task types.
     """
 
     def __init__(self) -> None:
@@ -101,6 +106,8 @@ class StubEngine:
         self.runs: dict[str, list[JsonObject]] = {}
         self.outage: list[int] = []
         self.completed_tasks: list[JsonObject] = []
+        self.last_polls: dict[tuple[str, str | None], int] = {}
+        self.worker = True
         self.stub: Stub
 
     @property
@@ -116,6 +123,14 @@ class StubEngine:
         match (request.method, *parts):
             case ("GET", "version"):
                 return 200, "3.32.3"
+            case ("GET", "tasks", "queue", "polldata"):
+                return 200, self._polls(request.query["taskType"])
+            case ("GET", "metadata", "workflow", "names-and-versions"):
+                versions: dict[str, list[JsonObject]] = {}
+                for name, *version in self.definitions:
+                    if version:
+                        versions.setdefault(name, []).append({"name": name, "version": int(version[0])})
+                return 200, versions
             case ("GET", "metadata", "taskdefs", name):
                 return self._found(self.definitions.get((name,)))
             case ("GET", "metadata", "workflow", name):
@@ -146,6 +161,16 @@ class StubEngine:
                 return self._found(states.pop(0) if len(states) > 1 else states[0] if states else None)
             case _:
                 return 404, {"message": f"not stubbed: {request.method} {request.path}"}
+
+    def _polls(self, task_type: str) -> list[JsonObject]:
+        if self.worker:
+            now = int((time.time() + self.stub.clock_skew_seconds) * 1000)
+            self.last_polls[task_type, None] = max(now, self.last_polls.get((task_type, None), 0) + 1)
+        return [
+            {"queueName": task_type, "workerId": "w", "lastPollTime": at} | ({"domain": domain} if domain else {})
+            for (polled, domain), at in self.last_polls.items()
+            if polled == task_type
+        ]
 
     @staticmethod
     def _found(found: JsonObject | None) -> tuple[int, Any]:

@@ -33,7 +33,7 @@ from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.credentials import COMPANY_NAME, KEY_NAME
 from dialpad_ivr.dialpad.verdict import OUTCOME_TABLE, engine_status
 from dialpad_ivr.engine.definitions import definitions_root, shipped
-from dialpad_ivr.settings import Settings
+from dialpad_ivr.settings import OTHER_VARIABLES, Settings
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.docs import PAGES, ROOT, Block, blocks, shown
 from tools.generate import stale_files
@@ -156,7 +156,7 @@ def filled_in(text: Any) -> Any:
 
 def variables() -> set[str]:
     """Every variable that the worker, the command and the SDK read."""
-    names: set[str] = set()
+    names = set(OTHER_VARIABLES)
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         choices = alias.choices if isinstance(alias, AliasChoices) else [alias or f"DIALPAD_IVR_{name.upper()}"]

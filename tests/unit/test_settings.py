@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dialpad_ivr.settings import Settings, SettingsError, check_api_url, load_settings
+from dialpad_ivr.settings import OTHER_VARIABLES, Settings, SettingsError, check_api_url, load_settings
 
 
 def test_defaults_are_the_documented_limits() -> None:
@@ -81,14 +81,15 @@ def test_errors_are_listed_without_the_values(monkeypatch: pytest.MonkeyPatch) -
         load_settings()
     assert "SECRET" not in str(caught.value)
     lines = dict(line.split(": ", 1) for line in str(caught.value).splitlines())
-    assert set(lines) == {"api_url", "concurrency"}
-    assert lines["api_url"].startswith("DIALPAD_IVR_API_URL must be")  # the validator's own message, without a prefix
+    assert set(lines) == {"DIALPAD_IVR_API_URL", "DIALPAD_IVR_CONCURRENCY"}
+    assert lines["DIALPAD_IVR_API_URL"].startswith("must be")  # the validator's own message, without a prefix
 
 
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
         ("CONDUCTOR_SERVER_URL", "conductor:8080"),
+        ("DIALPAD_IVR_SERVER_URL", "conductor:8080"),
         ("CONDUCTOR_SERVER_URL", "http://"),
         ("CONDUCTOR_SERVER_URL", "http://conductor:99999"),
         ("CONDUCTOR_SERVER_URL", "http://user:hunter2@conductor:8080"),
@@ -105,8 +106,54 @@ def test_invalid_value_is_rejected_at_start(variable: str, value: str, monkeypat
     with pytest.raises(SettingsError) as caught:
         load_settings()
     (line,) = str(caught.value).splitlines()
-    assert line.partition(": ")[0] in {variable, variable.removeprefix("DIALPAD_IVR_").lower()}
+    assert line.partition(": ")[0] == variable
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("DIALPAD_IVR_PATCH_LIMT", "DIALPAD_IVR_PATCH_LIMIT"),
+        ("dialpad_ivr_concurency", "DIALPAD_IVR_CONCURRENCY"),
+        ("DIALPAD_IVR_AUTH_SECRETS", "CONDUCTOR_AUTH_SECRET"),
+        ("DIALPAD_IVR_CACHE_FOLDER", "DIALPAD_IVR_CACHE_DIR"),
+        ("DIALPAD_IVR_MAVEN_URI", "DIALPAD_IVR_MAVEN_URL"),
+        ("DIALPAD_IVR_NONSENSE", None),
+    ],
+)
+def test_unknown_variable_is_refused_with_a_suggestion(
+    mistyped: str, meant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(mistyped, "hunter2")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{mistyped}: ")
+    assert ("did you mean" in line) == (meant is not None)
+    assert (meant or "settings.md") in line
+    assert "hunter2" not in line
+
+
+def test_unknown_variables_and_invalid_values_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DIALPAD_IVR_PATCH_LIMT", "DIALPAD_IVR_CONCURRENCY", "DIALPAD_IVR_FOO", "CONDUCTOR_SERVER_URL"):
+        monkeypatch.setenv(name, "nonsense")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert {line.partition(":")[0] for line in str(caught.value).splitlines()} == {
+        "DIALPAD_IVR_PATCH_LIMT",
+        "DIALPAD_IVR_CONCURRENCY",
+        "DIALPAD_IVR_FOO",
+        "CONDUCTOR_SERVER_URL",
+    }
+
+
+def test_every_variable_of_ours_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in OTHER_VARIABLES:
+        monkeypatch.setenv(name, "/anywhere")
+    monkeypatch.setenv("DIALPAD_IVR_PATCH_LIMIT", "5")
+    monkeypatch.setenv("DIALPAD_IVR_SERVER_URL", "http://conductor:8080")
+    settings = load_settings()
+    assert (settings.patch_limit, settings.server_url) == (5, "http://conductor:8080/api")
 
 
 def test_auth_secret_is_not_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,9 @@ async def open_redis(url: SecretStr) -> AsyncIterator[Any]:
         from redis.asyncio.retry import Retry  # noqa: PLC0415
         from redis.backoff import NoBackoff  # noqa: PLC0415
     except ImportError:
-        raise SettingsError("redis_url: the Redis client is not installed; pip install 'dialpad-ivr[fleet]'") from None
+        raise SettingsError(
+            "DIALPAD_IVR_REDIS_URL: the Redis client is not installed; pip install 'dialpad-ivr[fleet]'"
+        ) from None
     async with Redis.from_url(
         url.get_secret_value(),
         socket_timeout=_TIMEOUT_SECONDS,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+import os
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -19,9 +21,18 @@ from dialpad_ivr.contract.values import (
     PATCH_WINDOW_SECONDS,
 )
 
+_PREFIX: Final = "DIALPAD_IVR_"
+
+OTHER_VARIABLES: Final = {
+    f"{_PREFIX}CACHE_DIR": "The directory for downloads; by default one in the user's cache.",
+    f"{_PREFIX}MAVEN_URL": "A mirror of Maven Central, from which the local Conductor server is downloaded.",
+    f"{_PREFIX}TEST_UI": "A built Conductor UI for the tests: a folder, or a .tar.gz of one.",
+}
+"""The variables with our prefix that are no settings of the worker, and what they mean."""
+
 
 class SettingsError(Exception):
-    """Invalid settings. The message lists every error, without the values."""
+    """Invalid settings. The message lists every error under its variable's name, without the values."""
 
 
 class Settings(BaseSettings):
@@ -32,7 +43,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="DIALPAD_IVR_", frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+        env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
     )
 
     # The engine
@@ -173,17 +184,51 @@ class Settings(BaseSettings):
         return check_api_url(value, allow_loopback=bool(info.data.get("allow_loopback")))
 
 
+def variable(field: str) -> str:
+    """The environment variable of a setting, e.g. `DIALPAD_IVR_PATCH_LIMIT` for `patch_limit`."""
+    alias = Settings.model_fields[field].validation_alias
+    return str(alias.choices[0] if isinstance(alias, AliasChoices) else alias or _prefixed(field))
+
+
 def load_settings() -> Settings:
     """The settings from the environment.
 
     Raises:
-        SettingsError: A variable has an invalid value.
+        SettingsError: A variable has an invalid value, or the name of one that begins with `DIALPAD_IVR_` is unknown.
     """
+    errors = _unknown_variables()
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as exc:
-        errors = exc.errors(include_input=False, include_url=False)
-        raise SettingsError("\n".join(f"{error['loc'][0]}: {_message(error)}" for error in errors)) from None
+        fields = {variable(field): field for field in Settings.model_fields}
+        for error in exc.errors(include_input=False, include_url=False):
+            field = fields.get(str(error["loc"][0]), str(error["loc"][0]))
+            errors.append(f"{_variable_in_use(field)}: {_message(error)}")
+    if errors:
+        raise SettingsError("\n".join(errors))
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    """A line for each variable that would be ignored because its name is mistyped."""
+    known = {_prefixed(field): variable(field) for field in Settings.model_fields}
+    known |= {name: name for name in OTHER_VARIABLES}
+    lines = []
+    for name in sorted(os.environ):
+        if name.upper().startswith(_PREFIX) and name.upper() not in known:
+            nearest = difflib.get_close_matches(name.upper(), known, 1, cutoff=0.8)
+            advice = f"did you mean {known[nearest[0]]}?" if nearest else "docs/reference/settings.md lists them."
+            lines.append(f"{name}: unknown setting; {advice}")
+    return lines
+
+
+def _variable_in_use(field: str) -> str:
+    """The variable that a setting's value is from: those of the engine have two."""
+    return variable(field) if variable(field) in os.environ else _prefixed(field)
+
+
+def _prefixed(field: str) -> str:
+    return f"{_PREFIX}{field.upper()}"
 
 
 def _message(error: ErrorDetails) -> str:
@@ -233,6 +278,6 @@ def check_api_url(url: str, *, allow_loopback: bool) -> str:
         raise ValueError(f"{url} is a loopback address; for tests, set DIALPAD_IVR_ALLOW_LOOPBACK=true")
     # The URL is not shown: it may hold a key.
     raise ValueError(
-        f"DIALPAD_IVR_API_URL must be exactly {' or '.join(API_URLS)}: a key is sent to no other host "
+        f"must be exactly {' or '.join(API_URLS)}: a key is sent to no other host "
         "(for a test double: http://127.0.0.1:PORT with DIALPAD_IVR_ALLOW_LOOPBACK=true)"
     )

@@ -11,6 +11,7 @@ from dialpad_ivr.cli.common import err, out
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.telemetry import logs
 from support.invoke import Invoke
+from support.screen import Screen
 from support.stub import StubEngine
 
 
@@ -36,6 +37,11 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("CONDUCTOR_SERVER_URL", url)
     return url
+
+
+@pytest.fixture
+def screen() -> Screen:
+    return Screen()
 
 
 @pytest.fixture

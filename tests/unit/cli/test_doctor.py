@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dialpad_ivr.cli.doctor import Check, examine
+from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.engine import definitions
-from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import Definition, register, shipped
 from dialpad_ivr.settings import load_settings
 from support.double import DoubleControl
@@ -19,6 +21,7 @@ from support.redis import RedisServer
 from support.stub import Stub, StubEngine, running_stub
 
 LABELS = [definition.label for definition in shipped()]
+WORKERS = [f"worker of {task_type}" for task_type in INPUTS]
 KEY_CHECK = "key of profile default"
 
 
@@ -53,7 +56,7 @@ async def checks(*profiles: str) -> dict[str, Check]:
 
 async def test_every_check_is_ok_when_everything_is_in_place(dialpad: DoubleControl) -> None:
     found = await checks()
-    assert list(found) == ["engine", *LABELS, "engine's clock", KEY_CHECK, "Dialpad's clock"]
+    assert list(found) == ["engine", *LABELS, *WORKERS, "engine's clock", KEY_CHECK, "Dialpad's clock"]
     assert {check.result for check in found.values()} == {"ok"}
     assert "3.32.3" in found["engine"].detail
     assert "DIALPAD_API_KEY" in found[KEY_CHECK].detail
@@ -99,6 +102,7 @@ async def test_unreachable_engine_is_one_failure_and_the_keys_are_still_checked(
     assert list(found) == ["engine", KEY_CHECK, "Dialpad's clock"]
     assert (found["engine"].result, found["engine"].no_engine) == ("failed", True)
     assert no_engine in found["engine"].detail
+    assert "dialpad-ivr dev" in found["engine"].hint
     assert found[KEY_CHECK].result == "ok"
 
 
@@ -110,6 +114,63 @@ async def test_engine_that_rejects_the_request_is_a_failure_but_not_a_missing_en
     check = (await checks())["engine"]
     assert (check.result, check.no_engine) == ("failed", False)
     assert str(status) in check.detail
+    assert ("CONDUCTOR_AUTH_KEY" in check.detail) == (status in (401, 403))
+    assert "dialpad-ivr dev" not in check.hint
+
+
+@pytest.mark.parametrize(
+    ("set_age", "list_age", "warned"),
+    [
+        (0, 0, []),
+        (60, 1, []),  # its slots for that type are all in use
+        (20, 30, WORKERS),
+        (270, 9000, WORKERS),
+        (270, 1, [WORKERS[0]]),  # a worker of an older version
+    ],
+)
+@pytest.mark.parametrize("skew", [0, 3600])
+async def test_worker_that_has_not_polled_for_long_by_the_engines_clock_is_a_warning(
+    dialpad: DoubleControl, stub_engine: StubEngine, set_age: int, list_age: int, warned: list[str], skew: int
+) -> None:
+    stub_engine.worker = False
+    stub_engine.stub.clock_skew_seconds = skew
+    now = time.time() + skew
+    ages = {"set_custom_ivr": set_age, "list_custom_ivrs": list_age}
+    stub_engine.last_polls = {(name, None): int((now - age) * 1000) for name, age in ages.items()}
+    found = await checks()
+    assert {name for name in WORKERS if found[name].result != "ok"} == set(warned)
+    assert all("dialpad-ivr worker" in found[name].hint for name in warned)
+    if set_age == 270:
+        assert "4 min" in found[WORKERS[0]].detail
+
+
+async def test_worker_that_never_polled_is_a_warning_for_each_task_type(
+    dialpad: DoubleControl, stub_engine: StubEngine
+) -> None:
+    stub_engine.worker = False
+    found = await checks()
+    assert [found[name].result for name in WORKERS] == ["warning", "warning"]
+    assert all("never" not in found[name].hint and "ever" in found[name].detail for name in WORKERS)
+
+
+async def test_worker_of_the_set_domain_is_looked_for(
+    dialpad: DoubleControl, stub_engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_DOMAIN", "emea")
+    name = "worker of set_custom_ivr in the domain emea"
+    assert (await checks())[name].result == "warning"  # one polls, but not in this domain
+    stub_engine.last_polls["set_custom_ivr", "emea"] = int(time.time() * 1000)
+    assert (await checks())[name].result == "ok"
+
+
+async def test_engine_that_does_not_show_polls_is_a_warning(
+    dialpad: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise EngineError("answered 404", 404)
+
+    monkeypatch.setattr(EngineApi, "last_polls", refuse)
+    assert (await checks())["workers"].result == "warning"
 
 
 async def test_key_that_dialpad_rejects_is_a_failure(dialpad: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,10 +255,22 @@ async def test_redis_that_answers_is_ok_and_one_that_may_evict_is_a_warning(
 async def test_unreachable_redis_is_a_failure_without_its_password(
     dialpad: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DIALPAD_IVR_REDIS_URL", "redis://:PASSWORD@127.0.0.1:9/0")
+    monkeypatch.setenv("DIALPAD_IVR_REDIS_URL", "redis://:PASS%2FWORD@127.0.0.1:9/0")
     check = (await checks())["redis"]
     assert (check.result, check.no_engine) == ("failed", False)
-    assert "127.0.0.1" in check.detail
+    assert check.detail.startswith("127.0.0.1:9: ConnectionError")
+    assert "Connect call failed" in check.detail
+    assert "WORD" not in str(check)
+
+
+async def test_redis_that_rejects_the_password_is_a_failure_with_the_reason(
+    dialpad: DoubleControl, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_REDIS_URL", f"redis://user:PASSWORD@127.0.0.1:{redis_server.port}/0")
+    check = (await checks())["redis"]
+    assert check.result == "failed"
+    assert check.detail.startswith(f"127.0.0.1:{redis_server.port}: ")
+    assert "invalid username-password pair" in check.detail
     assert "PASSWORD" not in str(check)
 
 
@@ -236,6 +309,10 @@ def test_doctor_exits_1_when_the_engine_rejects_the_request(
 ) -> None:
     stub_engine.outage = [401]
     assert invoke("doctor", "--json", code=1).json[0]["no_engine"] is False
+    stub_engine.outage = [403]
+    shown = invoke("doctor", code=1)
+    assert "CONDUCTOR_AUTH_KEY" in shown.all
+    assert "dialpad-ivr dev" not in shown.all
 
 
 def test_doctor_exits_4_when_no_engine_answers(invoke: Invoke, no_engine: str) -> None:
@@ -246,4 +323,4 @@ def test_doctor_exits_4_when_no_engine_answers(invoke: Invoke, no_engine: str) -
 
 def test_doctor_exits_2_with_invalid_settings(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIALPAD_IVR_CONCURRENCY", "many")
-    assert "concurrency" in invoke("doctor", code=2).err
+    assert "DIALPAD_IVR_CONCURRENCY: " in invoke("doctor", code=2).err

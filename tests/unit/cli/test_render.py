@@ -1,57 +1,22 @@
-"""Terminal output: what is shown for each outcome, that it is bounded, and that text from outside stays text."""
+"""Terminal output of checks, plans and runs: it is bounded, and text from outside stays text."""
 
 from __future__ import annotations
 
-import asyncio
-import io
 import re
 from typing import Any
 
-import httpx
 import pytest
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import _PlainConsole
 from dialpad_ivr.cli.doctor import Check
-from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS, OUTCOMES, Outcome
-from dialpad_ivr.contract.outputs import (
-    IvrState,
-    PreparedRequest,
-    ResponseSummary,
-    SelectedIvr,
-    SetCustomIvrOutput,
-    TaskError,
-)
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
+from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.engine.definitions import Comparison, shipped
 from dialpad_ivr.provisioning.plan import PlannedChange, make_plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 from dialpad_ivr.settings import Settings
-from support.bench import KEY, Bench
-
-HOSTILE = "\x1b]0;title\x07[red]x[/red]\r\u202e"
-CONTROLS = {"\x1b", "\x07", "\r", "\u202e"}
-
-
-class Screen:
-    """A console that keeps what is printed."""
-
-    def __init__(self, **options: Any) -> None:
-        self._file = io.StringIO()
-        self.console = _PlainConsole(file=self._file, width=200, **options)
-
-    @property
-    def text(self) -> str:
-        return self._file.getvalue()
-
-
-@pytest.fixture
-def screen() -> Screen:
-    return Screen()
-
-
-def output(outcome: Outcome, **more: Any) -> SetCustomIvrOutput:
-    return SetCustomIvrOutput(outcome=outcome, ok=outcome in OK_OUTCOMES, **more)
+from support.screen import CONTROLS, HOSTILE, Screen
 
 
 def change(number: int, action: Any = "change", **more: Any) -> PlannedChange:
@@ -86,70 +51,11 @@ def a_run(status: str, **attributes: Any) -> ProvisioningRun:
     return run
 
 
-# ---- a test request
-
-
-@pytest.mark.parametrize("outcome", OUTCOMES)
-def test_every_outcome_is_shown_with_its_meaning(screen: Screen, outcome: Outcome) -> None:
-    render.show_output(screen.console, output(outcome), None)
-    assert f"Outcome:  {outcome}" in screen.text
-    assert OUTCOME_MEANINGS[outcome] in screen.text.replace("\n", " ")
-
-
 @pytest.mark.parametrize("outcome", [*OUTCOMES, None])
 def test_outcome_is_green_if_ok_red_if_not_and_yellow_while_it_waits(outcome: str | None) -> None:
     colour = "green" if outcome in OK_OUTCOMES else "red" if outcome else "yellow"
     text = render.outcome_text(outcome)
     assert (text.plain, text.style) == (outcome or "waiting", f"bold {colour}")
-
-
-def test_test_request_shows_request_curl_response_and_selection(screen: Screen) -> None:
-    shown = output(
-        "updated",
-        ivr=IvrState(previous=SelectedIvr(id="1", name="Winter"), selected=SelectedIvr(id="2")),
-        request=PreparedRequest(method="PATCH", url="https://dialpad.com/api", body={"ivr_id": 2}),
-        response=ResponseSummary(
-            status_code=200, elapsed_ms=12.5, headers={"x-request-id": "abc"}, body={"name": "Summer"}
-        ),
-        warnings=["Something to think of"],
-    )
-    render.show_output(screen.console, shown, "curl --request PATCH")
-    parts = [
-        "PATCH https://dialpad.com/api",
-        '"ivr_id": 2',
-        "curl --request PATCH",
-        "200  in 12.5 ms",
-        "x-request-id: abc",
-        '"name": "Summer"',
-        "updated",
-        "Selected before: Winter (1)",
-        "Selected now: IVR (2)",
-        "Something to think of",
-    ]
-    positions = [screen.text.index(part) for part in parts]
-    assert positions == sorted(positions)
-
-
-def test_error_is_shown_where_no_field_is_at_fault(screen: Screen) -> None:
-    error = TaskError(code="http_404", message="Dialpad answered 404.")
-    render.show_output(screen.console, output("not_found", error=error), None)
-    assert "Dialpad answered 404." in screen.text
-
-
-def test_truncated_body_is_marked(screen: Screen) -> None:
-    response = ResponseSummary(status_code=200, elapsed_ms=1, body="x" * 10, body_truncated=True)
-    render.show_output(screen.console, output("updated", response=response), None)
-    assert "(truncated)" in screen.text
-
-
-@pytest.mark.parametrize("echo", [KEY, f"Bearer {KEY}", {"authorization": KEY}])
-def test_key_is_never_shown_even_if_dialpad_echoes_it(screen: Screen, settings: Settings, echo: Any) -> None:
-    bench = Bench(settings)
-    bench.handler = lambda _: httpx.Response(400, json={"error": {"message": echo}}, headers={"x-request-id": KEY})
-    result = asyncio.run(bench.run())
-    render.show_output(screen.console, result.output, None)
-    assert "Authorization: Bearer (not shown)" in screen.text
-    assert KEY not in screen.text
 
 
 # ---- what comes from outside
@@ -158,14 +64,6 @@ def test_key_is_never_shown_even_if_dialpad_echoes_it(screen: Screen, settings: 
 def test_control_characters_and_markup_from_outside_stay_text() -> None:
     screen = Screen(force_terminal=True)
     selected = SelectedIvr(id="1", name=HOSTILE)
-    shown = output(
-        "unavailable",
-        error=TaskError(code="x", message=HOSTILE),
-        ivr=IvrState(selected=selected),
-        response=ResponseSummary(status_code=500, elapsed_ms=1, headers={"x-request-id": HOSTILE}, body=HOSTILE),
-        warnings=[HOSTILE],
-    )
-    render.show_output(screen.console, shown, None)
     render.show_checks(screen.console, [Check(HOSTILE, "failed", HOSTILE, HOSTILE)])
     render.show_comparison(screen.console, Comparison(shipped()[0], "edited", (HOSTILE,)))
     render.show_plan(
@@ -173,14 +71,12 @@ def test_control_characters_and_markup_from_outside_stay_text() -> None:
     )
     render.show_run(screen.console, a_run("FAILED", reason=HOSTILE), [row(2, "rejected", HOSTILE)])
     render.show_unrestorable(screen.console, [(ChangeResult({"target_id": HOSTILE}, 2, None), HOSTILE)])
-    task = {"referenceTaskName": HOSTILE, "taskType": HOSTILE, "status": HOSTILE, "outputData": {"outcome": HOSTILE}}
-    render.show_workflow(screen.console, {"tasks": [task]})
-    assert screen.text.count("[red]x") == 20  # none was taken for markup
+    assert screen.text.count("[red]x") == 11  # none was taken for markup
     without_colours = re.sub(r"\x1b\[[\d;]*m", "", screen.text)
     assert not CONTROLS & set(without_colours)
 
 
-# ---- doctor, register, workflows
+# ---- doctor, register
 
 
 @pytest.mark.parametrize("result", ["ok", "warning", "failed"])
@@ -195,21 +91,6 @@ def test_comparison_shows_state_and_diff(screen: Screen) -> None:
     definition = shipped()[0]
     render.show_comparison(screen.console, Comparison(definition, "edited", ("-  1", "+  2")))
     assert screen.text.splitlines() == [f"{definition.label}: edited", "    -  1", "    +  2"]
-
-
-def test_workflow_shows_each_task_with_its_outcome_and_attempts(screen: Screen) -> None:
-    tasks = [
-        {"referenceTaskName": "set_ivr", "taskType": "set_custom_ivr", "status": "COMPLETED",
-         "outputData": {"outcome": "updated", "attempts": 2}},
-        {"referenceTaskName": "branch", "taskType": "SWITCH", "status": "COMPLETED", "outputData": None},
-        {"referenceTaskName": "waiting", "taskType": "set_custom_ivr", "status": "IN_PROGRESS",
-         "outputData": {"outcome": None}},
-    ]  # fmt: skip
-    render.show_workflow(screen.console, {"tasks": tasks})
-    lines = [line.replace("\u2502", " ").split() for line in screen.text.splitlines()]
-    assert ["set_ivr", "set_custom_ivr", "COMPLETED", "updated", "2"] in lines
-    assert ["branch", "SWITCH", "COMPLETED"] in lines
-    assert ["waiting", "set_custom_ivr", "IN_PROGRESS", "waiting"] in lines
 
 
 # ---- plans and runs

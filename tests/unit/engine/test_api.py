@@ -22,10 +22,10 @@ def _default_handler(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_an_interrupt_that_the_sdk_swallows_is_raised_after_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    def call_api(*_: Any, **__: Any) -> str:
+    def call_api(*_: Any, **__: Any) -> Any:
         with contextlib.suppress(KeyboardInterrupt):  # as its bare `except:` does
             os.kill(os.getpid(), signal.SIGINT)
-        return "3.32.3"
+        return "3.32.3", 200, {}
 
     monkeypatch.setattr(ApiClient, "call_api", call_api)
     with pytest.raises(KeyboardInterrupt):
@@ -44,6 +44,6 @@ def test_an_interrupt_ends_a_call_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_call_leaves_the_handler_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ApiClient, "call_api", lambda *_, **__: "3.32.3")
+    monkeypatch.setattr(ApiClient, "call_api", lambda *_, **__: ("3.32.3", 200, {}))
     assert EngineApi(Settings()).version() == "3.32.3"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
 from dialpad_ivr.engine import follow as follow_module
 from dialpad_ivr.engine.api import EngineApi, EngineError
-from dialpad_ivr.engine.follow import follow
+from dialpad_ivr.engine.follow import follow, task_tree
+from dialpad_ivr.local.engine import free_port
+from dialpad_ivr.settings import Settings
 from support.stub import StubEngine
 
 ID = "11111111-2222-3333-4444-555555555555"
@@ -29,6 +32,19 @@ class FakeTime:
         self.pauses.append(seconds)
 
 
+class Notices(list[str]):
+    """What was reported, and when."""
+
+    def __init__(self, clock: FakeTime) -> None:
+        super().__init__()
+        self.clock = clock
+        self.times: list[float] = []
+
+    def __call__(self, text: str) -> None:
+        self.append(text)
+        self.times.append(self.clock.now)
+
+
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     clock = FakeTime()
@@ -36,12 +52,24 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     return clock
 
 
+@pytest.fixture
+def notices(clock: FakeTime) -> Notices:
+    return Notices(clock)
+
+
 def state(status: str, *tasks: str) -> dict[str, Any]:
     return {
         "workflowId": ID,
         "status": status,
-        "tasks": [{"taskId": f"t{i}", "status": task, "pollCount": 1} for i, task in enumerate(tasks)],
+        "tasks": [
+            {"taskId": f"t{i}", "taskType": "SIMPLE", "status": task, "pollCount": 1} for i, task in enumerate(tasks)
+        ],
     }
+
+
+def unpolled(**more: Any) -> dict[str, Any]:
+    task = {"taskId": "t", "taskType": "set_custom_ivr", "status": "SCHEDULED", "pollCount": 0, **more}
+    return {"workflowId": ID, "status": "RUNNING", "tasks": [task]}
 
 
 def test_follow_returns_the_ended_workflow(stub_engine: StubEngine, api: EngineApi) -> None:
@@ -88,18 +116,131 @@ def test_outage_that_passes_is_waited_out(stub_engine: StubEngine, api: EngineAp
     assert len(clock.pauses) == 3
 
 
-def test_outage_that_lasts_raises_at_the_timeout(stub_engine: StubEngine, api: EngineApi, clock: FakeTime) -> None:
-    stub_engine.outage = [503] * 100
+@pytest.mark.parametrize("status", [0, 503])
+def test_outage_that_lasts_is_reported_and_raises_at_the_timeout(
+    stub_engine: StubEngine, api: EngineApi, clock: FakeTime, notices: Notices, status: int
+) -> None:
+    stub_engine.runs[ID] = [state("RUNNING", "SCHEDULED")]
+    api.version()
+    stub_engine.outage = [status] * 1000
     with pytest.raises(EngineError) as caught:
-        follow(api, ID, lambda _: None, 5)
-    assert caught.value.transient
-    assert 5 < clock.now < 8
+        follow(api, ID, lambda _: None, 60, notices)
+    assert (caught.value.transient, caught.value.status) == (True, status)
+    assert clock.now == pytest.approx(60)
+    assert 3 <= notices.times[0] < 6
+    gaps = [later - earlier for earlier, later in zip(notices.times, notices.times[1:], strict=False)]
+    assert len(gaps) == 5
+    assert all(10 <= gap < 13 for gap in gaps)
+    for text, time in zip(notices, notices.times, strict=True):
+        assert f"{time:.0f} s" in text
+        assert not status or str(status) in text
+
+
+def test_outage_that_passes_is_reported_once_and_its_end_too(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices
+) -> None:
+    stub_engine.runs[ID] = [state("COMPLETED")]
+    api.version()
+    stub_engine.outage = [0] * 24
+    assert follow(api, ID, lambda _: None, 60, notices)["status"] == "COMPLETED"
+    assert len(notices) == 2
+    assert "again" in notices[-1]
+
+
+def test_short_outage_is_not_reported(stub_engine: StubEngine, api: EngineApi, notices: Notices) -> None:
+    stub_engine.runs[ID] = [state("COMPLETED")]
+    stub_engine.outage = [503, 503]
+    follow(api, ID, lambda _: None, 60, notices)
+    assert notices == []
+
+
+def test_engine_that_never_answered_raises_at_once(clock: FakeTime) -> None:
+    api = EngineApi(Settings(server_url=f"http://127.0.0.1:{free_port()}"))
+    with pytest.raises(EngineError) as caught:
+        follow(api, ID, lambda _: None, 3600)
+    assert caught.value.unreachable
+    assert clock.pauses == []
+
+
+def test_task_that_no_worker_polls_for_is_reported_once_after_a_few_seconds(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices
+) -> None:
+    stub_engine.worker = False
+    stub_engine.last_polls["set_custom_ivr", None] = 1
+    stub_engine.runs[ID] = [unpolled()]
+    follow(api, ID, lambda _: None, 60, notices)
+    (notice,) = notices
+    assert "set_custom_ivr" in notice
+    assert "dialpad-ivr worker" in notice
+    assert 5 <= notices.times[0] < 9
+
+
+def test_worker_of_another_domain_does_not_count(stub_engine: StubEngine, api: EngineApi, notices: Notices) -> None:
+    stub_engine.runs[ID] = [unpolled(domain="emea")]
+    follow(api, ID, lambda _: None, 60, notices)
+    (notice,) = notices
+    assert "DIALPAD_IVR_DOMAIN=emea dialpad-ivr worker" in notice
+
+
+def test_task_of_a_sub_workflow_that_no_worker_polls_for_is_reported(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices
+) -> None:
+    stub_engine.worker = False
+    sub_workflow = {"taskId": "s", "taskType": "SUB_WORKFLOW", "status": "IN_PROGRESS", "subWorkflowId": "CHILD"}
+    stub_engine.runs[ID] = [{"workflowId": ID, "status": "RUNNING", "tasks": [sub_workflow]}]
+    stub_engine.runs["CHILD"] = [unpolled()]
+    follow(api, ID, lambda _: None, 60, notices)
+    assert len(notices) == 1
+
+
+@pytest.mark.parametrize(
+    "task", [{}, {"status": "IN_PROGRESS", "pollCount": 1}, {"taskType": "HUMAN", "status": "IN_PROGRESS"}]
+)
+def test_worker_that_polls_is_not_reported_missing(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices, task: dict[str, Any]
+) -> None:
+    stub_engine.worker = task == {}
+    stub_engine.runs[ID] = [unpolled(**task)]
+    follow(api, ID, lambda _: None, 60, notices)
+    assert notices == []
+
+
+def test_worker_whose_slots_are_all_in_use_is_not_reported_missing(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub_engine.worker = False
+    polls = itertools.count()
+    full = {"set_custom_ivr": {None: 1}}
+    monkeypatch.setattr(EngineApi, "last_polls", lambda _, name: full.get(name) or {None: 2 + next(polls)})
+    stub_engine.runs[ID] = [unpolled()]
+    follow(api, ID, lambda _: None, 60, notices)
+    assert notices == []
+
+
+def test_engine_that_does_not_show_polls_reports_nothing(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise EngineError("no such path", 404)
+
+    monkeypatch.setattr(EngineApi, "last_polls", refuse)
+    stub_engine.runs[ID] = [unpolled()]
+    assert follow(api, ID, lambda _: None, 60, notices)["status"] == "RUNNING"
+    assert notices == []
+
+
+def test_tasks_of_sub_workflows_follow_their_own_task(stub_engine: StubEngine, api: EngineApi) -> None:
+    parent = state("COMPLETED", "COMPLETED", "COMPLETED")
+    parent["tasks"][0] |= {"subWorkflowId": "CHILD"}
+    stub_engine.runs["CHILD"] = [state("COMPLETED", "FAILED")]
+    found = [(depth, task["taskId"], task["status"]) for depth, task in task_tree(api, parent)]
+    assert found == [(0, "t0", "COMPLETED"), (1, "t0", "FAILED"), (0, "t1", "COMPLETED")]
 
 
 def test_timeout_returns_the_workflow_still_running(stub_engine: StubEngine, api: EngineApi, clock: FakeTime) -> None:
     stub_engine.runs[ID] = [state("RUNNING", "SCHEDULED")]
     assert follow(api, ID, lambda _: None, 5)["status"] == "RUNNING"
-    assert 5 < clock.now < 8
+    assert clock.now == pytest.approx(5)
 
 
 def test_missing_workflow_raises_at_once(api: EngineApi, clock: FakeTime) -> None:

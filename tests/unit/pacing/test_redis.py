@@ -259,6 +259,6 @@ def test_a_url_that_is_none_is_refused_without_being_shown(url: str, monkeypatch
     from dialpad_ivr.settings import load_settings
 
     monkeypatch.setenv("DIALPAD_IVR_REDIS_URL", url)
-    with pytest.raises(SettingsError, match="redis_url: must be a URL") as caught:
+    with pytest.raises(SettingsError, match="DIALPAD_IVR_REDIS_URL: must be a URL") as caught:
         load_settings()
     assert "S3CRET" not in str(caught.value)

@@ -160,6 +160,6 @@ async def test_redis_answers_for_other_workers_and_an_outage_defers_the_task(tmp
 
 async def test_a_state_directory_that_cannot_be_made_is_a_settings_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"state_dir: cannot write to .*: Not a directory"):
+    with pytest.raises(SettingsError, match=r"DIALPAD_IVR_STATE_DIR: cannot write to .*: Not a directory"):
         async with undelivered_results(Settings(state_dir=tmp_path / "file" / "state")):
             pass

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 import re
 import sys
 from collections.abc import Iterable
-from typing import Annotated, Final, NoReturn
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from dialpad_ivr.engine.api import EngineError
+from dialpad_ivr.engine.api import EngineError, JsonObject
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
@@ -26,20 +30,43 @@ EXIT_CODES = {
 }
 
 _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_PADDING: Final = re.compile(r" +(?=\n)")
 
 
 class _PlainConsole(Console):
-    """Replaces control characters: names and messages come from outside and may hold escape sequences."""
+    """Replaces control characters: names and messages come from outside and may hold escape sequences.
+
+    It also drops the blanks with which tables pad the ends of lines.
+    """
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        blanks: list[Segment] = []  # held back until something follows in the same line
         for segment in super().render(renderable, options):
-            text = segment.text if segment.control else _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", segment.text)
-            yield Segment(text, segment.style, segment.control)
+            if segment.control:
+                yield segment
+                continue
+            text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", _PADDING.sub("", segment.text))
+            visible = text.rstrip(" ")
+            if visible:
+                if not visible.startswith("\n"):
+                    yield from blanks
+                blanks.clear()
+                yield Segment(visible, segment.style)
+            if visible != text:
+                blanks.append(Segment(text[len(visible) :], segment.style))
+        yield from blanks
 
 
 out = _PlainConsole()
 err = _PlainConsole(stderr=True)
 
+# Python prints warnings that nobody handles. The SDK warns of failed calls, which the commands report themselves.
+for _sdk in ("conductor", f"[{os.getpid()}] conductor"):
+    logging.getLogger(_sdk).addHandler(logging.NullHandler())
+
+InputJson = Annotated[
+    str, typer.Option("--input", help="The input: JSON, @FILE, or - for standard input.", metavar="JSON")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Timeout = Annotated[
     float, typer.Option(help="Stop following after this many seconds (the workflow keeps running).", min=0)
@@ -63,6 +90,26 @@ def fail(message: str, code: int) -> NoReturn:
     """End the command with a message and an exit code."""
     err.print(Text(message, style="red"), soft_wrap=True)
     raise typer.Exit(code)
+
+
+def notice(text: str) -> None:
+    """Print a line about what goes on, on standard error."""
+    err.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def json_object(text: str) -> JsonObject:
+    """The value of `--input`. Ends the command if it is no JSON object."""
+    try:
+        if text == "-":
+            text = sys.stdin.read()
+        elif text.startswith("@"):
+            text = Path(text[1:]).read_text("utf-8")
+        value = json.loads(text)
+    except (OSError, ValueError, RecursionError) as exc:
+        fail(f"--input: {exc}", EXIT_USAGE)
+    if not isinstance(value, dict):
+        fail("--input must be a JSON object.", EXIT_USAGE)
+    return cast("JsonObject", value)
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-import httpx
 from pydantic import SecretStr
 
+from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.credentials import CredentialError, Credentials
 from dialpad_ivr.dialpad.client import CallError, DialpadClient
 from dialpad_ivr.dialpad.verdict import error_verdict, http_date
@@ -19,6 +19,9 @@ from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.settings import Settings
 
 _TOLERATED_SKEW_SECONDS = 5.0
+# A worker polls every second or more often, but not for a type whose slots are all in use: a task may take 69 s, three
+# waits and calls of 3 + 20 s.
+_TOLERATED_POLL_SECONDS, _TOLERATED_BUSY_SECONDS = 10, 90
 # Any target will do: an invalid key is answered 401 before the target is looked up.
 _ANY_TARGET = ("office", "1")
 
@@ -60,7 +63,8 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
     try:
         yield Check("engine", "ok", f"Conductor {engine.version()} answers at {engine.url}")
     except EngineError as exc:
-        yield Check("engine", "failed", str(exc), "Start one with: dialpad-ivr dev", no_engine=exc.unreachable)
+        hint = "Or start one on this machine with: dialpad-ivr dev" if exc.unreachable else ""
+        yield Check("engine", "failed", str(exc), hint, no_engine=exc.unreachable)
         return
     hints = {
         "missing": "dialpad-ivr register",
@@ -78,11 +82,37 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
             "ok" if state == "same" else "failed" if state == "missing" else "warning"
         )
         yield Check(definition.label, result, "up to date" if state == "same" else state, hints.get(state, ""))
+    yield from _worker_checks(engine, settings.domain)
+    yield from _skew("engine's clock", engine.date)
+
+
+def _worker_checks(engine: EngineApi, domain: str | None) -> Iterator[Check]:
+    """Whether a worker polls for each task type, by the engine's own clock."""
+    where = f" in the domain {domain}" if domain else ""
     try:
-        date = httpx.get(f"{settings.server_url}/version", timeout=5, trust_env=False).headers.get("date")
-    except httpx.HTTPError:
+        polls = {task_type: engine.last_polls(task_type).get(domain) for task_type in INPUTS}
+    except EngineError as exc:
+        yield Check(f"workers{where}", "warning", f"the engine does not show who polls: {exc}")
         return
-    yield from _skew("engine's clock", date)
+    now = http_date(engine.date or "") or datetime.now(timezone.utc)
+    ages = {name: max(0, round(now.timestamp() - at / 1000)) for name, at in polls.items() if at is not None}
+    none_polls = min(ages.values(), default=0) > _TOLERATED_POLL_SECONDS
+    hint = "Start one with: dialpad-ivr worker. Until then tasks wait, and nothing is changed."
+    for task_type in INPUTS:
+        name, age = f"worker of {task_type}{where}", ages.get(task_type)
+        if age is None:
+            yield Check(name, "warning", "no worker has ever polled", hint)
+        elif none_polls or age > _TOLERATED_BUSY_SECONDS:
+            yield Check(name, "warning", f"no worker has polled for {_duration(age)}", hint)
+        else:
+            yield Check(name, "ok", f"polled {age} s ago")
+
+
+def _duration(seconds: int) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 async def _key_check(settings: Settings, client: DialpadClient, profile: str) -> tuple[Check, str | None]:
@@ -107,20 +137,23 @@ async def _key_check(settings: Settings, client: DialpadClient, profile: str) ->
 
 
 async def _redis_check(url: SecretStr) -> Check:
-    """Whether the Redis answers. Its URL may hold a password: only the host is shown."""
+    """Whether the Redis answers. Its URL may hold a password: only the host and the port are shown."""
     try:
         from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
         from redis.exceptions import RedisError  # noqa: PLC0415
     except ImportError:
         return Check("redis", "failed", "the client is not installed", "pip install 'dialpad-ivr[fleet]'")
     parts = urlsplit(url.get_secret_value())
-    host = parts.hostname or "?"
+    host = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
     try:
         async with Redis.from_url(url.get_secret_value(), socket_timeout=5, socket_connect_timeout=5) as redis:
             version = (await redis.info("server"))["redis_version"]
             memory = await redis.info("memory")
     except (RedisError, OSError, ValueError) as exc:
-        return Check("redis", "failed", f"{host}: {type(exc).__name__}", "Check DIALPAD_IVR_REDIS_URL and the network.")
+        reason = f"{type(exc).__name__}: {exc}"
+        for secret in filter(None, (url.get_secret_value(), parts.password, unquote(parts.password or ""))):
+            reason = reason.replace(secret, "***")
+        return Check("redis", "failed", f"{host}: {reason}", "Check DIALPAD_IVR_REDIS_URL and the network.")
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction" and memory.get("maxmemory"):
         return Check(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
+import shutil
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,7 +21,16 @@ import typer
 from rich.text import Text
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_ENGINE, JsonFlag, err, fail, out
+from dialpad_ivr.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NO_ENGINE,
+    JsonFlag,
+    err,
+    fail,
+    out,
+    settings_or_fail,
+)
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.local.demo import SCENARIOS, run_scenarios
 from dialpad_ivr.local.double import DoubleError
@@ -42,10 +55,14 @@ def dev(
         Path | None, typer.Option(help="The folder of the engine's database; a temporary one by default.")
     ] = None,
     engine_port: Annotated[int | None, typer.Option(help=f"The engine's port; {ENGINE_PORT} if it is free.")] = None,
-    double_port: Annotated[int | None, typer.Option(help=f"The double's port; {DOUBLE_PORT} if it is free.")] = None,
+    double_port: Annotated[
+        int | None, typer.Option(help=f"The Dialpad double's port; {DOUBLE_PORT} if it is free.")
+    ] = None,
     console_port: Annotated[int | None, typer.Option(help=f"The console's port; {CONSOLE_PORT} if it is free.")] = None,
 ) -> None:
     """Run a real Conductor server, a Dialpad double, a worker and the console on this machine, until Ctrl-C.
+
+    The double stands in for Dialpad's API: it has made-up targets and IVRs, and no Dialpad account is needed.
 
     Examples:
     - `dialpad-ivr dev`
@@ -68,10 +85,13 @@ def dev(
         err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"), soft_wrap=True)
         if ui:
             err.print(Text(f"Test Task   {stack.engine_url}/taskDef/set_custom_ivr"), soft_wrap=True)
-        err.print(Text(f"Dialpad     {stack.double_url}  (a double; its requests: /_double/ledger)"), soft_wrap=True)
+        err.print(
+            Text(f"Dialpad     {stack.double_url}  (a double of its API; its requests: /_double/ledger)"),
+            soft_wrap=True,
+        )
         err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"), soft_wrap=True)
         err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
-        err.print(Text("  dialpad-ivr run set_custom_ivr_test_request", style="bold"), soft_wrap=True)
+        err.print(Text(f"  {own_command()} run set_custom_ivr_test_request", style="bold"), soft_wrap=True)
         err.print(Text("Ctrl-C stops everything."))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
@@ -95,7 +115,9 @@ def _console_port(port: int | None) -> int | None:
 
 
 def demo(as_json: JsonFlag = False) -> None:
-    """Run real workflows end to end against a Dialpad double, and show their outcomes. Exits 0 only if all are correct.
+    """Run real workflows end to end, and show their outcomes. Exits 0 only if all are correct.
+
+    A double, a local stand-in for Dialpad's API, answers their requests.
 
     Example:
     - `dialpad-ivr demo`
@@ -121,7 +143,25 @@ def demo(as_json: JsonFlag = False) -> None:
         _with_stack(perform, worker_log=log_file)
 
 
+def own_command() -> str:
+    """What to type for this command in a terminal without its virtual environment: its name, else its path."""
+    running = Path(sys.argv[0])
+    if running.suffix == ".py":
+        return f"{shlex.quote(sys.executable)} -m dialpad_ivr"
+    in_environment = sys.prefix != sys.base_prefix
+    folders = [
+        folder
+        for folder in os.environ.get("PATH", "").split(os.pathsep)
+        if not (in_environment and Path(folder) == Path(sys.executable).parent)
+    ]
+    found = shutil.which(running.name, path=os.pathsep.join(folders))
+    if found and Path(found).resolve() == running.resolve():
+        return running.name
+    return shlex.quote(min(os.path.relpath(running), str(running.resolve()), key=len))
+
+
 def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
+    settings_or_fail()
     try:
         with running_stack(lambda text: err.print(Text(text, style="dim")), **options) as stack:
             act(stack)

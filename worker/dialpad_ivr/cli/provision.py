@@ -27,6 +27,7 @@ from dialpad_ivr.cli.common import (
     engine_failed,
     err,
     fail,
+    notice,
     out,
     settings_or_fail,
 )
@@ -308,7 +309,7 @@ def _follow(
                 shown_at = time.monotonic()
                 err.print(Text(f"{known} of {len(run.rows)}: {text}"))
 
-        workflow.follow_run(run, show, timeout)
+        workflow.follow_run(run, show, timeout, notice)
     rows = report_rows(run, made)
     document = report_json(run, rows)
     if not run.ended:

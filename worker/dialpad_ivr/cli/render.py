@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.padding import Padding
-from rich.panel import Panel
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
 from dialpad_ivr.cli.doctor import Check
-from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
-from dialpad_ivr.contract.outputs import TaskOutput
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.local.demo import ScenarioResult
@@ -34,53 +30,17 @@ def outcome_text(outcome: str | None) -> Text:
     return Text(outcome or "waiting", style=f"bold {colour}")
 
 
-def show_output(console: Console, output: TaskOutput, curl: str | None) -> None:
-    """A test request: the request, the curl command, the response, the outcome."""
-    if output.request:
-        prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
-        prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
-        if output.request.body is not None:
-            prepared.append(_json(output.request.body))
-        console.print(Panel(Group(*prepared), title="Request", title_align="left"))
-    if curl:
-        console.print(Text("The same with curl:", style="dim"))
-        console.print(Text(curl), soft_wrap=True)
-        console.print()
-    if output.response:
-        response = output.response
-        parts: list[RenderableType] = [
-            Text(f"{response.status_code}  in {response.elapsed_ms:g} ms", style="bold"),
-            *(Text(f"{name}: {value}", style="dim") for name, value in response.headers.items()),
-            Text(response.body) if isinstance(response.body, str) else _json(response.body),
-        ]
-        if response.body_truncated:
-            parts.append(Text("(truncated)", style="dim"))
-        console.print(Panel(Group(*parts), title="Response", title_align="left"))
-    if output.outcome:
-        console.print(Text("Outcome: "), outcome_text(output.outcome), Text(f"  {OUTCOME_MEANINGS[output.outcome]}"))
-    for label, ivr in (("Selected before", output.ivr.previous), ("Selected now", output.ivr.selected)):
-        if ivr:
-            console.print(Text(f"{label}: {ivr.name or 'IVR'} ({ivr.id})"))
-    if output.error:
-        if output.error.field_errors:
-            for error in output.error.field_errors:
-                console.print(Text(f"{error.path}: ", style="bold"), Text(error.message), sep="")
-                todo = advice(error.hint, error.suggestion, error.allowed)
-                console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
-        else:
-            console.print(Text(output.error.message))
-    for warning in output.warnings:
-        console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
-
-
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
     """The results of `doctor`, each with its fix."""
     for check in checks:
         console.print(
-            Text(f"{check.result:<8}", style=_COLOURS[check.result]), Text(f"{check.name}: {check.detail}"), sep=""
+            Text(f"{check.result:<8}", style=_COLOURS[check.result]),
+            Text(f"{check.name}: {check.detail}"),
+            sep="",
+            soft_wrap=True,
         )
         if check.hint and check.result != "ok":
-            console.print(Text(f"         -> {check.hint}", style="dim"))
+            console.print(Text(f"         -> {check.hint}", style="dim"), soft_wrap=True)
 
 
 def show_comparison(console: Console, comparison: Comparison) -> None:
@@ -89,21 +49,6 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
     for line in comparison.diff:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
         console.print(Text(f"    {line}", style=style), soft_wrap=True)
-
-
-def show_workflow(console: Console, workflow: dict[str, Any]) -> None:
-    """A workflow's tasks with their outcomes."""
-    table = Table("task", "type", "status", "outcome", "attempts", show_edge=False, pad_edge=False)
-    for task in workflow.get("tasks", []):
-        output = task.get("outputData") or {}
-        table.add_row(
-            Text(task["referenceTaskName"]),
-            Text(task["taskType"]),
-            Text(task["status"]),
-            outcome_text(output["outcome"]) if "outcome" in output else Text(""),
-            Text(str(output.get("attempts", ""))),
-        )
-    console.print(table)
 
 
 def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
@@ -202,7 +147,3 @@ def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]
 
 def _ivr_text(number: str, name: str | None) -> str:
     return f"{name} ({number})" if name else number
-
-
-def _json(value: Any) -> Syntax:
-    return Syntax(json.dumps(value, indent=2, ensure_ascii=False), "json", background_color="default", word_wrap=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
+import httpx
 from conductor.client.configuration.configuration import Configuration
 from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
 from conductor.client.http.api_client import ApiClient
@@ -25,6 +27,10 @@ TERMINAL_STATUSES = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
 """The statuses of a workflow that has ended."""
 
 JsonObject = dict[str, Any]
+
+_CONNECT_SECONDS: Final = 5.0
+_READ_SECONDS: Final = 10.0  # the 8 MB of a run of 5,000 changes took 1.3 s
+_WRITE_SECONDS: Final = 30.0  # longer: what times out may have been done all the same
 
 
 class EngineError(Exception):
@@ -58,11 +64,33 @@ def configuration(settings: Settings) -> Configuration:
 
 
 class EngineApi:
-    """A client of one engine. Every method raises `EngineError`."""
+    """A client of one engine. Every method raises `EngineError`.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        settings: The engine's URL and its key.
+        patience_seconds: How long any call may take; by default a read 10 s and a write 30 s.
+
+    Attributes:
+        url: The base URL of its API.
+        answered: Whether the engine has answered this client.
+        date: The `Date` header of its last answer, if that was a success.
+    """
+
+    def __init__(self, settings: Settings, patience_seconds: float | None = None) -> None:
         self.url = settings.server_url
-        self._client = ApiClient(configuration(settings))
+        self.answered = False
+        self.date: str | None = None
+        connect_seconds = patience_seconds or _CONNECT_SECONDS
+        self._read_timeout = (connect_seconds, patience_seconds or _READ_SECONDS)
+        config = configuration(settings)
+        # The SDK's own client would retry a refused connection for 1.5 s, and one that nobody answers for 40 s.
+        config.http_connection = httpx.Client(
+            transport=httpx.HTTPTransport(),
+            timeout=httpx.Timeout(patience_seconds or _WRITE_SECONDS, connect=connect_seconds),
+            follow_redirects=True,
+        )
+        weakref.finalize(self, config.http_connection.close)  # the SDK closes only what it made itself
+        self._client = ApiClient(config)
 
     def version(self) -> str:
         """The server's version, e.g. `3.32.3`."""
@@ -118,6 +146,21 @@ class EngineApi:
         results: list[JsonObject] = found.get("results") or []
         return results
 
+    def last_polls(self, task_type: str) -> dict[str | None, int]:
+        """When workers last polled for tasks of this type.
+
+        Returns:
+            By task domain (`None` for the default queue), in the engine's milliseconds since 1970. A domain that was
+            never polled is missing.
+        """
+        found: list[JsonObject] = self._call("GET", "/tasks/queue/polldata", [("taskType", task_type)])
+        return {poll.get("domain") or None: poll["lastPollTime"] for poll in found}
+
+    def workflow_versions(self) -> dict[str, list[int]]:
+        """The versions of each registered workflow, by its name."""
+        found: dict[str, list[JsonObject]] = self._call("GET", "/metadata/workflow/names-and-versions")
+        return {name: [entry["version"] for entry in entries] for name, entries in found.items()}
+
     def complete_task(self, workflow_id: str, task_id: str, output: JsonObject) -> None:
         """Complete a waiting task with this output."""
         body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}
@@ -161,15 +204,16 @@ class EngineApi:
     ) -> Any:
         try:
             with _interrupt_raised():
-                response = self._client.call_api(
+                response, _, headers = self._client.call_api(
                     path,
                     method,
                     query_params=query or [],
                     header_params={"Accept": "*/*", "Content-Type": "application/json"},
                     body=body,
                     response_type=response_type,
-                    _return_http_data_only=True,
+                    _request_timeout=self._read_timeout if method == "GET" else None,
                 )
+            self.answered, self.date = True, headers.get("date")
             if response_type == "object" and isinstance(response, str) and response:
                 raise EngineError(
                     f"{self.url} does not answer like a Conductor server. Check CONDUCTOR_SERVER_URL.", 200
@@ -177,6 +221,7 @@ class EngineApi:
             return response
         except ApiException as exc:
             status = exc.status or 0
+            self.answered = self.answered or status > 0
             if status == 0:
                 reason = " ".join(str(exc.reason).split())[:200]
                 message = f"No Conductor server answers at {self.url} ({reason}). Set CONDUCTOR_SERVER_URL."

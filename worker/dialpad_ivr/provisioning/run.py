@@ -16,6 +16,7 @@ from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.follow import WaitingTask, waiting_task
 
 WORKFLOW: Final = "provision_custom_ivrs"
 APPROVAL: Final = "approval"
@@ -71,6 +72,8 @@ class ProvisioningRun:
         started_at: Milliseconds since 1970.
         ended_at: Milliseconds since 1970; 0 while running.
         plan: The plan's metadata in the workflow's input; empty for a run that was started without a plan.
+        waiting: The changes that no worker has taken yet.
+        engine: The engine.
     """
 
     def __init__(self, engine: EngineApi, workflow_id: str) -> None:
@@ -82,7 +85,8 @@ class ProvisioningRun:
         self.waits_for_approval = False
         self.started_at = self.ended_at = 0
         self.plan: JsonObject = {}
-        self._engine = engine
+        self.waiting: list[WaitingTask] = []
+        self.engine = engine
         self._chunks: dict[str, str] = {}  # last known status by workflow id
         self._last_taken = -1  # the highest row that a worker is known to have taken
         self._perhaps_taken: list[int] = []  # rows that the engine canceled without a note of a poll
@@ -134,16 +138,17 @@ class ProvisioningRun:
         """
         if self._more_to_start or not self._running_chunks():  # otherwise no chunk can have been added
             self._read_parent()
-        elif self._engine.workflow_status(self.workflow_id)["status"] in TERMINAL_STATUSES:
+        elif self.engine.workflow_status(self.workflow_id)["status"] in TERMINAL_STATUSES:
             self._read_parent()  # the workflow was terminated
         chunks_read = 0
+        self.waiting = []
         for chunk in self._running_chunks():
-            current = self._engine.workflow_status(chunk)
+            current = self.engine.workflow_status(chunk)
             if current["status"] == "COMPLETED":
                 self._read_results(current["variables"])
             elif current["status"] in TERMINAL_STATUSES or chunks_read < _CHUNKS_READ:
                 chunks_read += 1
-                self._read_tasks(self._engine.workflow(chunk))
+                self._read_tasks(self.engine.workflow(chunk))
             self._chunks[chunk] = current["status"]  # last: a read above may have failed
         if self.ended:
             self._mark_the_rest()
@@ -152,7 +157,7 @@ class ProvisioningRun:
         return [chunk for chunk, status in self._chunks.items() if status not in TERMINAL_STATUSES]
 
     def _read_parent(self) -> None:
-        workflow = self._engine.workflow(self.workflow_id)
+        workflow = self.engine.workflow(self.workflow_id)
         if workflow.get("workflowName") != WORKFLOW:
             raise EngineError(f"{self.workflow_id} is a run of {workflow.get('workflowName')}, not of {WORKFLOW}.", 404)
         if not self.rows:
@@ -177,6 +182,7 @@ class ProvisioningRun:
     def _read_tasks(self, chunk: JsonObject) -> None:
         first, ended = chunk["input"]["first"], chunk["status"] in TERMINAL_STATUSES
         tasks = change_tasks(chunk)
+        self.waiting += filter(None, map(waiting_task, tasks))
         for task in tasks:  # an attempt comes before its retry
             number = first + task["inputData"]["__index"]
             output = task.get("outputData") or {}

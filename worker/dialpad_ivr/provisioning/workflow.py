@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.follow import Progress, Report, poll
 from dialpad_ivr.provisioning.formats import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import (
@@ -43,7 +44,7 @@ _DRAIN_SECONDS: Final = 60.0
 _CHUNKS_HELD: Final = 10  # to hold back the rows of more takes longer than to terminate them
 _HELD_AT_ONCE: Final = 8
 _HELD_SECONDS: Final = 365 * 86_400
-_MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.5, 5.0
+_FIRST_PAUSE_SECONDS: Final = 0.5
 
 
 def start(
@@ -83,27 +84,31 @@ def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
     return {**params, **guard, "note": note}
 
 
-def follow_run(run: ProvisioningRun, on_change: Callable[[ProvisioningRun], None], timeout_seconds: float) -> None:
+def follow_run(
+    run: ProvisioningRun,
+    on_change: Callable[[ProvisioningRun], None],
+    timeout_seconds: float,
+    report: Report = lambda _: None,
+) -> None:
     """Poll a run until it ends or the timeout is reached. Transient engine errors are retried.
 
+    Args:
+        run: The run.
+        on_change: Called with the run after each refresh.
+        timeout_seconds: How long to poll, in seconds.
+        report: Called with a sentence during an outage, and once if no worker polls for a waiting change.
+
     Raises:
-        EngineError: There is no such run, or the engine still did not answer at the timeout.
+        EngineError: There is no such run, or the engine does not answer: it never did, or still does not at the
+            timeout.
     """
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        began = time.monotonic()
-        try:
-            run.refresh()
-        except EngineError as exc:
-            if not exc.transient or time.monotonic() > deadline:
-                raise
-        else:
-            on_change(run)
-            if run.ended or time.monotonic() > deadline:
-                return
-        # Spend at most a fifth of the time on reads, to limit the load on the engine.
-        took = time.monotonic() - began
-        time.sleep(min(max(4 * took, _MIN_PAUSE_SECONDS), _MAX_PAUSE_SECONDS))
+
+    def read() -> Progress:
+        run.refresh()
+        on_change(run)
+        return Progress(run.ended, (run.status, run.counts, run.waits_for_approval))
+
+    poll(run.engine, read, lambda: run.waiting, timeout_seconds, report, _FIRST_PAUSE_SECONDS)
 
 
 def running_workflow(engine: EngineApi, plan: Plan) -> str | None:
@@ -172,7 +177,7 @@ def _drain(engine: EngineApi, workflow_id: str) -> None:
                 in_flight += sum(task["status"] == "IN_PROGRESS" or was_taken_since(task) for task in tasks)
             if not in_flight or time.monotonic() > deadline:
                 return
-            time.sleep(_MIN_PAUSE_SECONDS)
+            time.sleep(_FIRST_PAUSE_SECONDS)
 
 
 def _hold_back(engine: EngineApi, task: JsonObject) -> None:

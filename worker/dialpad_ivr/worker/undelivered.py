@@ -49,7 +49,7 @@ async def undelivered_results(settings: Settings) -> AsyncIterator[UndeliveredRe
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
         except OSError as exc:
-            raise SettingsError(f"state_dir: cannot write to {folder}: {exc.strerror}") from None
+            raise SettingsError(f"DIALPAD_IVR_STATE_DIR: cannot write to {folder}: {exc.strerror}") from None
     if settings.redis_url is None:
         yield UndeliveredResults(folder)
         return

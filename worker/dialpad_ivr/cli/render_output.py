@@ -1,0 +1,161 @@
+"""Terminal output of what tasks and workflows return. As in `render`, text from outside is wrapped in `Text`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from dialpad_ivr.cli.render import outcome_text
+from dialpad_ivr.contract.outcomes import OUTCOME_MEANINGS
+from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, TaskOutput
+from dialpad_ivr.contract.validation import advice
+from dialpad_ivr.dialpad.parsing import read_page, read_slot
+
+_LINES_SHOWN = 40  # of JSON
+_DEEPEST_INDENT = 20
+
+
+def show_output(console: Console, output: TaskOutput, curl: str | None = None) -> None:
+    """What a task returned: the outcome, the selection, the errors, the request, the curl command, the response."""
+    if output.outcome:
+        meaning = Text(OUTCOME_MEANINGS[output.outcome], style="dim")
+        console.print(Text.assemble("Outcome: ", outcome_text(output.outcome), "  ", meaning))
+    before, now = output.ivr.previous, output.ivr.selected
+    for label, ivr in (("Selected before", before if before != now else None), ("Selected now", now)):
+        if ivr:
+            console.print(Text(f"{label}: {ivr.name or 'IVR'} ({ivr.id})"))
+    for error in output.error.field_errors if output.error else ():
+        label = "" if error.message.startswith(error.path) else f"{error.path}: "
+        console.print(Text(label, style="bold"), Text(error.message), sep="")
+        todo = advice(error.hint, error.suggestion, error.allowed)
+        console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
+    for warning in output.warnings:
+        console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
+    if output.request:
+        prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
+        prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
+        if output.request.body is not None:
+            prepared.append(_json(output.request.body))
+        console.print(Panel(Group(*prepared), title="Request", title_align="left"))
+    if curl:
+        console.print(Text("The same with curl:", style="dim"))
+        console.print(Text(curl), soft_wrap=True)
+        console.print()
+    if output.response:
+        response = output.response
+        parts: list[RenderableType] = [
+            Text(f"{response.status_code}  in {response.elapsed_ms:g} ms", style="bold"),
+            *(Text(f"{name}: {value}", style="dim") for name, value in response.headers.items()),
+            Text(response.body) if isinstance(response.body, str) else _json(response.body),
+        ]
+        if response.body_truncated:
+            parts.append(Text("(truncated)", style="dim"))
+        console.print(Panel(Group(*parts), title="Response", title_align="left"))
+
+
+def answer(output: TaskOutput) -> Text:
+    """What came of a task in one line, e.g. "planned: Winter hold music -> Summer hold music"."""
+    before, now = output.ivr.previous, output.ivr.selected
+    if output.error and output.error.field_errors:
+        count = len(output.error.field_errors)
+        text = f"{count} validation error{'' if count == 1 else 's'}; nothing was sent"
+    elif output.error:
+        text = output.error.message
+    elif output.outcome == "listed":
+        found, ivrs = getattr(output, "found", None), getattr(output, "ivrs", ())
+        text = f"{found.name or 'IVR'} ({found.id})" if found else f"{len(ivrs)} IVR{'' if len(ivrs) == 1 else 's'}"
+    elif output.outcome in ("planned", "updated"):
+        names = [before.name or before.id] if before else []
+        text = " -> ".join([*names, _requested_ivr(output)])
+    else:
+        text = (now.name or now.id) if now else ""
+    return Text.assemble(outcome_text(output.outcome), f": {text}" if text else "")
+
+
+def _requested_ivr(output: TaskOutput) -> str:
+    """The name of the IVR in the request if the output has it, else its id."""
+    ivr_id = str(((output.request and output.request.body) or {}).get("ivr_id"))
+    body = output.response.body if output.response else None
+    page, slot = read_page(body), read_slot(body)
+    listed = (each.find(ivr_id) for each in (*(page.slots if page else ()), *([slot] if slot else [])))
+    return next((ivr.name for ivr in (*listed, output.ivr.selected) if ivr and ivr.id == ivr_id and ivr.name), ivr_id)
+
+
+def show_workflow(console: Console, workflow: dict[str, Any], tasks: Sequence[tuple[int, dict[str, Any]]]) -> None:
+    """What came of a workflow: its tasks with their outcomes, its output, and last the answer.
+
+    Args:
+        console: Where to print.
+        workflow: The workflow.
+        tasks: Its first tasks and those of its sub-workflows, each with its depth.
+    """
+    table = Table("task", "type", "status", "outcome", "attempts", show_edge=False, pad_edge=False)
+    for depth, task in tasks:
+        outputs = task.get("outputData") or {}
+        table.add_row(
+            Text(f"{'  ' * depth}{task['referenceTaskName']}"),
+            Text(task["taskType"]),
+            Text(task["status"]),
+            outcome_text(outputs["outcome"]) if "outcome" in outputs else Text(""),
+            Text(str(outputs.get("attempts", ""))),
+        )
+    console.print(table)
+    output = {name: value for name, value in (workflow.get("output") or {}).items() if value is not None}
+    of_ours = _task_output(output)
+    if of_ours:
+        show_output(console, of_ours)
+        output = {name: value for name, value in output.items() if name not in ListCustomIvrsOutput.model_fields}
+    if output:
+        console.print(_json(output))
+    reason = workflow.get("reasonForIncompletion")
+    ended = Text(f"Workflow {workflow['workflowId']}: {workflow['status']}")
+    console.print(ended.append(f" {reason}", style="red") if reason else ended)
+    last_attempts = [task for _, task in tasks if not task.get("retried")]
+    outputs = [of_ours] if of_ours else [_task_output(task.get("outputData") or {}) for task in last_attempts]
+    match list(filter(None, outputs)):
+        case [only]:
+            console.print(answer(only), soft_wrap=True)
+
+
+def _task_output(values: dict[str, Any]) -> ListCustomIvrsOutput | None:
+    """The output of a task of ours in what a task or a workflow returned; `None` if there is none.
+
+    That of `list_custom_ivrs` has all fields that an output can have.
+    """
+    known = {name: values[name] for name in ListCustomIvrsOutput.model_fields if values.get(name) is not None}
+    try:
+        return ListCustomIvrsOutput.model_validate(known)
+    except ValidationError:
+        return None
+
+
+def _json(value: Any) -> RenderableType:
+    """JSON, indented, but with the innermost objects and lists in a line each; long JSON is shown in part."""
+    lines = _json_lines(value).splitlines()
+    shown = "\n".join(lines[:_LINES_SHOWN])
+    syntax = Syntax(shown, "json", background_color="default", word_wrap=True)
+    more = len(lines) - _LINES_SHOWN
+    return Group(syntax, Text(f"... and {more} more lines; --json shows all", style="dim")) if more > 0 else syntax
+
+
+def _json_lines(value: Any, indent: str = "") -> str:
+    inner = f"{indent}  "
+    match value:
+        case _ if len(indent) > _DEEPEST_INDENT:
+            return json.dumps(value, ensure_ascii=False)
+        case dict() if any(isinstance(item, dict | list) for item in value.values()):
+            items = [f"{inner}{json.dumps(key)}: {_json_lines(item, inner)}" for key, item in value.items()]
+            return "{\n" + ",\n".join(items) + f"\n{indent}}}"
+        case list() if any(isinstance(item, dict | list) for item in value):
+            return "[\n" + ",\n".join(f"{inner}{_json_lines(item, inner)}" for item in value) + f"\n{indent}]"
+        case _:
+            return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,135 @@
+"""The command `run`: starts or follows any workflow, and shows its outcome."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from dialpad_ivr.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    InputJson,
+    JsonFlag,
+    Timeout,
+    engine_failed,
+    err,
+    fail,
+    json_object,
+    notice,
+    out,
+    settings_or_fail,
+)
+from dialpad_ivr.cli.completion import shipped_workflows, workflow_names
+from dialpad_ivr.cli.render_output import show_workflow
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.follow import follow, task_tree
+
+_NAMES_SHOWN = 10
+_TASKS_SHOWN = 50
+
+
+def run(
+    workflow: Annotated[
+        str, typer.Argument(help="The workflow's name.", autocompletion=workflow_names)
+    ] = "set_custom_ivr",
+    input_json: InputJson = "{}",
+    version: Annotated[int | None, typer.Option(help="The workflow's version; the newest by default.")] = None,
+    follow_id: Annotated[
+        str | None, typer.Option("--follow", help="Follow this workflow instead of starting one.", metavar="ID")
+    ] = None,
+    timeout: Timeout = 3600,
+    as_json: JsonFlag = False,
+) -> None:
+    """Start a workflow, follow it and show its outcome. Ctrl-C stops following; the workflow keeps running.
+
+    Examples:
+    - `dialpad-ivr run set_custom_ivr_test_request`
+    - `dialpad-ivr run set_custom_ivr --input @change.json`
+    - `dialpad-ivr run --follow 5f0c...`
+    """
+    inputs = json_object(input_json)
+    engine = EngineApi(settings_or_fail())
+    workflow_id = follow_id
+    try:
+        workflow_id = workflow_id or engine.start_workflow(workflow, inputs, version)
+        if not as_json:
+            err.print(Text(f"{'Following' if follow_id else 'Started'} {workflow_id}", style="dim"))
+        ended = follow(engine, workflow_id, (lambda _: None) if as_json else _progress(), timeout, notice)
+    except EngineError as exc:
+        if workflow_id is None:
+            engine_failed(exc, _unknown_workflow(engine, workflow) if exc.status == 404 else "")
+        engine_failed(exc, f"\nThe workflow may still be running. Resume with: dialpad-ivr run --follow {workflow_id}")
+    except KeyboardInterrupt:
+        if workflow_id is None:
+            fail("Interrupted before the engine confirmed the start.", EXIT_INTERRUPTED)
+        err.print(
+            Text(f"\nThe workflow keeps running. Resume with: dialpad-ivr run --follow {workflow_id}"), soft_wrap=True
+        )
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    output = ended.get("output") or {}
+    if as_json:
+        summary = {
+            "workflow_id": workflow_id,
+            "status": ended["status"],
+            "reason": ended.get("reasonForIncompletion"),
+            "output": output,
+        }
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        show_workflow(out, ended, _tasks(engine, ended))
+    if ended["status"] not in TERMINAL_STATUSES:
+        err.print(
+            Text(f"Still running after {timeout:g} s. Resume with: dialpad-ivr run --follow {workflow_id}"),
+            soft_wrap=True,
+        )
+    if ended["status"] != "COMPLETED" or ("ok" in output and output["ok"] is not True):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _progress() -> Callable[[JsonObject], None]:
+    """Shows the last task's status whenever that has changed."""
+    shown = ""
+
+    def show(workflow: JsonObject) -> None:
+        nonlocal shown
+        tasks = workflow.get("tasks") or []
+        text = f"  {tasks[-1]['referenceTaskName']}: {tasks[-1]['status']}" if tasks else ""
+        if text != shown:
+            shown = text
+            err.print(Text(text, style="dim"))
+
+    return show
+
+
+def _tasks(engine: EngineApi, workflow: JsonObject) -> list[tuple[int, JsonObject]]:
+    """The first tasks, with those of sub-workflows, as far as they can be read."""
+    tasks: list[tuple[int, JsonObject]] = []
+    try:
+        tasks.extend(itertools.islice(task_tree(engine, workflow), _TASKS_SHOWN))
+    except EngineError as exc:
+        notice(f"A sub-workflow cannot be read: {exc}")
+    return tasks
+
+
+def _unknown_workflow(engine: EngineApi, name: str) -> str:
+    """What to do about a workflow that the engine does not have, or not in that version; a line of its own."""
+    try:
+        versions = engine.workflow_versions()
+    except EngineError:
+        versions = {}
+    if name in versions:
+        return f"\nThe engine has it in version {', '.join(map(str, versions[name]))}."
+    if name in shipped_workflows():
+        return "\nRegister it with: dialpad-ivr register"
+    nearest = difflib.get_close_matches(name, versions)
+    if nearest:
+        return f"\nDid you mean {' or '.join(nearest)}?"
+    names = sorted(versions)
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return f"\nThe engine has {', '.join(names[:_NAMES_SHOWN])}{more}." if names else ""
