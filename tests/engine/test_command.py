@@ -234,6 +234,7 @@ def test_run_says_nothing_of_a_missing_worker_while_one_is_busy(
     assert "worker" not in err
 
 
+@pytest.mark.long
 def test_an_outage_is_reported_and_ends_with_the_timeout(command: Command, engine: EngineRest) -> None:
     workflow_id = engine.start("set_custom_ivr", CHANGE)
     with running_proxy(FaultyEngine(engine.url, seed=0)) as proxy:
@@ -266,6 +267,7 @@ def test_doctor_finds_everything_in_place(registry: Command, start_worker: Start
     assert "DIALPAD_API_KEY" in checks["key of profile default"]["detail"]
 
 
+@pytest.mark.long
 def test_doctor_warns_of_a_worker_that_stopped_and_of_one_that_never_was(
     registry: Command, start_worker: StartWorker
 ) -> None:

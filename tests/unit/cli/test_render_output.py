@@ -165,7 +165,8 @@ def test_output_of_somebody_else_is_shown_as_json_and_the_answer_of_its_one_task
         ended({"now": "Summer"}),
         [task(output("unchanged", ivr=IvrState(selected=SUMMER)).model_dump())],
     )
-    assert screen.text.splitlines()[-3:] == ['{"now": "Summer"}', "Workflow ID: COMPLETED", "unchanged: Summer"]
+    shown = ["{", '  "now": "Summer"', "}", "Workflow ID: COMPLETED", "unchanged: Summer"]
+    assert screen.text.splitlines()[-5:] == shown
 
 
 def test_retried_attempt_is_no_second_answer(screen: Screen) -> None:

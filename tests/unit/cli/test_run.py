@@ -162,6 +162,16 @@ def test_missing_worker_is_reported_on_standard_error(
     assert "No worker polls" in shown.err
 
 
+def test_status_reports_on_standard_error_too(
+    invoke: Invoke, stub_engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wait(_: Any, __: Any, ___: Any, report: Any) -> None:
+        report("No worker polls")
+
+    monkeypatch.setattr("dialpad_ivr.provisioning.workflow.follow_run", wait)
+    assert "No worker polls" in invoke("status", ID, code=1).err
+
+
 def test_progress_shows_a_status_once(invoke: Invoke, stub_engine: StubEngine) -> None:
     polled = workflow("RUNNING")
     polled["tasks"][0]["pollCount"] = 1

@@ -12,37 +12,10 @@ from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.follow import follow, task_tree
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.settings import Settings
+from support.clock import FakeTime, Notices
 from support.stub import StubEngine
 
 ID = "11111111-2222-3333-4444-555555555555"
-
-
-class FakeTime:
-    """A clock that only sleeping moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.pauses: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        self.pauses.append(seconds)
-
-
-class Notices(list[str]):
-    """What was reported, and when."""
-
-    def __init__(self, clock: FakeTime) -> None:
-        super().__init__()
-        self.clock = clock
-        self.times: list[float] = []
-
-    def __call__(self, text: str) -> None:
-        self.append(text)
-        self.times.append(self.clock.now)
 
 
 @pytest.fixture(autouse=True)

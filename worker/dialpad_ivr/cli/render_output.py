@@ -139,7 +139,7 @@ def _task_output(values: dict[str, Any]) -> ListCustomIvrsOutput | None:
 
 
 def _json(value: Any) -> RenderableType:
-    """JSON, indented, but with the innermost objects and lists in a line each; long JSON is shown in part."""
+    """JSON, indented, but with each of the innermost objects and lists in a line; long JSON is shown in part."""
     lines = _json_lines(value).splitlines()
     shown = "\n".join(lines[:_LINES_SHOWN])
     syntax = Syntax(shown, "json", background_color="default", word_wrap=True)
@@ -152,7 +152,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
     match value:
         case _ if len(indent) > _DEEPEST_INDENT:
             return json.dumps(value, ensure_ascii=False)
-        case dict() if any(isinstance(item, dict | list) for item in value.values()):
+        case dict() if value and (not indent or any(isinstance(item, dict | list) for item in value.values())):
             items = [f"{inner}{json.dumps(key)}: {_json_lines(item, inner)}" for key, item in value.items()]
             return "{\n" + ",\n".join(items) + f"\n{indent}}}"
         case list() if any(isinstance(item, dict | list) for item in value):
