@@ -17,4 +17,4 @@ CONFIRMATION = re.compile(r'name="confirmed" value="(\w+)"')
 
 def text_of(page: str) -> str:
     """A page's text, without tags."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page)))
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", page.replace("<wbr>", ""))))

@@ -123,7 +123,7 @@ CredentialName = Annotated[
         {"anyOf": [{"type": "string", "pattern": _PROFILE_PATTERN}, {"enum": ["", None]}], "default": "default"}
     ),
     Field(
-        description="The name of a credential profile: of one of the API keys that the worker has. Never a key.",
+        description="The credential profile: the name of one of the worker's API keys. Never a key.",
         examples=["default"],
         json_schema_extra=_PLUGIN,
     ),
@@ -137,7 +137,7 @@ ForkIndex = Annotated[Any, WithJsonSchema({}), Field(alias="__index", exclude=Tr
 _TargetType = Annotated[
     TargetType,
     Field(
-        description="What the target is: the call center, office, user, ... whose callers hear the IVR.",
+        description="What the target is: a call center, an office, a user, ... whose callers hear the IVR.",
         examples=["callcenter"],
     ),
 ]
