@@ -104,7 +104,7 @@ class EngineApi:
         return found
 
     def correlated(self, name: str, correlation_id: str, *, ended: bool = False) -> list[JsonObject]:
-        """The running workflows of that name with that correlation id, or also those that ended; without their tasks."""
+        """The running, or also the `ended`, workflows of that name with that correlation id; without their tasks."""
         path = f"/workflow/{quote(name, safe='')}/correlated/{quote(correlation_id, safe='')}"
         query = [("includeClosed", str(ended).lower()), ("includeTasks", "false")]
         found: list[JsonObject] = self._call("GET", path, query)

@@ -50,7 +50,7 @@ async def read_selections(
         ivr_types[_target(change)].add(change.params.ivr_type)
     outputs: dict[_Target, ListCustomIvrsOutput] = {}
     unauthorized: dict[str, ListCustomIvrsOutput] = {}  # by credential; not tried again
-    down: list[ListCustomIvrsOutput] = []  # the latest targets, if Dialpad did not answer
+    no_answer: list[ListCustomIvrsOutput] = []  # of the latest targets in a row; after some, no more are tried
     metrics = Metrics()
     async with DialpadClient(settings) as client, open_limiter(settings, metrics) as pacer:
         tools = Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
@@ -58,16 +58,18 @@ async def read_selections(
 
         async def read(target: _Target) -> None:
             async with semaphore:
-                output = unauthorized.get(target[0])
-                if output is None and len(down) < settings.concurrency:
+                if target[0] in unauthorized:
+                    output = unauthorized[target[0]]
+                elif len(no_answer) >= settings.concurrency:
+                    output = no_answer[-1]
+                else:
                     output = await _read(target, ivr_types[target], tools)
-                output = output or down[-1]
-            if output.outcome == "unauthorized":
-                unauthorized[target[0]] = output
-            if output.outcome == "unavailable":
-                down.append(output)
-            else:
-                down.clear()
+                    if output.outcome == "unauthorized":
+                        unauthorized[target[0]] = output
+                    if output.outcome != "unavailable":
+                        no_answer.clear()
+                    else:
+                        no_answer.append(output)
             outputs[target] = output
             on_read(len(outputs), len(ivr_types))
 
