@@ -291,7 +291,7 @@ async def test_a_conflict_after_a_previous_attempt_warns_that_the_change_was_sen
     result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["20"]}, attempts=1)
     assert result.output.error is not None
     assert (result.output.outcome, result.output.error.code) == ("conflict", "moved")
-    assert "A previous attempt sent the change" in result.output.warnings[0]
+    assert "A previous attempt may have made the change" in result.output.warnings[0]
 
 
 async def test_a_conflict_names_the_current_and_the_expected_selection(bench: Bench) -> None:

@@ -35,7 +35,7 @@ OUTCOME_TABLE: Final = (
     OutcomeRow("the same with `select_option`", ("updated",), "with a warning: it cannot tell inbound from outbound"),
     OutcomeRow("200 that is not JSON, or any other 2xx", ("unconfirmed",)),
     OutcomeRow("`if_selected`, and our IVR alone is selected", ("unchanged",), "no request is sent"),
-    OutcomeRow("the same, and a previous attempt had sent the PATCH", ("updated",), "with a warning"),
+    OutcomeRow("the same, and a previous attempt sent the PATCH, or may have", ("updated",), "with a warning"),
     OutcomeRow("`if_selected`, and the selection is another one or unknown", ("conflict",), "no request is sent"),
     OutcomeRow("401, or no key for the profile", ("unauthorized",)),
     OutcomeRow("403", ("forbidden",)),

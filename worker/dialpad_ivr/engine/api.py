@@ -132,10 +132,10 @@ class EngineApi:
         found: JsonObject = self._call("GET", path, [("includeOutput", "false"), ("includeVariables", "true")])
         return found
 
-    def correlated(self, name: str, correlation_id: str) -> list[JsonObject]:
-        """The running workflows of that name with that correlation id, without their tasks."""
+    def correlated(self, name: str, correlation_id: str, *, ended: bool = False) -> list[JsonObject]:
+        """The running, or also the `ended`, workflows of that name with that correlation id; without their tasks."""
         path = f"/workflow/{quote(name, safe='')}/correlated/{quote(correlation_id, safe='')}"
-        query = [("includeClosed", "false"), ("includeTasks", "false")]
+        query = [("includeClosed", str(ended).lower()), ("includeTasks", "false")]
         found: list[JsonObject] = self._call("GET", path, query)
         return found
 

@@ -21,7 +21,7 @@ from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.formats import FIELDS
 
-Action = Literal["change", "unchanged", "missing_ivr", "unreadable"]
+Action = Literal["change", "unchanged", "missing_ivr", "unknown_target", "unreadable"]
 
 
 class PlanError(Exception):
@@ -92,7 +92,7 @@ class Plan(BaseModel):
     @property
     def blocked(self) -> list[PlannedChange]:
         """The rows that cannot be applied."""
-        return [row for row in self.rows if row.action in ("missing_ivr", "unreadable")]
+        return [row for row in self.rows if row.action not in ("change", "unchanged")]
 
     @property
     def counts(self) -> Counter[str]:

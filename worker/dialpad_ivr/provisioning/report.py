@@ -17,8 +17,8 @@ from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
 _COLUMNS: Final = ("line", *FIELDS, "outcome", "ok", "attempts", "previous", "message")
-# Outcomes after which the IVR may be selected: the change was made, was made before, or its result is unknown.
-_MAY_BE_SELECTED: Final = ("updated", "unchanged", "unavailable", "unconfirmed", "rate_limited", "unknown")
+# Outcomes after which the run may have selected the IVR. Not `unchanged`: it was selected before the run sent anything.
+_MAY_BE_MADE: Final = ("updated", "unavailable", "unconfirmed", "rate_limited", "unknown")
 
 
 def report_rows(run: ProvisioningRun, plan: Plan | None = None) -> list[dict[str, Any]]:
@@ -65,11 +65,12 @@ def report_json(run: ProvisioningRun, rows: list[dict[str, Any]]) -> str:
         "workflow_id": run.workflow_id,
         "status": run.status,
         "outcome": run.output.get("outcome"),
+        "summary": run.summary,
         "message": run.output.get("message") or run.reason,
         "started_at": _iso_time(run.started_at),
         "ended_at": _iso_time(run.ended_at),
         "plan": run.plan,
-        "counts": dict(Counter(row["outcome"] or "waiting" for row in rows)),
+        "counts": dict(Counter(row["outcome"] or "pending" for row in rows)),
         "rows": rows,
     }
     return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -99,7 +100,8 @@ def _cell(value: Any) -> Any:
 def rollback_plan(run: ProvisioningRun, api_url: str) -> tuple[Plan, list[tuple[ChangeResult, str]]]:
     """The plan that restores the selections from before a run, and the rows it cannot restore, each with the reason.
 
-    Rows with an unknown result are included; `if_selected` makes them no-ops where nothing had changed.
+    Rows with an unknown result are included; `if_selected` makes them no-ops where nothing had changed. Rows whose IVR
+    was selected already (`unchanged`) are not: the run did not make them.
 
     Args:
         run: A run that has ended.
@@ -108,7 +110,7 @@ def rollback_plan(run: ProvisioningRun, api_url: str) -> tuple[Plan, list[tuple[
     rows: list[PlannedChange] = []
     unrestorable: list[tuple[ChangeResult, str]] = []
     for row in run.rows:
-        if row.outcome not in _MAY_BE_SELECTED:
+        if row.outcome not in _MAY_BE_MADE:
             continue
         applied_id = str(row.change.get("ivr_id"))
         if row.previous is None:
@@ -134,7 +136,7 @@ def _restoring_change(row: ChangeResult, before: SelectedIvr, applied_id: str) -
         credential=row.change.get("credential") or "default",
         action="change",
         ivr_name=before.name,
-        previous=(SelectedIvr(id=applied_id),),
+        previous=(SelectedIvr(id=applied_id, name=row.ivr_name),),
         note="" if row.outcome in OK_OUTCOMES else f"after {row.outcome}: the change may not have been made",
     )
 

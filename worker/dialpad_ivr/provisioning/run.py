@@ -7,7 +7,7 @@ chunk are read once, from its variables, and only running chunks are read with t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -45,6 +45,9 @@ class ChangeResult:
         line: Line in the file of changes; 0 if unknown.
         previous: The selection at the time of the plan; `None` if unknown.
         outcome: An outcome of the task; `not_sent`; `unknown` if dispatched without a result; `None` while pending.
+        message: Why the outcome is not ok.
+        attempts: How often the change was sent.
+        ivr_name: Name of the IVR to select, if known.
     """
 
     change: JsonObject
@@ -53,6 +56,7 @@ class ChangeResult:
     outcome: str | None = None
     message: str = ""
     attempts: int = 0
+    ivr_name: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -200,9 +204,8 @@ class ProvisioningRun:
         self._in_flight[chunk["workflowId"]] = sum(task["status"] == "IN_PROGRESS" for task in tasks)
 
     def _note(self, number: int, outcome: str, message: Any, attempts: Any) -> None:
-        row = self.rows[number]
-        self.rows[number] = ChangeResult(
-            row.change, row.line, row.previous, outcome, str(message or ""), int(attempts or 0)
+        self.rows[number] = replace(
+            self.rows[number], outcome=outcome, message=str(message or ""), attempts=int(attempts or 0)
         )
 
     def _mark_the_rest(self) -> None:
@@ -249,6 +252,7 @@ class _Note(BaseModel):
 
     line: int
     previous: list[SelectedIvr]
+    ivr_name: str | None = None
 
 
 def _row(change: Any) -> ChangeResult:
@@ -259,7 +263,7 @@ def _row(change: Any) -> ChangeResult:
         note = _Note.model_validate(change.get("note"))
     except ValidationError:
         return ChangeResult(params, 0, None)
-    return ChangeResult(params, note.line, tuple(note.previous))
+    return ChangeResult(params, note.line, tuple(note.previous), ivr_name=note.ivr_name)
 
 
 def approval_task(workflow: JsonObject) -> JsonObject | None:

@@ -16,7 +16,7 @@ from dialpad_ivr.dialpad.parsing import ListedIvr, Slot
 from dialpad_ivr.dialpad.verdict import already_selected
 from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.provisioning.changes import Change
-from dialpad_ivr.provisioning.plan import PlannedChange
+from dialpad_ivr.provisioning.plan import Action, PlannedChange
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
@@ -50,6 +50,7 @@ async def read_selections(
         ivr_types[_target(change)].add(change.params.ivr_type)
     outputs: dict[_Target, ListCustomIvrsOutput] = {}
     unauthorized: dict[str, ListCustomIvrsOutput] = {}  # by credential; not tried again
+    no_answer: list[ListCustomIvrsOutput] = []  # of the latest targets in a row; after some, no more are tried
     metrics = Metrics()
     async with DialpadClient(settings) as client, open_limiter(settings, metrics) as pacer:
         tools = Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
@@ -57,9 +58,18 @@ async def read_selections(
 
         async def read(target: _Target) -> None:
             async with semaphore:
-                output = unauthorized.get(target[0]) or await _read(target, ivr_types[target], tools)
-            if output.outcome == "unauthorized":
-                unauthorized[target[0]] = output
+                if target[0] in unauthorized:
+                    output = unauthorized[target[0]]
+                elif len(no_answer) >= settings.concurrency:
+                    output = no_answer[-1]
+                else:
+                    output = await _read(target, ivr_types[target], tools)
+                    if output.outcome == "unauthorized":
+                        unauthorized[target[0]] = output
+                    if output.outcome != "unavailable":
+                        no_answer.clear()
+                    else:
+                        no_answer.append(output)
             outputs[target] = output
             on_read(len(outputs), len(ivr_types))
 
@@ -104,8 +114,8 @@ async def _list(payload: dict[str, str], tools: Tools) -> ListCustomIvrsOutput:
 def _planned(change: Change, read: ListCustomIvrsOutput) -> PlannedChange:
     params = change.params
     if not read.ok:
-        message = read.error.message if read.error else "no answer"
-        return PlannedChange.of(params, change.line, "unreadable", note=message)
+        action: Action = "unknown_target" if read.outcome == "not_found" else "unreadable"
+        return PlannedChange.of(params, change.line, action, note=read.error.message if read.error else "no answer")
     listed = (ListedIvr(each.id, each.name, each.selected) for each in read.ivrs if each.ivr_type == params.ivr_type)
     slot = Slot(params.ivr_type, tuple(listed))
     ivr = slot.find(params.ivr_id)

@@ -80,7 +80,7 @@ def start(
 def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
     params = {name: value for name in FIELDS if (value := getattr(row, name))}
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
-    note = {"line": row.line, "previous": [ivr.model_dump() for ivr in row.previous]}
+    note = {"line": row.line, "previous": [ivr.model_dump() for ivr in row.previous], "ivr_name": row.ivr_name}
     return {**params, **guard, "note": note}
 
 
@@ -119,6 +119,17 @@ def running_workflow(engine: EngineApi, plan: Plan) -> str | None:
     """
     runs = engine.correlated(WORKFLOW, plan.hash)
     return next((workflow["workflowId"] for workflow in runs if workflow["status"] not in TERMINAL_STATUSES), None)
+
+
+def earlier_runs(engine: EngineApi, run: ProvisioningRun) -> list[str]:
+    """The ids of the runs of the same plan that were started before a run, the latest first.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+    found = engine.correlated(WORKFLOW, run.plan["hash"], ended=True) if run.plan.get("hash") else []
+    earlier = [workflow for workflow in found if workflow["startTime"] < run.started_at]
+    return [workflow["workflowId"] for workflow in sorted(earlier, key=lambda w: int(w["startTime"]), reverse=True)]
 
 
 def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, reason: str) -> None:

@@ -16,6 +16,7 @@ class Delivery:
         payload: The task's input, not validated.
         runtime_metadata: The engine's secrets by name.
         attempts: Calls sent in previous deliveries of this task.
+        perhaps_sent: Whether a previous delivery, of which no result is known, may have sent a call as well.
         waited_ms: Milliseconds waited in previous deliveries.
         last_attempt: Whether no retry follows a failure.
         send_deadline: No change is sent from then on (monotonic seconds). The engine re-queues the task shortly after;
@@ -25,6 +26,7 @@ class Delivery:
     payload: Any
     runtime_metadata: Mapping[str, object] = field(default_factory=dict, repr=False)
     attempts: int = 0
+    perhaps_sent: bool = False
     waited_ms: int = 0
     last_attempt: bool = True
     send_deadline: float = math.inf

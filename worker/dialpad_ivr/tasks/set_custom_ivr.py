@@ -46,7 +46,17 @@ async def set_custom_ivr(delivery: Delivery, tools: Tools) -> Result:
     if params.mode == "plan":
         return await run(delivery, tools, params, draft, lambda caller: _plan(params, caller, draft))
     return await run(
-        delivery, tools, params, draft, lambda caller: _apply(params, caller, draft, last_attempt=delivery.last_attempt)
+        delivery,
+        tools,
+        params,
+        draft,
+        lambda caller: _apply(
+            params,
+            caller,
+            draft,
+            sent_before=bool(delivery.attempts) or delivery.perhaps_sent,
+            last_attempt=delivery.last_attempt,
+        ),
     )
 
 
@@ -71,10 +81,12 @@ async def _plan(params: SetCustomIvrInput, caller: Caller, draft: Draft) -> Verd
     return Verdict("planned")
 
 
-async def _apply(params: SetCustomIvrInput, caller: Caller, draft: Draft, *, last_attempt: bool) -> Verdict:
+async def _apply(
+    params: SetCustomIvrInput, caller: Caller, draft: Draft, *, sent_before: bool, last_attempt: bool
+) -> Verdict:
     """Make the change. Where its fate is unknown and no retry follows, the current selection decides."""
     if params.if_selected is not None:
-        verdict = await _check_expectation(params, caller, draft)
+        verdict = await _check_expectation(params, caller, draft, sent_before=sent_before)
         if verdict is not None:
             return verdict
     try:
@@ -90,22 +102,24 @@ async def _apply(params: SetCustomIvrInput, caller: Caller, draft: Draft, *, las
     return verdict
 
 
-async def _check_expectation(params: SetCustomIvrInput, caller: Caller, draft: Draft) -> Verdict | None:
+async def _check_expectation(
+    params: SetCustomIvrInput, caller: Caller, draft: Draft, *, sent_before: bool
+) -> Verdict | None:
     """Compare the slot with `if_selected`; a verdict ends the task, `None` lets the PATCH be sent."""
     slot, refusal, draft.response = await _read_slot(params, caller)
     if refusal is not None:
         return refusal
     draft.previous = draft.selected = slot.selected()
     verdict = precondition_verdict(slot, params)
-    if not draft.attempts:
+    if not sent_before:
         return verdict
-    # A previous attempt sent the PATCH and never saw the response: our IVR was not selected before it.
+    # A previous attempt sent the PATCH, or may have, and never saw the response: our IVR was not selected before it.
     draft.previous = next((ivr for ivr in slot.ivrs if ivr.selected and ivr.id != params.ivr_id), None)
     if verdict is not None and verdict.outcome == "unchanged":
         draft.warnings.append("Read afterwards: the IVR is selected.")
         return Verdict("updated")
     if verdict is not None:
-        draft.warnings.append("A previous attempt sent the change: it may have been made, and undone since.")
+        draft.warnings.append("A previous attempt may have made the change; it was undone since.")
     return verdict
 
 

@@ -37,6 +37,8 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
         payload={} if task.input_data is None else task.input_data,
         runtime_metadata=task.runtime_metadata or {},
         attempts=_count(output, "attempts"),
+        # Every result has an output, that of a deferral too: without one, the worker was killed, or is too late.
+        perhaps_sent=not output and ((task.retry_count or 0) > 0 or (task.poll_count or 0) > 1),
         waited_ms=_count(output, "waited_ms"),
         last_attempt=(task.retry_count or 0) >= (retries or 0),
         send_deadline=polled.polled_at + max(lease - settings.deadline_seconds, lease / 2),
