@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, FloatRect, Page, Response, expect
 
 from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.local.engine import free_port
@@ -24,7 +24,7 @@ from support.browser import VIEWPORT, TakeScreenshot
 from support.docs import ROOT, blocks
 from support.double import DoubleControl
 from support.engine import EngineRest, until
-from support.fixtures import put_quick_definitions
+from support.fixtures import built_ui, put_quick_definitions
 from support.provisioning import UNPACED, change, unknown
 from support.worker import CREDENTIALS, clean_environ, running_console, running_worker
 
@@ -46,8 +46,8 @@ def console(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest
         yield url
 
 
-def press(page: Page) -> None:
-    page.get_by_role("button", name="Test request").click()
+def press(page: Page, button: str = "Test request") -> None:
+    page.get_by_role("button", name=button, exact=True).click()
 
 
 def outcome(page: Page, expected: str) -> None:
@@ -95,9 +95,9 @@ def test_test_request_shows_the_response(
     outcome(page, "planned")
     response = page.locator("#response")
     for text in (
-        "Status\n200",
-        "ms",
-        "Winter hold music",
+        "Would become Summer hold music",
+        "Selected now\nWinter hold music",
+        "Status\n200 in ",
         "content-type: application/json",
         '"ivr_type"',
         "the engine",
@@ -140,17 +140,18 @@ def test_apply_requires_confirmation(
     page.goto(console)
     page.get_by_label("mode").select_option("apply")
     expect(page.locator("#preview .badge")).to_have_text("writes")
-    press(page)
-    confirmation = page.get_by_role("form", name="Apply this change?")
+    press(page, "Apply")
+    confirmation = page.get_by_role("form", name="Make this change?")
     expect(confirmation).to_contain_text(f"callcenter {EXAMPLE['target_id']}")
+    expect(confirmation).to_contain_text(EXAMPLE["ivr_id"])
     expect(confirmation).to_contain_text(double.url)
-    expect(page.get_by_role("heading", name="Apply this change?")).to_be_focused()
+    expect(page.get_by_role("heading", name="Make this change?")).to_be_focused()
     screenshot("console-confirmation")
     confirmation.get_by_role("button", name="Cancel").click()
     expect(page.locator("#response")).to_contain_text("No request was sent.")
     assert double.ledger() == []
-    press(page)
-    confirmation.get_by_role("button", name="Apply").click()
+    press(page, "Apply")
+    confirmation.get_by_role("button", name="Make the change").click()
     outcome(page, "updated")
     screenshot("console-updated")
     assert double.selected("callcenter", EXAMPLE["target_id"], "HOLD_MUSIC")["inbound"] == EXAMPLE["ivr_id"]
@@ -176,8 +177,8 @@ def test_ids_above_2_to_the_53_survive(page: Page, console: str, double: DoubleC
     page.get_by_label("target_id required").fill(big_target)
     page.get_by_label("ivr_id required").fill(big_ivr)
     page.get_by_label("mode").select_option("apply")
-    press(page)
-    page.get_by_role("button", name="Apply").click()
+    press(page, "Apply")
+    press(page, "Make the change")
     outcome(page, "updated")
     assert double.selected("callcenter", big_target, "HOLD_MUSIC")["inbound"] == big_ivr
 
@@ -282,8 +283,8 @@ def test_works_without_javascript(browser: Browser, console: str, double: Double
         expect(page.locator("#error-ivr_id")).to_contain_text("ivr_id is")
         page.get_by_label("ivr_id required").fill(EXAMPLE["ivr_id"])
         page.get_by_label("mode").select_option("apply")
-        press(page)
-        page.get_by_role("button", name="Apply").click()
+        press(page)  # its name changes with the next page
+        press(page, "Make the change")
         outcome(page, "updated")
         page.get_by_role("searchbox", name="Search").fill("HOLD_MUSIC")
         page.keyboard.press("Enter")
@@ -313,6 +314,65 @@ def test_stopped_console_is_reported(page: Page, double: DoubleControl, tmp_path
     expect(page.locator("#response")).to_contain_text("The console is not responding.")
 
 
+def test_list_fills_in_the_form_that_sets_one_of_its_ivrs(
+    page: Page, console: str, double: DoubleControl, screenshot: TakeScreenshot
+) -> None:
+    page.goto(f"{console}/tasks/list_custom_ivrs")
+    press(page)
+    outcome(page, "listed")
+    ivrs = page.get_by_role("table").filter(has_text="Summer hold music")
+    expect(ivrs.get_by_role("row", name="Winter hold music")).to_contain_text("yes")
+    screenshot("console-listed")
+    ivrs.get_by_role("link", name="Use Summer hold music").click()
+    for name in ("target_type", "target_id", "ivr_type", "ivr_id"):
+        expect(page.get_by_label(f"{name} required")).to_have_value(EXAMPLE[name])
+    page.get_by_label("mode").select_option("apply")
+    press(page, "Apply")
+    expect(page.get_by_role("form", name="Make this change?")).to_contain_text("to Summer hold music")
+    assert [line["method"] for line in double.ledger()] == ["GET"]
+
+
+def test_history_leads_back_to_a_test_request(page: Page, console: str, screenshot: TakeScreenshot) -> None:
+    page.goto(console)
+    press(page)
+    outcome(page, "planned")
+    page.get_by_role("link", name="test requests").click()
+    newest = page.get_by_role("row").nth(1)
+    for text in ("set_custom_ivr", f"callcenter {EXAMPLE['target_id']}", "HOLD_MUSIC", "plan", "planned"):
+        expect(newest).to_contain_text(text)
+    screenshot("console-history")
+    newest.get_by_role("rowheader").get_by_role("link").click()
+    expect(page.locator("#response")).to_contain_text("Would become Summer hold music")
+
+
+def test_workflow_id_leads_to_the_engines_ui(page: Page, console: str, engine: EngineRest) -> None:
+    if built_ui() is None:
+        pytest.skip("No built UI of the engine.")
+    page.goto(console)
+    press(page)
+    outcome(page, "planned")
+    link = page.locator("#response").get_by_role("link")
+    expect(link).to_have_attribute("href", re.compile(rf"^{re.escape(engine.url)}/execution/[\w-]+$"))
+
+
+def test_execution_shows_steps_input_and_output(
+    page: Page, console: str, engine: EngineRest, screenshot: TakeScreenshot
+) -> None:
+    workflow_id = engine.start("set_custom_ivr_test_request", {})
+    engine.ended([workflow_id])
+    page.goto(f"{console}/executions/{workflow_id}")
+    step = page.get_by_role("listitem").filter(has=page.get_by_role("heading", name="set_ivr"))
+    step.get_by_text("Output").click()
+    expect(step.get_by_role("group", name="Output")).to_contain_text('"outcome": "planned"')
+    screenshot("console-execution")
+
+
+def width_of(page: Page, part: str) -> float:
+    """The width of a part of the bar, in pixels."""
+    box = page.locator(f".progress .{part}").bounding_box()
+    return box["width"] if box else 0
+
+
 def test_provisioning_run_shows_its_progress_by_outcome(
     page: Page, console: str, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
@@ -320,28 +380,138 @@ def test_provisioning_run_shows_its_progress_by_outcome(
     double.configure(latency=1.0)
     rows = [change(number, note={"line": number + 2, "previous": []}) for number in range(120)]
     rows[7] = unknown(7)
-    workflow_id = engine.start(WORKFLOW, {"changes": rows})
+    workflow_id = engine.start(WORKFLOW, {"changes": rows, "plan": {"source": "holidays.csv"}})
     page.goto(f"{console}/provisioning")
     page.get_by_label("Workflow id").fill(workflow_id)
     page.get_by_role("button", name="Show progress").click()
     bar = page.get_by_role("progressbar")
-    expect(bar).to_have_attribute("max", "120")
-    until(lambda: 0 < int(bar.get_attribute("value") or 0) < 120, 60, "progress")
+    expect(bar).to_have_attribute("aria-valuemax", "120")
+    until(lambda: width_of(page, "at-work") > 0, 60, "changes at work")
+    until(lambda: 0 < int(bar.get_attribute("aria-valuenow") or 0) < 120, 60, "progress")
     screenshot("console-provisioning")
     engine.ended([workflow_id])
     expect(page.locator("#run .badge").first).to_have_text("failed")
-    expect(bar).to_have_attribute("value", "120")
-    expect(page.locator("#announcer")).to_have_text("failed 120 of 120 changes done.")  # for a screen reader
+    expect(bar).to_have_attribute("aria-valuenow", "120")
+    expect(page.locator("#announcer")).to_contain_text("119 of 120 changes done")  # for a screen reader
+    expect(page.get_by_role("button", name="Stop this run")).to_be_hidden()
     counts = page.get_by_role("table", name="By outcome")
     assert re.findall(r"^(\w+)\t(\d+)\t", counts.inner_text(), re.MULTILINE) == [("updated", "119"), ("not_found", "1")]
-    failed = page.get_by_role("table", name="Failed changes")
-    expect(failed.get_by_role("row")).to_have_count(2)
-    expect(failed).to_contain_text(rows[7]["target_id"])
+    changes = page.get_by_role("table", name=re.compile("^Changes"))
+    expect(changes.get_by_role("row")).to_have_count(101)
+    expect(changes.get_by_role("row").nth(1)).to_contain_text(rows[7]["target_id"])
     screenshot("console-provisioning-ended")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="JSON").click()
+    report = json.loads(Path(download.value.path()).read_text())
+    assert len(report["rows"]) == 120
+    page.get_by_role("navigation", name="Changes").get_by_role("link", name="2").click()
+    expect(changes.get_by_role("row")).to_have_count(21)
     until(lambda: workflow_id in httpx.get(f"{console}/provisioning", trust_env=False).text, 30, "the list of runs")
     page.goto(f"{console}/provisioning")
-    page.get_by_role("link", name=workflow_id).click()
+    row = page.get_by_role("row", name="holidays.csv").filter(has_text=workflow_id[:8])
+    expect(row).to_contain_text("119 of 120 changes succeeded")
+    row.get_by_role("link").click()
     expect(page.get_by_role("progressbar")).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", [True, False], ids=["javascript", "no javascript"])
+def test_run_is_stopped_after_a_question(
+    browser: Browser, console: str, engine: EngineRest, double: DoubleControl, scripts: bool
+) -> None:
+    double.set_state(synthetic=200)
+    double.configure(latency=2.0)
+    workflow_id = engine.start(WORKFLOW, {"changes": [change(number) for number in range(60)]})
+    try:
+        double.wait_for_arrivals(1, timeout=60)
+        with context_of(browser, java_script_enabled=scripts) as page:
+            page.goto(f"{console}/provisioning/{workflow_id}")
+            press(page, "Stop this run")
+            question = page.get_by_role("form", name="Stop this run?")
+            question.get_by_role("link", name="Keep it running").click()
+            assert engine.workflow(workflow_id)["status"] == "RUNNING"
+            press(page, "Stop this run")
+            press(page, "Stop the run")
+            engine.ended([workflow_id])
+            page.reload()
+            status = page.locator("#run")
+            expect(status).to_contain_text("Ended early")
+            expect(status).to_contain_text("not sent")
+            expect(status).to_contain_text("Stopped by ")
+            expect(page.get_by_role("button", name="Stop this run")).to_be_hidden()
+            assert int(page.get_by_role("progressbar").get_attribute("aria-valuenow") or 60) < 60
+            track, done = page.locator(".progress").bounding_box(), width_of(page, "succeeded")
+            assert track
+            assert done < track["width"] - 1
+    finally:
+        double.configure(latency=0)
+    assert engine.workflow(workflow_id)["status"] == "TERMINATED"
+
+
+# ---- the layout
+
+
+def box(page: Page, selector: str) -> FloatRect:
+    found = page.locator(selector).first.bounding_box()
+    assert found, selector
+    return found
+
+
+def bottom(rect: FloatRect) -> float:
+    return rect["y"] + rect["height"]
+
+
+def test_button_and_response_are_above_the_fold_at_800_by_900(browser: Browser, console: str) -> None:
+    with context_of(browser, viewport={"width": 800, "height": 900}) as page:
+        page.goto(console)
+        for heading in ("Request", "Response"):
+            expect(page.get_by_role("heading", name=heading, exact=True)).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("button", name="Test request")).to_be_in_viewport(ratio=1)
+        press(page)
+        outcome(page, "planned")
+        expect(page.locator("#response .headline")).to_be_in_viewport(ratio=1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 800
+
+
+@pytest.mark.parametrize("width", [1400, 800])
+def test_form_is_aligned(browser: Browser, console: str, width: int) -> None:
+    with context_of(browser, viewport={"width": width, "height": 900}) as page:
+        page.goto(console)
+        text, choice = box(page, "#in-ivr_id"), box(page, "#in-select_option")
+        assert text["height"] == choice["height"]
+        assert text["width"] == choice["width"]
+        for place in ("Body", "Options"):
+            legend = page.get_by_role("group", name=place).locator("legend").bounding_box()
+            above = page.get_by_role("group", name=place).locator("xpath=preceding-sibling::fieldset[1]").bounding_box()
+            assert legend
+            assert above
+            assert legend["y"] - bottom(above) >= 6
+        press(page)
+        outcome(page, "planned")
+        lefts = {
+            round(box(page, selector)["x"])
+            for selector in ("#request-heading", "#http", "#response-heading", "#response .headline", "#response pre")
+        }
+        assert len(lefts) == 1
+
+
+def test_no_grey_box_stands_for_a_request_that_there_is_not(page: Page, console: str) -> None:
+    page.goto(console)
+    shown = box(page, ".panel:visible")
+    page.get_by_label("ivr_id required").fill("")
+    panel = page.get_by_role("tabpanel")
+    expect(panel).to_have_text("No request yet.")
+    assert panel.evaluate("(panel) => getComputedStyle(panel).backgroundColor") == "rgba(0, 0, 0, 0)"
+    expect(page.get_by_role("button", name="Copy")).to_be_hidden()
+    assert box(page, ".panel:visible") == shown  # nothing moves
+
+
+def test_footer_is_at_the_bottom_and_links_keep_their_distance(page: Page, console: str, run_id: str) -> None:
+    page.goto(f"{console}/provisioning/nope")
+    assert bottom(box(page, "footer")) == pytest.approx(VIEWPORT["height"], abs=1)
+    page.goto(f"{console}/provisioning/{run_id}")
+    link = page.get_by_role("link", name="Other runs").bounding_box()
+    assert link
+    assert link["y"] - bottom(box(page, "#run")) >= 8
 
 
 def _send(page: Page) -> None:
@@ -363,8 +533,8 @@ def _enter_an_error(page: Page) -> None:
 def _apply(page: Page) -> None:
     page.get_by_label("mode").select_option("apply")
     page.get_by_role("tab", name="Workflow task").click()
-    press(page)
-    expect(page.get_by_role("heading", name="Apply this change?")).to_be_visible()
+    press(page, "Apply")
+    expect(page.get_by_role("heading", name="Make this change?")).to_be_visible()
 
 
 def _search(page: Page) -> None:
@@ -383,6 +553,8 @@ STATES: dict[str, tuple[str, Any]] = {
     "runs": ("/provisioning", None),
     "run": ("/provisioning/{run}", None),
     "test_request": ("/test-requests/{run}", None),
+    "test_requests": ("/test-requests", None),
+    "execution": ("/executions/{run}", None),
 }
 SHIFTS = """() => { window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())
   if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map((source) => source.node?.outerHTML)]);
@@ -423,7 +595,7 @@ def test_pages_are_accessible_stable_and_small(
         assert page.evaluate("shifts") == []
 
 
-@pytest.mark.parametrize("path", [PAGE, "/provisioning/{run}"])
+@pytest.mark.parametrize("path", [PAGE, "/provisioning", "/provisioning/{run}", "/test-requests", "/executions/{run}"])
 def test_narrow_window_does_not_scroll_sideways(browser: Browser, console: str, run_id: str, path: str) -> None:
     with context_of(browser, viewport={"width": 360, "height": 740}) as page:
         page.goto(console + path.format(run=run_id))
