@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.text import Text
 
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
+
+PLAN_SUFFIX: Final = ".plan.json"
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 EXIT_CODES = {
@@ -26,15 +31,28 @@ EXIT_CODES = {
 }
 
 _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_BLANKS_AT_END: Final = re.compile(" +\n")
 
 
 class _PlainConsole(Console):
-    """Replaces control characters: names and messages come from outside and may hold escape sequences."""
+    """Replaces control characters, which names and messages from outside may hold, and ends lines without blanks."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        blanks: list[Segment] = []
         for segment in super().render(renderable, options):
-            text = segment.text if segment.control else _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", segment.text)
-            yield Segment(text, segment.style, segment.control)
+            if segment.control:
+                yield segment
+                continue
+            text = _BLANKS_AT_END.sub("\n", _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", segment.text))
+            content = text.rstrip(" ")
+            if content:
+                if not content.startswith("\n"):
+                    yield from blanks
+                blanks = []
+                yield Segment(content, segment.style)
+            if len(content) < len(text):
+                blanks.append(Segment(text[len(content) :], segment.style))
+        yield from blanks
 
 
 out = _PlainConsole()
@@ -57,6 +75,30 @@ def settings_or_fail() -> Settings:
 def engine_failed(exc: EngineError, hint: str = "") -> NoReturn:
     """End the command because the engine rejected a request, or did not answer."""
     fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.unreachable else EXIT_FAILED)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count of things, e.g. "1 change" or "2 changes"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def shell_command(*words: str | Path) -> str:
+    """A command of ours to copy, quoted for a shell."""
+    return shlex.join(["dialpad-ivr", *map(str, words)])
+
+
+def progress_bar() -> Progress:
+    """A progress bar on standard error; none where that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
 
 
 def fail(message: str, code: int) -> NoReturn:
