@@ -9,7 +9,7 @@ import pytest
 from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
 from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.validation import advice, alternatives, check_input, example_input, input_warnings
-from dialpad_ivr.contract.values import IVR_TYPES, LIST_LIMIT, TARGET_TYPES
+from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, LIST_LIMIT, TARGET_TYPES
 from support.bench import VALID
 
 
@@ -91,13 +91,15 @@ def test_unknown_key_has_a_suggestion_and_the_known_keys() -> None:
         (1.5, "not a whole number"),
         (0, "ids start at 1"),
         (-7, "ids start at 1"),
-        (2**63, "too large for an int64"),
-        (str(2**63), "too large for an int64"),
+        (2**63, f"too large: the largest id is {INT64_MAX}"),
+        (str(2**63), f"too large: the largest id is {INT64_MAX}"),
         ("0", "ids start at 1"),
         ("000", "ids start at 1"),
         ("007", "leading zeros are not allowed"),
         ("1/../../users/2", "a string must hold digits only"),
-        ("12\n", "a string must hold digits only"),
+        ("12\n", "blanks around it"),
+        ("x", "a string must hold digits only"),
+        ("https://dialpad.com/callcenters/12", "a string must hold digits only"),
         ("\u0661\u0662", "a string must hold digits only"),
     ],
 )
@@ -105,6 +107,34 @@ def test_invalid_id_message_names_the_cause(value: Any, cause: str) -> None:
     error = violations({**VALID, "target_id": value})["target_id"]
     assert cause in error.message
     assert error.rule == "int64"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem", "fix"),
+    [
+        ("5.50252E+15", "scientific notation", "format the column as text"),
+        ("5,502,522,061,422,592", "thousands separators", "format the column as text"),
+        ("5502522061422592.0", "decimals", "format the column as text"),
+        ("'5502522061422592", "apostrophe", "Delete the apostrophe"),
+        (" 5502522061422592", "blanks", "Delete the blanks"),
+    ],
+)
+@pytest.mark.parametrize("field", ["target_id", "ivr_id", "if_selected"])
+def test_an_id_that_a_spreadsheet_damaged_names_the_damage_and_its_fix(
+    field: str, value: str, problem: str, fix: str
+) -> None:
+    error = violations({**VALID, field: [value] if field == "if_selected" else value})[field]
+    assert problem in error.message
+    assert fix in error.hint
+
+
+@pytest.mark.parametrize("value", ["Summer hold music", "Caf\u00e9 24", "12 Main St.", "Bob's"])
+def test_a_name_in_place_of_an_id_is_told_with_what_finds_the_id(value: str) -> None:
+    found = violations({**VALID, "target_id": value, "ivr_id": value, "if_selected": [value]})
+    assert all("a name" in error.message for error in found.values())
+    assert "/api/v2/callcenters" in found["target_id"].hint
+    for field in ("ivr_id", "if_selected"):
+        assert "dialpad-ivr run list_custom_ivrs_test_request" in found[field].hint
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,15 @@ import typer
 
 from dialpad_ivr import __version__
 from dialpad_ivr.cli import render
+from dialpad_ivr.cli.apply import apply, status
 from dialpad_ivr.cli.common import EXIT_CODES, EXIT_FAILED, EXIT_NO_ENGINE, JsonFlag, out, settings_or_fail
 from dialpad_ivr.cli.console import console
 from dialpad_ivr.cli.doctor import examine
 from dialpad_ivr.cli.local import demo, dev
-from dialpad_ivr.cli.provision import apply, approve, plan, rollback, status
+from dialpad_ivr.cli.plan import plan
 from dialpad_ivr.cli.register import register
 from dialpad_ivr.cli.run import run
+from dialpad_ivr.cli.runs import approve, rollback, stop
 from dialpad_ivr.cli.try_request import try_request
 from dialpad_ivr.cli.worker import worker
 from dialpad_ivr.contract.schema import input_schema, output_schema
@@ -104,7 +106,7 @@ def doctor(
         raise typer.Exit(EXIT_NO_ENGINE if any(check.no_engine for check in failed) else EXIT_FAILED)
 
 
-for command in (dev, demo, console, plan, apply, status, approve, rollback):
+for command in (dev, demo, console, plan, apply, status, stop, approve, rollback):
     app.command()(command)
 
 

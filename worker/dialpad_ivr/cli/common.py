@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Annotated, Final, NoReturn, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.text import Text
 
 from dialpad_ivr.engine.api import EngineError, JsonObject
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
+
+PLAN_SUFFIX: Final = ".plan.json"
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
 EXIT_CODES = {
@@ -84,6 +88,30 @@ def settings_or_fail() -> Settings:
 def engine_failed(exc: EngineError, hint: str = "") -> NoReturn:
     """End the command because the engine rejected a request, or did not answer."""
     fail(f"{exc}{hint}", EXIT_NO_ENGINE if exc.unreachable else EXIT_FAILED)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count of things, e.g. "1 change" or "2 changes"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def shell_command(*words: str | Path) -> str:
+    """A command of ours to copy, quoted for a shell."""
+    return shlex.join(["dialpad-ivr", *map(str, words)])
+
+
+def progress_bar() -> Progress:
+    """A progress bar on standard error; none where that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from dialpad_ivr.cli.common import plural
 from dialpad_ivr.cli.doctor import Check
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.local.demo import ScenarioResult
 from dialpad_ivr.provisioning.changes import Violation, group_violations
-from dialpad_ivr.provisioning.plan import Plan
-from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
+from dialpad_ivr.provisioning.plan import Action, Plan
+from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 
 _ROWS_SHOWN = 50  # on a terminal; files have all
+_UNREAD = {"unreadable": "not read", "unknown_target": "unknown target"}
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+# Outcomes of a row that no task had, and actions of a plan, as people read them.
+_LABELS = {"not_sent": "not sent", "missing_ivr": "missing IVR", "unknown_target": "unknown target"}
+
+
+def outcome_label(outcome: str | None) -> str:
+    """An outcome as people read it; `None` is pending."""
+    return "pending" if outcome is None else _LABELS.get(outcome, outcome)
 
 
 def outcome_text(outcome: str | None) -> Text:
     """An outcome, coloured."""
     colour = "green" if outcome in OK_OUTCOMES else "yellow" if outcome is None else "red"
-    return Text(outcome or "waiting", style=f"bold {colour}")
+    return Text(outcome_label(outcome), style=f"bold {colour}")
 
 
 def show_checks(console: Console, checks: Sequence[Check]) -> None:
@@ -75,12 +86,18 @@ def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:
     """All validation errors of a file of changes."""
     for violation, lines in group_violations(violations):
-        where = "" if violation.path == "$" else f" {violation.path}"
-        console.print(Text(f"{_lines_text(lines)}{where}: ", style="bold"), Text(violation.message), sep="")
-        todo = advice(violation.hint, violation.suggestion, violation.allowed)
-        console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
-    count = f"{len(violations)} validation error{'' if len(violations) == 1 else 's'}"
+        _show_violation(console, _lines_text(lines), violation)
+    count = plural(len(violations), "validation error")
     console.print(Text(f"{count}. Nothing was read from Dialpad or changed.", style="red"))
+
+
+def _show_violation(console: Console, place: str, violation: Violation) -> None:
+    # Most messages begin with the field.
+    named = violation.path == "$" or violation.path in violation.message
+    where = " ".join(part for part in (place, "" if named else violation.path) if part)
+    console.print(Text(f"{where}: " if where else "", style="bold"), Text(violation.message), sep="")
+    todo = advice(violation.hint, violation.suggestion, violation.allowed)
+    console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
 
 
 def _lines_text(lines: Sequence[int]) -> str:
@@ -101,14 +118,18 @@ def show_plan(console: Console, plan: Plan) -> None:
         sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
         slot = f"{row.target_type} {row.target_id} {row.ivr_type} {row.select_option or ''}".rstrip()
         before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
+        change = _UNREAD.get(row.action) or f"{before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"
         console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
-        console.print(Text(f"    {before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"))
+        console.print(Text(f"    {change}"))
         if row.note:
             console.print(Padding(Text(row.note, style="dim" if row.action == "change" else "red"), (0, 0, 0, 4)))
     if len(shown) > _ROWS_SHOWN:
         console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan file has all of them.", style="dim"))
-    labels = {"change": "to change", "unchanged": "unchanged", "missing_ivr": "missing IVR", "unreadable": "unreadable"}
-    counts = [f"{plan.counts[action]} {text}" for action, text in labels.items() if plan.counts[action]]
+    counts = [
+        f"{plan.counts[action]} {'to change' if action == 'change' else outcome_label(action)}"
+        for action in get_args(Action)
+        if plan.counts[action]
+    ]
     console.print(Text(f"Plan: {', '.join(counts) or 'nothing to change'}.", style="bold"))
 
 
@@ -132,8 +153,9 @@ def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, An
         console.print(table)
         if len(failed) > _ROWS_SHOWN:
             console.print(Text(f"... and {len(failed) - _ROWS_SHOWN} more; the report has all of them.", style="dim"))
-    message = run.output.get("message") or run.reason
-    console.print(Text(f"Workflow {run.workflow_id}: {run.status}. ", style="bold"), Text(message), sep="")
+    console.print(Text(f"Workflow {run.workflow_id}: {run.status}. {run.summary}", style="bold"), soft_wrap=True)
+    if run.reason and (run.ended_early or not run.rows):
+        console.print(Text(run.reason, style="dim"), soft_wrap=True)
 
 
 def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]) -> None:

@@ -13,6 +13,7 @@ from jsonschema.exceptions import ValidationError
 from pydantic import BaseModel
 from pydantic import ValidationError as ModelError
 
+from dialpad_ivr.contract.ids import id_problem
 from dialpad_ivr.contract.inputs import ID_SCHEMA, ListCustomIvrsInput
 from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.schema import INPUTS, TaskInput, choices, input_fields, input_schema
@@ -189,11 +190,11 @@ def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[Field
         )
     else:
         name = str(error.path[0])
-        rule, message = _violation(name, raw[name], str(error.validator))
-        yield _field_error(name, rule, message, raw[name], task_type)
+        rule, message, fix = _violation(name, raw[name], str(error.validator))
+        yield _field_error(name, rule, message, raw[name], task_type, fix)
 
 
-def _field_error(name: str, rule: str, message: str, value: Any, task_type: str) -> FieldError:
+def _field_error(name: str, rule: str, message: str, value: Any, task_type: str, fix: str | None = None) -> FieldError:
     schema = _properties(task_type)[name]
     allowed = choices(schema)
     # Only of an enum: a wrong credential may be a key, and the cache of suggestions must not hold it.
@@ -202,55 +203,39 @@ def _field_error(name: str, rule: str, message: str, value: Any, task_type: str)
         path=name,
         rule=rule,
         message=message,
-        hint=_hint(name, schema),
+        hint=fix or _hint(name, schema),
         suggestion=_suggestion(name, _plain(value.strip()[:_SHOWN]), task_type) if near else None,
         allowed=allowed,
     )
 
 
-def _violation(name: str, value: Any, rule: str) -> tuple[str, str]:
-    """The rule that a field's value breaks, and what is wrong with it."""
+def _violation(name: str, value: Any, rule: str) -> tuple[str, str, str | None]:
+    """The rule that a field's value breaks, what is wrong with it, and how to fix it if the hint does not say so."""
     if name == "credential":  # whatever stands there may be a key: it is not repeated
-        return "pattern", "credential is not the name of a credential profile."
+        return "pattern", "credential is not the name of a credential profile.", None
     if name == "if_selected":
         return _list_violation(name, value)
     if name.endswith("_id"):
-        return "int64", f"{name} is {_show(value)}: {_id_problem(value)}."
+        problem, fix = id_problem(name, value)
+        return "int64", f"{name} is {_show(value)}: {problem}.", fix
     if not isinstance(value, str):
         problem = "a value is needed" if value is None else "not a text"
     elif rule == "maxLength":
         problem = "longer than the name of an IVR can be"
     else:
         problem = "not one of the documented values" if value else "a value is needed"
-    return rule, f"{name} is {_show(value)}: {problem}."
+    return rule, f"{name} is {_show(value)}: {problem}.", None
 
 
-def _list_violation(name: str, value: Any) -> tuple[str, str]:
+def _list_violation(name: str, value: Any) -> tuple[str, str, str | None]:
     """The same of a list of ids; of several wrong ones, the first."""
     if not isinstance(value, list):
-        return "type", f"{name} is {_show(value)}: not a list of ids."
+        return "type", f"{name} is {_show(value)}: not a list of ids.", None
     if len(value) > EXPECTED_LIMIT:
-        return "maxItems", f"{name} holds {len(value)} ids: at most {EXPECTED_LIMIT} are allowed."
+        return "maxItems", f"{name} holds {len(value)} ids: at most {EXPECTED_LIMIT} are allowed.", None
     position, wrong = next((i, item) for i, item in enumerate(value) if not _ID_VALIDATOR.is_valid(item))
-    return "int64", f"{name}[{position}] is {_show(wrong)}: {_id_problem(wrong)}."
-
-
-def _id_problem(value: Any) -> str:
-    match value:
-        case None | "" | {}:
-            return "an id is needed"
-        case bool() | dict() | list():
-            return "not a number or a string of digits"
-        case float() if not value.is_integer():
-            return "not a whole number"
-        case int() | float():
-            return "too large for an int64" if value > INT64_MAX else "ids start at 1"
-        case _:
-            if not (value.isascii() and value.isdigit()):
-                return "a string must hold digits only"
-            if not value.strip("0"):
-                return "ids start at 1"
-            return "leading zeros are not allowed" if value.startswith("0") else "too large for an int64"
+    problem, fix = id_problem(name, wrong)
+    return "int64", f"{name}[{position}] is {_show(wrong)}: {problem}.", fix
 
 
 _ID_HINT = f"A whole number from 1 to {INT64_MAX}, as a number or as a string of digits"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from dialpad_ivr.contract.ids import LOST_DIGITS
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
-from dialpad_ivr.contract.outputs import FieldError
-from dialpad_ivr.contract.validation import check_input, short
+from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.provisioning.formats import (
     EXAMPLE,
     EXAMPLE_JSON,
@@ -159,53 +158,16 @@ def _check(row: Row, first_rows: _FirstRows, *, delimited: bool) -> tuple[SetCus
     if isinstance(params, list):
         # In a delimited file, a missing column is reported once, for the header.
         errors = [error for error in params if error.rule != "required" or not delimited]
-        found += [_explain(row.line, error, values.get(error.path)) for error in errors]
+        found += [
+            Violation(row.line, error.path, error.message, error.hint, tuple(error.allowed), error.suggestion)
+            for error in errors
+        ]
         if [error.path for error in params] != ["credential"]:
             return None, found
         # The slot can still be compared with earlier rows.
         credential_valid, params = False, SetCustomIvrInput.model_validate({**values, "credential": None})
     found += _conflicts(row.line, params, params.credential if credential_valid else None, first_rows)
     return None if found else params, found
-
-
-_FORMAT_AS_TEXT: Final = "In the spreadsheet, format the column as text"
-_LOST_DIGITS: Final = (
-    f"{_FORMAT_AS_TEXT}, enter the ids again, and export again. The lost digits cannot be recovered from this file."
-)
-_DAMAGE: Final = tuple(
-    (re.compile(pattern), what, hint)
-    for pattern, what, hint in (
-        (
-            "[+-]?[0-9]+([.,][0-9]*)?[eE][+-]?[0-9]+",
-            "scientific notation, which loses digits",
-            _LOST_DIGITS,
-        ),
-        (
-            "[0-9]{1,3}([., '\N{RIGHT SINGLE QUOTATION MARK}_\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}][0-9]{3})+",
-            "a number with thousands separators",
-            f"{_FORMAT_AS_TEXT} and export again, or write digits only.",
-        ),
-        (
-            "[0-9]+[.,][0-9]*",
-            "a number with decimals",
-            f"{_FORMAT_AS_TEXT}, compare the ids with those in Dialpad, and export again. Digits may be lost.",
-        ),
-        (
-            "['`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}][0-9]+",
-            "an id with a leading apostrophe",
-            "Delete the apostrophe.",
-        ),
-    )
-)
-
-
-def _explain(line: int, error: FieldError, value: Any) -> Violation:
-    """A field's violation, which names the damage if a spreadsheet reformatted an id."""
-    if error.path.endswith("_id") and isinstance(value, str):
-        for pattern, what, hint in _DAMAGE:
-            if pattern.fullmatch(value):
-                return Violation(line, error.path, f'{error.path} is "{short(value)}": {what}.', hint)
-    return Violation(line, error.path, error.message, error.hint, tuple(error.allowed), error.suggestion)
 
 
 def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:
@@ -222,7 +184,7 @@ def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:
                 lines.setdefault(value, change.line)
         if len(lines) >= 8 and all(value[15:].strip("0") == "" for value in lines):
             message = f"Every {name} of more than 15 digits ends in zeros. A spreadsheet has rounded them."
-            yield Violation(min(lines.values()), name, message, _LOST_DIGITS)
+            yield Violation(min(lines.values()), name, message, LOST_DIGITS)
 
 
 def _conflicts(

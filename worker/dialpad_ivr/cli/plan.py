@@ -1,0 +1,120 @@
+"""The command `plan`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from dialpad_ivr.cli import render
+from dialpad_ivr.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    PLAN_SUFFIX,
+    JsonFlag,
+    err,
+    fail,
+    out,
+    plural,
+    progress_bar,
+    settings_or_fail,
+    shell_command,
+)
+from dialpad_ivr.provisioning.changes import Changes, ChangesError, group_violations, read_changes
+from dialpad_ivr.provisioning.plan import PlannedChange, make_plan, write_plan
+from dialpad_ivr.provisioning.snapshot import read_selections
+from dialpad_ivr.settings import Settings, SettingsError
+from dialpad_ivr.telemetry import logs
+
+
+def plan(
+    file: Annotated[Path, typer.Argument(help="The file of changes: CSV, TSV, JSON or YAML.", metavar="FILE")],
+    to: Annotated[
+        Path | None, typer.Option("--out", help="The plan file to write; FILE.plan.json by default.", metavar="PLAN")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only validate the file; read nothing from Dialpad, write no plan.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Validate a file of changes, read the current selections, and show what would change. Changes nothing.
+
+    A row has target_type, target_id, ivr_type and ivr_id, and optionally select_option and credential. Every
+    validation error is reported with its line. The exit code is 1 when a row cannot be applied.
+
+    Examples:
+    - `dialpad-ivr plan changes.csv --offline`
+    - `dialpad-ivr plan changes.csv --out monday.plan.json`
+    """
+    settings = settings_or_fail()
+    logs.configure("warning", settings.log_format)
+    changes = _valid_changes(file, as_json=as_json)
+    if offline:
+        summary = (
+            f"{plural(len(changes.changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
+        )
+        typer.echo(json.dumps({"changes": len(changes.changes), "violations": []}) if as_json else summary)
+        return
+    planned = _read(changes, settings)
+    if planned and all(row.action == "unreadable" for row in planned):
+        _nothing_read(planned, settings, as_json=as_json)
+    made = make_plan(planned, settings.api_url, file.name)
+    to = to or file.with_name(f"{file.stem}{PLAN_SUFFIX}")
+    try:
+        write_plan(made, to)
+    except OSError as exc:
+        fail(f"{to} cannot be written: {exc.strerror}", EXIT_USAGE)
+    if as_json:
+        typer.echo(json.dumps({"plan": str(to), "hash": made.hash, "actions": dict(made.counts)}, indent=2))
+    else:
+        render.show_plan(out, made)
+        how = f" Apply it with: {shell_command('apply', to)}" if made.changes else ""
+        out.print(Text(f"Written to {to}.{how}"), soft_wrap=True)
+    if made.blocked:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _valid_changes(file: Path, *, as_json: bool) -> Changes:
+    """The changes in a file. Ends the command if they are invalid."""
+    try:
+        changes = read_changes(file)
+    except ChangesError as exc:
+        fail(str(exc), EXIT_USAGE)
+    if changes.violations:
+        if as_json:
+            groups = group_violations(changes.violations)
+            found = [{**asdict(group.violation), "lines": group.lines} for group in groups]
+            typer.echo(json.dumps({"violations": found}, indent=2))
+        else:
+            render.show_violations(out, changes.violations)
+        raise typer.Exit(EXIT_FAILED)
+    return changes
+
+
+def _read(changes: Changes, settings: Settings) -> list[PlannedChange]:
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task("Reading current selections", total=None)
+            return asyncio.run(
+                read_selections(changes.changes, settings, lambda done, of: bar.update(task, completed=done, total=of))
+            )
+    except SettingsError as exc:
+        fail(str(exc), EXIT_USAGE)
+    except KeyboardInterrupt:
+        fail("Interrupted. Nothing was changed; no plan was written.", EXIT_INTERRUPTED)
+
+
+def _nothing_read(planned: list[PlannedChange], settings: Settings, *, as_json: bool) -> None:
+    """End the command: Dialpad does not answer, or accepts no key."""
+    reasons = list(dict.fromkeys(row.note for row in planned))
+    if as_json:
+        typer.echo(json.dumps({"plan": None, "actions": {"unreadable": len(planned)}, "reasons": reasons}, indent=2))
+    for reason in reasons[:3]:
+        err.print(Text(reason, style="red"), soft_wrap=True)
+    fail(f"No target could be read from {settings.api_url}; no plan was written. Plan again later.", EXIT_FAILED)
