@@ -216,7 +216,7 @@ def test_workflow_shows_each_task_with_its_outcome_and_attempts(screen: Screen) 
     lines = [line.replace("\u2502", " ").split() for line in screen.text.splitlines()]
     assert ["set_ivr", "set_custom_ivr", "COMPLETED", "updated", "2"] in lines
     assert ["branch", "SWITCH", "COMPLETED"] in lines
-    assert ["waiting", "set_custom_ivr", "IN_PROGRESS", "waiting"] in lines
+    assert ["waiting", "set_custom_ivr", "IN_PROGRESS", "pending"] in lines
 
 
 def test_control_characters_and_markup_from_outside_stay_text() -> None:

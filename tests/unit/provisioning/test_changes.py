@@ -275,7 +275,7 @@ def test_terminal_shows_grouped_violations_in_two_lines_and_a_suggestion_without
     shown = io.StringIO()
     show_violations(Console(file=shown, width=200), changes.violations)
     message, hint, *rest = shown.getvalue().splitlines()
-    assert message == 'lines 2, 5-90 ivr_type: ivr_type is "hold music": not one of the documented values.'
+    assert message == 'lines 2, 5-90: ivr_type is "hold music": not one of the documented values.'
     assert hint.strip() == 'Did you mean "HOLD_MUSIC"?'
     assert rest == ["87 validation errors. Nothing was read from Dialpad or changed."]
 

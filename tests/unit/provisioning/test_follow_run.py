@@ -32,7 +32,13 @@ def parent(status: str) -> dict[str, Any]:
 def chunk(status: str, task: dict[str, Any] | None = None) -> dict[str, Any]:
     set_ivr = {"taskType": "set_custom_ivr", "status": "SCHEDULED", "inputData": {"__index": 0}, **(task or {})}
     results = [{"row": 0, "outcome": "updated"}] if status == "COMPLETED" else []
-    return {"status": status, "input": {"first": 0}, "tasks": [set_ivr], "variables": {"results": results}}
+    return {
+        "workflowId": CHUNK,
+        "status": status,
+        "input": {"first": 0},
+        "tasks": [set_ivr],
+        "variables": {"results": results},
+    }
 
 
 def test_change_that_no_worker_polls_for_is_reported_once(
