@@ -67,7 +67,7 @@ def running_stub(respond: Respond) -> Iterator[Stub]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
 
         def date_time_string(self, timestamp: float | None = None) -> str:
             return formatdate((timestamp or time.time()) + stub.clock_skew_seconds, usegmt=True)
@@ -93,12 +93,14 @@ class StubEngine:
         definitions: What is registered: task definitions by name, workflow definitions by name and version.
         runs: Each workflow's states by its id. A read takes the next one; the last one stays.
         outage: Statuses to answer before anything else, one a request.
+        terminated: What the runs are once one of them is terminated.
         completed_tasks: What was reported for tasks that wait.
     """
 
     def __init__(self) -> None:
         self.definitions: dict[tuple[str, ...], JsonObject] = {}
         self.runs: dict[str, list[JsonObject]] = {}
+        self.terminated: dict[str, list[JsonObject]] = {}
         self.outage: list[int] = []
         self.completed_tasks: list[JsonObject] = []
         self.stub: Stub
@@ -132,6 +134,11 @@ class StubEngine:
             case ("POST", "tasks"):
                 self.completed_tasks.append(request.body)
                 return 200, request.body["taskId"]
+            case ("PUT", "workflow", _, "pause"):
+                return 200, ""
+            case ("DELETE", "workflow", workflow_id) if workflow_id in self.runs:
+                self.runs.update(self.terminated)
+                return 200, ""
             case ("GET", "workflow", name, "correlated", correlation_id):
                 wanted = (name, correlation_id)
                 latest = [run[0] for run in self.runs.values()]
