@@ -162,6 +162,13 @@ def test_invalid_test_request_exits_1_with_every_field_error(invoke: Invoke, dia
     assert {error["path"] for error in errors} == {"target_type", "target_id", "ivr_type", "ivr_id"}
 
 
+def test_a_damaged_id_of_a_test_request_is_explained_and_named_once(invoke: Invoke, dialpad: DoubleControl) -> None:
+    damaged = {**CHANGE, "target_id": "'5502522061422592"}
+    shown = invoke("test-request", "--input", json.dumps(damaged), code=1).out
+    assert "apostrophe" in shown
+    assert shown.count("target_id") == 1
+
+
 # ---- schema, help, exit codes
 
 

@@ -178,6 +178,13 @@ async def test_validation_errors_are_shown_at_their_fields_without_a_request(cli
     assert "<html" not in part
 
 
+async def test_damaged_ids_and_names_are_explained(client: httpx.AsyncClient) -> None:
+    form = {"target_type": "callcenter", "target_id": "5,502,522", "ivr_id": "Summer hold music", "do": "check"}
+    text = text_of((await client.post(PAGE, data=form)).text)
+    assert "thousands separators" in text
+    assert "list_custom_ivrs_test_request" in text
+
+
 async def test_preview_shows_http_curl_and_workflow_task(client: httpx.AsyncClient, double: DoubleControl) -> None:
     big = str(2**53 + 1)
     page = (await client.post(PAGE, data={**EXAMPLE, "ivr_id": big, "if_selected": "[]", "do": "check"})).text
