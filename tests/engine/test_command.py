@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.engine.definitions import shipped, task_definition
 from support.command import Command
 from support.double import DoubleControl
@@ -165,6 +168,15 @@ def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_
             if definition.kind == "workflow":
                 example = json.dumps(definition.body["metadata"]["exampleInput"])
                 assert command.json("run", definition.name, "--input", example)["output"]["ok"], definition.name
+
+
+def test_the_command_that_finds_an_ivr_for_a_name_works(command: Command, start_worker: StartWorker) -> None:
+    found = check_input({"ivr_id": "Summer hold music"}, SetCustomIvrInput)
+    assert isinstance(found, list)
+    (hint,) = (error.hint for error in found if error.path == "ivr_id")
+    _, *arguments = shlex.split(hint.partition("with: ")[2].replace("TARGET_ID", "5502522061422592"))
+    with start_worker():
+        assert "5127493019721728" in command(*arguments)
 
 
 def test_ctrl_c_stops_following_and_prints_how_to_resume(command: Command) -> None:

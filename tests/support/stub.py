@@ -96,6 +96,7 @@ class StubEngine:
         definitions: What is registered: task definitions by name, workflow definitions by name and version.
         runs: Each workflow's states by its id. A read takes the next one; the last one stays.
         outage: Statuses to answer before anything else, one a request; 0 closes the connection.
+        terminated: What the runs are once one of them is terminated.
         completed_tasks: What was reported for tasks that wait.
         last_polls: When workers last polled, by task type and domain; in milliseconds since 1970.
         worker: Whether one polls the default queue right now, for all task types.
@@ -104,6 +105,7 @@ class StubEngine:
     def __init__(self) -> None:
         self.definitions: dict[tuple[str, ...], JsonObject] = {}
         self.runs: dict[str, list[JsonObject]] = {}
+        self.terminated: dict[str, list[JsonObject]] = {}
         self.outage: list[int] = []
         self.completed_tasks: list[JsonObject] = []
         self.last_polls: dict[tuple[str, str | None], int] = {}
@@ -147,6 +149,11 @@ class StubEngine:
             case ("POST", "tasks"):
                 self.completed_tasks.append(request.body)
                 return 200, request.body["taskId"]
+            case ("PUT", "workflow", _, "pause"):
+                return 200, ""
+            case ("DELETE", "workflow", workflow_id) if workflow_id in self.runs:
+                self.runs.update(self.terminated)
+                return 200, ""
             case ("GET", "workflow", name, "correlated", correlation_id):
                 wanted = (name, correlation_id)
                 latest = [run[0] for run in self.runs.values()]

@@ -55,7 +55,7 @@ def a_run(status: str, **attributes: Any) -> ProvisioningRun:
 def test_outcome_is_green_if_ok_red_if_not_and_yellow_while_it_waits(outcome: str | None) -> None:
     colour = "green" if outcome in OK_OUTCOMES else "red" if outcome else "yellow"
     text = render.outcome_text(outcome)
-    assert (text.plain, text.style) == (outcome or "waiting", f"bold {colour}")
+    assert (text.plain, text.style) == (outcome or "pending", f"bold {colour}")
 
 
 # ---- what comes from outside
@@ -114,6 +114,27 @@ def test_plan_shows_changes_and_blocked_rows_and_counts_the_rest(screen: Screen)
     assert "Plan: 2 to change, 1 unchanged, 1 missing IVR, 1 unreadable." in screen.text
 
 
+def test_plan_shows_no_selection_for_what_was_not_read(screen: Screen) -> None:
+    rows = [change(2, "unreadable", note="Dialpad answered 503."), change(3, "unknown_target", note="Check target_id.")]
+    render.show_plan(screen.console, make_plan(rows, "https://dialpad.com", "changes.csv"))
+    assert "not read" in screen.text
+    assert "unknown target" in screen.text
+    assert "nothing" not in screen.text
+    assert "->" not in screen.text
+    assert "Plan: 1 unknown target, 1 unreadable." in screen.text
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_line_ends_with_a_blank(terminal: bool) -> None:
+    screen = Screen(force_terminal=terminal)
+    rows = [row(n, outcome, "reason " * n) for n, outcome in enumerate(["updated", "not_found", "unknown"], start=20)]
+    render.show_run(screen.console, a_run("FAILED"), rows)
+    render.show_plan(screen.console, make_plan([change(2, note="a note " * 40)], "https://dialpad.com", "changes.csv"))
+    render.show_workflow(screen.console, {"tasks": [{"referenceTaskName": "a", "taskType": "b", "status": "c"}]})
+    without_colours = re.sub(r"\x1b\[[\d;]*m", "", screen.text)
+    assert [line for line in without_colours.splitlines() if line != line.rstrip()] == []
+
+
 def test_plan_without_rows_has_nothing_to_change(screen: Screen) -> None:
     render.show_plan(screen.console, make_plan([], "https://dialpad.com", "changes.csv"))
     assert screen.text == "Plan: nothing to change.\n"
@@ -127,14 +148,18 @@ def test_long_plan_is_shown_in_part(screen: Screen) -> None:
 
 def test_run_shows_the_count_of_each_outcome_and_the_failed_rows(screen: Screen) -> None:
     rows = [row(2, "updated"), row(3, "updated"), row(4, "not_found", "No such target."), row(5, None)]
-    render.show_run(screen.console, a_run("FAILED", output={"message": "1 of 4 failed"}), rows)
+    rows += [row(6, "not_sent"), row(7, "unknown", "Its result was lost.")]
+    results = [ChangeResult({}, one["line"], None, one["outcome"]) for one in rows if one["outcome"]]
+    run = a_run("FAILED", rows=results, reason="Stopped by Ann.")
+    render.show_run(screen.console, run, rows)
     lines = [line.replace("\u2502", " ").split() for line in screen.text.splitlines()]
-    for expected in (["updated", "2"], ["not_found", "1"], ["waiting", "1"]):
+    for expected in (["updated", "2"], ["not_found", "1"], ["pending", "1"], ["not", "sent", "1"]):
         assert expected in lines
     assert ["4", "callcenter", "1004", "HOLD_MUSIC", "not_found", "No", "such", "target."] in lines
-    assert not any(line[:1] in (["2"], ["3"], ["5"]) for line in lines)
-    assert "Workflow WORKFLOW-ID: FAILED." in screen.text
-    assert "1 of 4 failed" in screen.text
+    assert ["7", "callcenter", "1007", "HOLD_MUSIC", "unknown", "Its", "result", "was", "lost."] in lines
+    assert not any(line[:1] in (["2"], ["3"], ["5"], ["6"]) for line in lines)
+    assert f"Workflow WORKFLOW-ID: FAILED. {run.summary}" in screen.text
+    assert "Stopped by Ann." in screen.text
 
 
 def test_run_with_many_failures_is_shown_in_part(screen: Screen) -> None:

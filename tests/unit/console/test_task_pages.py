@@ -52,6 +52,13 @@ async def test_preview_shows_http_curl_and_workflow_task(client: httpx.AsyncClie
     assert double.ledger() == []
 
 
+async def test_damaged_ids_and_names_are_explained(client: httpx.AsyncClient) -> None:
+    form = {"target_type": "callcenter", "target_id": "5,502,522", "ivr_id": "Summer hold music", "do": "check"}
+    text = text_of((await client.post(PAGE, data=form)).text)
+    assert "thousands separators" in text
+    assert "list_custom_ivrs_test_request" in text
+
+
 async def test_preview_shows_warnings(client: httpx.AsyncClient) -> None:
     text = text_of((await client.post(PAGE, data={**EXAMPLE, "select_option": "inbound"})).text)
     assert "select_option is documented for call center auto recording only" in text

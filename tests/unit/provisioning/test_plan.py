@@ -101,7 +101,7 @@ def row(outcome: str | None, previous: Any = OLD, **change: Any) -> ChangeResult
     return ChangeResult(params, 2, previous, outcome, "because")
 
 
-@pytest.mark.parametrize("outcome", ["updated", "unchanged", "unconfirmed", "unavailable", "rate_limited", "unknown"])
+@pytest.mark.parametrize("outcome", ["updated", "unconfirmed", "unavailable", "rate_limited", "unknown"])
 def test_rollback_restores_rows_that_may_have_changed(outcome: str) -> None:
     plan, unrestorable = rollback_plan(run(row(outcome, select_option="inbound", credential="emea")), API)
     (undo,) = plan.changes
@@ -110,7 +110,7 @@ def test_rollback_restores_rows_that_may_have_changed(outcome: str) -> None:
     assert unrestorable == []
 
 
-@pytest.mark.parametrize("outcome", ["not_found", "conflict", "invalid_input", "not_sent", "forbidden"])
+@pytest.mark.parametrize("outcome", ["unchanged", "not_found", "conflict", "invalid_input", "not_sent", "forbidden"])
 def test_rollback_leaves_out_rows_that_did_not_change(outcome: str) -> None:
     plan, unrestorable = rollback_plan(run(row(outcome)), API)
     assert plan.rows == ()
@@ -153,8 +153,8 @@ def test_report_includes_every_row_of_the_plan() -> None:
         (3, "unchanged", True),
         (4, "missing_ivr", False),
     ]
-    report = json.loads(report_json(run(row("updated")), rows))
-    assert report["counts"] == {"updated": 1, "unchanged": 1, "missing_ivr": 1}
+    report = json.loads(report_json(run(row("updated"), row(None)), [*rows, *report_rows(run(row(None)))]))
+    assert report["counts"] == {"updated": 1, "unchanged": 1, "missing_ivr": 1, "pending": 1}
     assert [r["line"] for r in csv.DictReader(io.StringIO(report_csv(rows)))] == ["2", "3", "4"]
 
 

@@ -78,7 +78,7 @@ async def test_each_row_has_its_action_and_each_target_is_read_once(
         "change",
         "change",
         "missing_ivr",
-        "unreadable",
+        "unknown_target",
         "change",
     ]
     assert [[ivr.id for ivr in row.previous] for row in rows[:5]] == [["11"], ["11"], ["11"], [], ["20", "21"]]
@@ -112,3 +112,21 @@ async def test_target_with_a_truncated_list_is_read_slot_by_slot(
     (row,) = await read(double, monkeypatch, {"ivr_id": "10"})
     assert row.action == "change"
     assert [ivr.id for ivr in row.previous] == ["11"]
+
+
+async def test_no_more_targets_are_tried_once_dialpad_does_not_answer(
+    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double.add_faults({"fault": "status", "status": 503, "times": 1000})
+    rows = await read(double, monkeypatch, *({"target_id": str(number), "ivr_id": "10"} for number in range(1, 91)))
+    assert {row.action for row in rows} == {"unreadable"}
+    assert double.summary()["arrivals"] <= 2 * 24 * 3
+
+
+async def test_targets_without_an_answer_do_not_stop_the_others_from_being_read(
+    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    double.set_state(synthetic=60)
+    double.add_faults({"fault": "status", "status": 503, "times": 20})
+    targets = [{"target_id": str(6_000_000_000_000_000 + number), "ivr_id": "10"} for number in range(60)]
+    assert "unreadable" not in {row.action for row in await read(double, monkeypatch, *targets)}

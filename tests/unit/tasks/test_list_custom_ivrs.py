@@ -276,6 +276,13 @@ async def test_a_change_made_by_a_previous_attempt_counts_as_updated(bench: Benc
     assert {request.method for request in bench.sent} == {"GET"}
 
 
+async def test_a_change_that_a_killed_worker_may_have_made_counts_as_updated(bench: Bench) -> None:
+    bench.handler = slot("10")
+    result = await bench.run({**VALID, "ivr_id": "10", "if_selected": ["20"]}, perhaps_sent=True)
+    assert (result.output.outcome, result.output.attempts) == ("updated", 0)
+    assert "Read afterwards" in result.output.warnings[0]
+
+
 @pytest.mark.parametrize(("selected", "previous"), [(["10"], None), (["10", "20"], "20"), (["20"], "20")])
 async def test_the_previous_selection_is_not_the_one_of_a_previous_attempt(
     bench: Bench, selected: list[str], previous: str | None

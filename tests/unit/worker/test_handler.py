@@ -160,6 +160,24 @@ def test_a_delivery_carries_what_previous_deliveries_spent(settings: Settings) -
 
 
 @pytest.mark.parametrize(
+    ("fields", "previous", "perhaps_sent"),
+    [
+        ({"retry_count": 0, "poll_count": 1}, None, False),
+        ({"retry_count": 0, "poll_count": 2, "output_data": {"attempts": 0}}, None, False),  # deferred
+        ({"retry_count": 1, "poll_count": 1}, {"output_data": {"attempts": 0}}, False),  # failed before it was sent
+        ({"retry_count": 1, "poll_count": 1}, {"output_data": {}}, True),  # the worker was killed
+        ({"retry_count": 1, "poll_count": 1}, None, True),
+        ({"retry_count": 0, "poll_count": 2}, None, True),  # dispatched twice
+    ],
+)
+def test_an_earlier_delivery_without_a_result_may_have_sent_the_change(
+    settings: Settings, fields: dict[str, Any], previous: dict[str, Any] | None, *, perhaps_sent: bool
+) -> None:
+    delivery = to_delivery(Polled(task(**fields), 0), task(**previous) if previous else None, settings)
+    assert delivery.perhaps_sent is perhaps_sent
+
+
+@pytest.mark.parametrize(
     ("own", "defined", "retry_count", "last"),
     [(None, 3, 2, False), (None, 3, 3, True), (0, 3, 0, True), (5, 3, 3, False), (None, None, None, True)],
 )

@@ -134,12 +134,12 @@ def show_plan(console: Console, plan: Plan) -> None:
 
 
 def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, Any]]) -> None:
-    """The result of a provisioning run: the number of rows by outcome, and the failed rows."""
+    """The state of a provisioning run: the number of rows by outcome, the failed rows, and the summary."""
     table = Table("outcome", "rows", show_edge=False, pad_edge=False)
     for outcome, count in Counter(row["outcome"] for row in rows).most_common():
         table.add_row(outcome_text(outcome), Text(str(count)))
     console.print(table)
-    failed = [row for row in rows if row["outcome"] and not row["ok"]]
+    failed = [row for row in rows if row["outcome"] not in (None, "not_sent") and not row["ok"]]
     if failed:
         table = Table("line", "target", "slot", "outcome", "reason", show_edge=False, pad_edge=False)
         for row in failed[:_ROWS_SHOWN]:

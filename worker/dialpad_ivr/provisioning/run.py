@@ -210,8 +210,9 @@ class ProvisioningRun:
 
     def _mark_the_rest(self) -> None:
         """Settle the rows without a result: `unknown` if a worker may have taken them, else `not_sent`."""
+        reach = self._last_taken + _REACH if self._last_taken >= 0 else -1
         for number in self._perhaps_taken:
-            if self.rows[number].outcome is None and number <= self._last_taken + _REACH:
+            if self.rows[number].outcome is None and number <= reach:
                 self._note(number, "unknown", _PERHAPS_TAKEN, 0)
         for number, row in enumerate(self.rows):
             if row.outcome is None:

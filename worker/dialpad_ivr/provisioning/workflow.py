@@ -182,7 +182,11 @@ def _drain(engine: EngineApi, workflow_id: str) -> None:
             in_flight = 0
             for chunk in reversed(busy):  # workers are at the first ones
                 tasks = change_tasks(engine.workflow(chunk))
-                waiting = [task for task in tasks if task["status"] == "SCHEDULED" and not was_held_back(task)]
+                waiting = [
+                    task
+                    for task in tasks
+                    if task["status"] == "SCHEDULED" and not (was_held_back(task) or was_taken_since(task))
+                ]
                 list(pool.map(partial(_hold_back, engine), reversed(waiting)))
                 in_flight += len(waiting)  # to be looked at again: a worker may have been quicker
                 in_flight += sum(task["status"] == "IN_PROGRESS" or was_taken_since(task) for task in tasks)
