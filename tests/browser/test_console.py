@@ -324,6 +324,7 @@ def test_list_fills_in_the_form_that_sets_one_of_its_ivrs(
     expect(ivrs.get_by_role("row", name="Winter hold music")).to_contain_text("yes")
     screenshot("console-listed")
     ivrs.get_by_role("link", name="Use Summer hold music").click()
+    page.wait_for_url("**/tasks/set_custom_ivr?*")
     for name in ("target_type", "target_id", "ivr_type", "ivr_id"):
         expect(page.get_by_label(f"{name} required")).to_have_value(EXAMPLE[name])
     page.get_by_label("mode").select_option("apply")
@@ -332,7 +333,9 @@ def test_list_fills_in_the_form_that_sets_one_of_its_ivrs(
     assert [line["method"] for line in double.ledger()] == ["GET"]
 
 
-def test_history_leads_back_to_a_test_request(page: Page, console: str, screenshot: TakeScreenshot) -> None:
+def test_history_leads_back_to_a_test_request(
+    page: Page, console: str, double: DoubleControl, screenshot: TakeScreenshot
+) -> None:
     page.goto(console)
     press(page)
     outcome(page, "planned")
@@ -345,7 +348,9 @@ def test_history_leads_back_to_a_test_request(page: Page, console: str, screensh
     expect(page.locator("#response")).to_contain_text("Would become Summer hold music")
 
 
-def test_workflow_id_leads_to_the_engines_ui(page: Page, console: str, engine: EngineRest) -> None:
+def test_workflow_id_leads_to_the_engines_ui(
+    page: Page, console: str, engine: EngineRest, double: DoubleControl
+) -> None:
     if built_ui() is None:
         pytest.skip("No built UI of the engine.")
     page.goto(console)
@@ -356,7 +361,7 @@ def test_workflow_id_leads_to_the_engines_ui(page: Page, console: str, engine: E
 
 
 def test_execution_shows_steps_input_and_output(
-    page: Page, console: str, engine: EngineRest, screenshot: TakeScreenshot
+    page: Page, console: str, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     workflow_id = engine.start("set_custom_ivr_test_request", {})
     engine.ended([workflow_id])
@@ -460,7 +465,9 @@ def bottom(rect: FloatRect) -> float:
     return rect["y"] + rect["height"]
 
 
-def test_button_and_response_are_above_the_fold_at_800_by_900(browser: Browser, console: str) -> None:
+def test_button_and_response_are_above_the_fold_at_800_by_900(
+    browser: Browser, console: str, double: DoubleControl
+) -> None:
     with context_of(browser, viewport={"width": 800, "height": 900}) as page:
         page.goto(console)
         for heading in ("Request", "Response"):
@@ -473,7 +480,7 @@ def test_button_and_response_are_above_the_fold_at_800_by_900(browser: Browser, 
 
 
 @pytest.mark.parametrize("width", [1400, 800])
-def test_form_is_aligned(browser: Browser, console: str, width: int) -> None:
+def test_form_is_aligned(browser: Browser, console: str, double: DoubleControl, width: int) -> None:
     with context_of(browser, viewport={"width": width, "height": 900}) as page:
         page.goto(console)
         text, choice = box(page, "#in-ivr_id"), box(page, "#in-select_option")
@@ -506,7 +513,7 @@ def test_no_grey_box_stands_for_a_request_that_there_is_not(page: Page, console:
 
 
 def test_footer_is_at_the_bottom_and_links_keep_their_distance(page: Page, console: str, run_id: str) -> None:
-    page.goto(f"{console}/provisioning/nope")
+    page.goto(f"{console}/engine")
     assert bottom(box(page, "footer")) == pytest.approx(VIEWPORT["height"], abs=1)
     page.goto(f"{console}/provisioning/{run_id}")
     link = page.get_by_role("link", name="Other runs").bounding_box()

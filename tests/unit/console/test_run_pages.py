@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
+import threading
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
+from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.workflow import WORKFLOW
 from support.console import CONFIRMATION, text_of
-from support.stub import StubEngine
+from support.stub import Received, StubEngine
 
 CHUNK = "chunk"
 
@@ -188,6 +191,14 @@ async def test_changes_of_a_large_run_are_paged(on_engine: httpx.AsyncClient, st
 # ---- stopping
 
 
+async def terminations(engine: StubEngine) -> list[Received]:
+    """The requests that terminate a workflow, as soon as there is one."""
+    with anyio.fail_after(30):
+        while not (found := [request for request in engine.writes if request.method == "DELETE"]):
+            await anyio.sleep(0.01)
+    return found
+
+
 async def test_stop_asks_first_and_then_terminates_the_run(
     on_engine: httpx.AsyncClient, stub_engine: StubEngine
 ) -> None:
@@ -199,11 +210,9 @@ async def test_stop_asks_first_and_then_terminates_the_run(
     (confirmed,) = CONFIRMATION.findall(question)
     answer = await on_engine.post("/provisioning/w1/stop", data={"confirmed": confirmed})
     assert answer.url.path == "/provisioning/w1"
-    *_, stopped = writes = list(stub_engine.writes)
-    assert (stopped.method, stopped.path) == ("DELETE", "/api/workflow/w1")
+    (stopped,) = await terminations(stub_engine)
+    assert stopped.path == "/api/workflow/w1"
     assert re.search(r"\w+@\w+", stopped.query["reason"])
-    again = await on_engine.post("/provisioning/w1/stop", data={"confirmed": confirmed})
-    assert (again.url.path, stub_engine.writes) == ("/provisioning/w1", writes)
 
 
 async def test_link_does_not_stop_a_run(on_engine: httpx.AsyncClient, stub_engine: StubEngine) -> None:
@@ -222,3 +231,31 @@ async def test_unknown_runs_and_outages_are_reported(
     stub_engine.outage = [503]
     assert (await on_engine.request(method, f"/provisioning/nope/{path}")).status_code == 503
     assert stub_engine.writes == []
+
+
+async def test_run_is_shown_as_stopping_until_it_is_stopped(
+    on_engine: httpx.AsyncClient, stub_engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, calls = threading.Event(), []
+
+    def slow_stop(*_: Any, by: str) -> None:
+        calls.append(by)
+        go_on.wait(30)
+        raise EngineError("The engine answered 500.", 500)
+
+    monkeypatch.setattr("dialpad_ivr.console.run_pages.stop", slow_stop)
+    run_of(stub_engine, "RUNNING", None)
+    (confirmed,) = CONFIRMATION.findall((await on_engine.post("/provisioning/w1/stop")).text)
+    try:
+        for _ in range(2):
+            page = (await on_engine.post("/provisioning/w1/stop", data={"confirmed": confirmed})).text
+            assert '<span class="badge ">stopping</span>' in page
+            assert "/stop" not in page
+    finally:
+        go_on.set()
+    with anyio.fail_after(30):
+        while "stopping" in (page := (await on_engine.get("/provisioning/w1")).text):
+            await anyio.sleep(0.01)
+    assert len(calls) == 1
+    assert "not stopped The engine answered 500." in re.sub(" +", " ", text_of(page))
+    assert 'action="/provisioning/w1/stop"' in page

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import re
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -71,6 +73,7 @@ class RunPages:
         self._pages = pages
         self._runs: dict[str, ProvisioningRun] = {}
         self._summaries: dict[str, RunSummary] = {}  # of the listed runs that have ended
+        self._stops: dict[str, asyncio.Task[None]] = {}
         self._reading = anyio.CapacityLimiter(1)  # a run is not thread-safe: one thread reads at a time
 
     async def runs(self, request: Request) -> Response:
@@ -101,6 +104,7 @@ class RunPages:
         asked = request.query_params.get("page", "")
         page = min(int(asked), pages) if re.fullmatch("[1-9][0-9]{0,3}", asked) else 1
         first = (page - 1) * _ROWS_SHOWN
+        stopping, not_stopped = self._stopping(run.workflow_id)
         return self._pages.page(
             request,
             "run",
@@ -109,6 +113,8 @@ class RunPages:
             url=_path(run.workflow_id),
             problem=str(error) if error else None,
             not_found=not_found,
+            stopping=stopping,
+            not_stopped=not_stopped,
             progress=_progress(run),
             rows=rows[first : first + _ROWS_SHOWN],
             first=first + 1,
@@ -126,7 +132,7 @@ class RunPages:
         return Response(content, media_type=REPORTS[kind], headers={"content-disposition": disposition})
 
     async def stop(self, request: Request) -> Response:
-        """Stop a run: at first the question, then, confirmed, the deed."""
+        """Stop a run: at first the question, then, confirmed, the deed. It takes as long as the changes at work."""
         form = await read_form(request)
         run = await self._read_or_fail(request)
         confirmation = digest("stop", run.workflow_id)
@@ -134,14 +140,23 @@ class RunPages:
             return self._pages.page(
                 request, "stop", run=run, url=_path(run.workflow_id), progress=_progress(run), confirmation=confirmation
             )
-        if not run.ended:
+        stopping, _ = self._stopping(run.workflow_id)
+        if not run.ended and not stopping:
             by = f"{getpass.getuser()}@{socket.gethostname()}"
-            try:
-                await anyio.to_thread.run_sync(lambda: stop(self._pages.engine, run.workflow_id, by=by))
-            except EngineError as exc:
-                if exc.status != 409:  # it has ended meanwhile: its page says how
-                    raise _failed(exc) from None
+            deed = partial(stop, self._pages.engine, run.workflow_id, by=by)
+            self._stops[run.workflow_id] = asyncio.create_task(anyio.to_thread.run_sync(deed))
         return RedirectResponse(_path(run.workflow_id), 303)
+
+    def _stopping(self, workflow_id: str) -> tuple[bool, str | None]:
+        """Whether a run is being stopped, and why it could not be."""
+        task = self._stops.get(workflow_id)
+        if task is None or not task.done():
+            return task is not None, None
+        try:
+            task.result()
+        except EngineError as exc:
+            return False, None if exc.status == 409 else str(exc)  # 409: it had ended, and its page says how
+        return False, None
 
     async def _read_or_fail(self, request: Request) -> ProvisioningRun:
         run, error = await self._read(request.path_params["workflow_id"])
