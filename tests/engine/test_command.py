@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,8 +12,6 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.contract.inputs import SetCustomIvrInput
-from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.engine.definitions import shipped, task_definition
 from support.command import Command
 from support.double import DoubleControl
@@ -170,15 +167,6 @@ def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_
                 assert command.json("run", definition.name, "--input", example)["output"]["ok"], definition.name
 
 
-def test_the_command_that_finds_an_ivr_for_a_name_works(command: Command, start_worker: StartWorker) -> None:
-    found = check_input({"ivr_id": "Summer hold music"}, SetCustomIvrInput)
-    assert isinstance(found, list)
-    (hint,) = (error.hint for error in found if error.path == "ivr_id")
-    _, *arguments = shlex.split(hint.partition("with: ")[2].replace("TARGET_ID", "5502522061422592"))
-    with start_worker():
-        assert "5127493019721728" in command(*arguments)
-
-
 def test_ctrl_c_stops_following_and_prints_how_to_resume(command: Command) -> None:
     process = command.popen("run", "set_custom_ivr", "--input", json.dumps(CHANGE), PYTHONUNBUFFERED="1")
     assert process.stderr is not None
@@ -283,14 +271,14 @@ def test_doctor_finds_everything_in_place(registry: Command, start_worker: Start
 def test_doctor_warns_of_a_worker_that_stopped_and_of_one_that_never_was(
     registry: Command, start_worker: StartWorker
 ) -> None:
-    def warned(domain: str) -> list[str]:
+    def shown(domain: str) -> list[str]:
         checks = registry.json("doctor", DIALPAD_IVR_DOMAIN=domain)
         return [check["detail"] for check in checks if check["name"].startswith("worker")]
 
     with start_worker(DIALPAD_IVR_DOMAIN="stopped"):
-        assert all("s ago" in detail for detail in warned("stopped"))
-    until(lambda: all("no worker has polled for" in detail for detail in warned("stopped")), 60)
-    assert all("ever" in detail for detail in warned("nobody"))
+        assert all("s ago" in detail for detail in shown("stopped"))
+    until(lambda: all("no worker has polled for" in detail for detail in shown("stopped")), 60)
+    assert all("ever" in detail for detail in shown("nobody"))
 
 
 def test_doctor_reports_a_missing_workflow_and_bad_credentials(registry: Command, engine: EngineRest) -> None:

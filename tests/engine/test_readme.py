@@ -32,7 +32,7 @@ def test_make_demo_prints_the_table_of_the_readme() -> None:
 
 
 @pytest.mark.long
-def test_dev_prints_exports_that_work_and_stops_on_ctrl_c(request: pytest.FixtureRequest) -> None:
+def test_dev_prints_exports_and_a_command_that_work_and_stops_on_ctrl_c(request: pytest.FixtureRequest) -> None:
     process = subprocess.Popen(
         [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
         env=clean_environ(),
@@ -49,12 +49,14 @@ def test_dev_prints_exports_that_work_and_stops_on_ctrl_c(request: pytest.Fixtur
         return "Ctrl-C stops everything" in lines[-1]
 
     until(up, 120, "the stack")
-    (export,) = (line for line in lines if line.strip().startswith("export "))
-    pasted = dict(part.split("=", 1) for part in shlex.split(export)[1:])
-    command = [".venv/bin/dialpad-ivr", "run", "set_custom_ivr_test_request", "--json"]
-    completed = subprocess.run(
-        command, env=clean_environ(**pasted), cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    (number,) = (number for number, line in enumerate(lines) if line.strip().startswith("export "))
+    pasted = dict(part.split("=", 1) for part in shlex.split(lines[number])[1:])
+    assert [line for line in lines if line != f"{line.rstrip()}\n"] == []
+    # A second terminal, in which no environment is activated.
+    environ = clean_environ(PATH="/usr/bin:/bin", **pasted)
+    command = [*shlex.split(lines[number + 1]), "--json"]
+    assert command[1:] == ["run", "set_custom_ivr_test_request", "--json"]
+    completed = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(completed.stdout)["output"]["outcome"] == "planned"
     process.send_signal(2)
     rest = process.stderr.read()
