@@ -130,7 +130,6 @@ def test_no_line_ends_with_a_blank(terminal: bool) -> None:
     rows = [row(n, outcome, "reason " * n) for n, outcome in enumerate(["updated", "not_found", "unknown"], start=20)]
     render.show_run(screen.console, a_run("FAILED"), rows)
     render.show_plan(screen.console, make_plan([change(2, note="a note " * 40)], "https://dialpad.com", "changes.csv"))
-    render.show_workflow(screen.console, {"tasks": [{"referenceTaskName": "a", "taskType": "b", "status": "c"}]})
     without_colours = re.sub(r"\x1b\[[\d;]*m", "", screen.text)
     assert [line for line in without_colours.splitlines() if line != line.rstrip()] == []
 

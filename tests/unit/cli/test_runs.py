@@ -133,4 +133,4 @@ def test_commands_on_a_run_exit_4_without_an_engine(invoke: Invoke, no_engine: s
 @pytest.mark.parametrize("command", ["plan", "apply", "status", "stop", "approve", "rollback"])
 def test_invalid_settings_exit_2(invoke: Invoke, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIALPAD_IVR_API_URL", f"http://evil.example:{free_port()}")
-    assert "api_url" in invoke(command, "x", code=2).err
+    assert "DIALPAD_IVR_API_URL" in invoke(command, "x", code=2).err
