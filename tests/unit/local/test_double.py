@@ -444,6 +444,19 @@ async def test_summary_counts_duplicate_changes(api: httpx.AsyncClient, double: 
     assert (summary["arrivals"], summary["applied"], summary["duplicates"], summary["in_flight"]) == (4, 3, 1, 0)
 
 
+async def test_response_to_a_request_from_before_a_reset_is_not_counted(
+    api: httpx.AsyncClient, double: FakeDialpad, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def reset_meanwhile(seconds: float) -> None:
+        double.reset()
+
+    double.configure({"latency": 1})
+    monkeypatch.setattr(double, "_sleep", reset_meanwhile)
+    await api.patch(MUSIC, json=TO_SUMMER)
+    summary = double.summary()
+    assert (summary["arrivals"], summary["by_status"], summary["in_flight"]) == (0, {}, 0)
+
+
 async def test_ledger_size_is_bounded_and_totals_are_not() -> None:
     double = FakeDialpad(config=FakeConfig(enforce=False), ledger_size=3)
     transport = httpx.ASGITransport(create_app(double))

@@ -163,7 +163,8 @@ class FakeDialpad:
         now = self._clock()
         request = read_request(scope)
         company = self._company(scope)
-        arrival = self.ledger.arrive(
+        ledger = self.ledger  # a reset while the request is in flight starts another
+        arrival = ledger.arrive(
             monotonic=now,
             wall=self._wall(),
             company=company,
@@ -182,14 +183,14 @@ class FakeDialpad:
             arrival.body = self._ledger_body(body)
             response = await self._respond(request, body, arrival, wait) if connected else None
             await self._sleep(config.latency + self._random.uniform(0, config.answer_jitter))
-            self.ledger.finish(arrival, response.status if response else None)
+            ledger.finish(arrival, response.status if response else None)
             if response:
                 await response.send(send)
             elif connected:
                 await _reset(scope, receive)
         except asyncio.CancelledError:
             if not arrival.done:
-                self.ledger.finish(arrival, None)
+                ledger.finish(arrival, None)
             if "transport" not in scope.get("state", {}):
                 raise
             # The server stops during a delayed response. Cut the connection, else uvicorn would log a traceback.
