@@ -149,7 +149,7 @@ class StubEngine:
             case ("POST", "tasks"):
                 self.completed_tasks.append(request.body)
                 return 200, request.body["taskId"]
-            case ("PUT", "workflow", _, "pause"):
+            case ("PUT", "workflow", _, "pause") | ("PUT", "workflow", "decide", _):
                 return 200, ""
             case ("DELETE", "workflow", workflow_id) if workflow_id in self.runs:
                 self.runs.update(self.terminated)

@@ -9,6 +9,7 @@ import pytest
 from dialpad_ivr.engine import follow as follow_module
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.local.engine import free_port
+from dialpad_ivr.provisioning import workflow as workflow_module
 from dialpad_ivr.provisioning.workflow import WORKFLOW, ProvisioningRun, follow_run
 from dialpad_ivr.settings import Settings
 from support.clock import FakeTime, Notices
@@ -89,3 +90,15 @@ def test_on_change_is_called_after_each_refresh(stub_engine: StubEngine, api: En
     follow_run(ProvisioningRun(api, ID), lambda run: seen.append(run.status), 60)
     assert seen[0] == "RUNNING"
     assert seen[-1] == "COMPLETED"
+
+
+def test_run_that_does_not_move_is_evaluated_with_its_chunks(
+    stub_engine: StubEngine, api: EngineApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeTime()
+    monkeypatch.setattr(follow_module, "time", clock)
+    monkeypatch.setattr(workflow_module, "time", clock)
+    stub_engine.runs = {ID: [parent("RUNNING")], CHUNK: [chunk("RUNNING")]}
+    follow_run(ProvisioningRun(api, ID), lambda _: None, 40)
+    evaluated = [write.path for write in stub_engine.writes]
+    assert evaluated == [f"/api/workflow/decide/{name}" for name in (CHUNK, ID)] * 2

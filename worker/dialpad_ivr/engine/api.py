@@ -177,6 +177,10 @@ class EngineApi:
         }
         self._call("POST", "/tasks", body=body, response_type="str")
 
+    def evaluate(self, workflow_id: str) -> None:
+        """Look for what has changed in a running workflow now, and go on with it."""
+        self._call("PUT", f"/workflow/decide/{quote(workflow_id, safe='')}", response_type="str")
+
     def pause(self, workflow_id: str) -> None:
         """Pause a running workflow: its scheduled tasks run, but none is scheduled after them."""
         self._call("PUT", f"/workflow/{quote(workflow_id, safe='')}/pause", response_type="str")

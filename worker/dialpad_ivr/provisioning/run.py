@@ -157,6 +157,14 @@ class ProvisioningRun:
         if self.ended:
             self._mark_the_rest()
 
+    def evaluate(self) -> None:
+        """Let the engine look at the run and its chunks now.
+
+        When it misses the end of a task, by itself it looks again after the response timeout.
+        """
+        for workflow_id in (*self._running_chunks(), self.workflow_id):
+            self.engine.evaluate(workflow_id)
+
     def _running_chunks(self) -> list[str]:
         return [chunk for chunk, status in self._chunks.items() if status not in TERMINAL_STATUSES]
 
