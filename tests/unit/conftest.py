@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpcore
 import pytest
 from pydantic import SecretStr
 
@@ -12,12 +11,6 @@ from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.settings import Settings
 from support.bench import KEY, Bench
 from support.stub import StubEngine, running_stub_engine
-
-
-@pytest.fixture(autouse=True)
-def _no_connection_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SDK's client retries a refused connection three times, over 1.5 s: here without the pauses."""
-    monkeypatch.setattr(httpcore.SyncBackend, "sleep", lambda *_: None)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def poll(
     workers = _Workers(engine, report)
     pause, seen = first_pause_seconds, None
     while True:
-        began = time.monotonic()
+        began, slow = time.monotonic(), 0.0
         try:
             progress = read()
         except EngineError as exc:
@@ -128,8 +128,8 @@ def poll(
             if changed:
                 pause, seen = first_pause_seconds, progress.state
             workers.check(waiting, changed=changed)
-        # At most a fifth of the time is spent on reads, to limit the load on the engine.
-        slow = min(4 * (time.monotonic() - began), _LONGEST_PAUSE_AFTER_A_SLOW_READ_SECONDS)
+            # At most a fifth of the time is spent on reads, to limit the load on the engine.
+            slow = min(4 * (time.monotonic() - began), _LONGEST_PAUSE_AFTER_A_SLOW_READ_SECONDS)
         time.sleep(max(0, min(max(pause, slow), deadline - time.monotonic())))
         pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
 
