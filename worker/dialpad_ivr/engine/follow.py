@@ -22,6 +22,8 @@ _OUTAGE_REPORTED_EVERY_SECONDS: Final = 10.0
 _QUIET_SECONDS: Final = 1.0
 _UNPOLLED_SECONDS: Final = 4.0
 
+_EVALUATED_AFTER_SECONDS: Final = 15.0  # without a change
+
 Report = Callable[[str], None]
 """Is called with a sentence for the user."""
 
@@ -93,6 +95,7 @@ def poll(
     timeout_seconds: float,
     report: Report = lambda _: None,
     first_pause_seconds: float = _FIRST_PAUSE_SECONDS,
+    evaluate: Callable[[], None] = lambda: None,
 ) -> None:
     """Read until the progress has ended or the timeout expires. Server errors and outages are retried.
 
@@ -103,6 +106,7 @@ def poll(
         timeout_seconds: How long to read, in seconds.
         report: Called during an outage, and once if no worker polls for a waiting task.
         first_pause_seconds: The pause between two reads after something has happened; it then grows.
+        evaluate: Called whenever nothing has happened for a while, to make the engine look for what it has missed.
 
     Raises:
         EngineError: The engine rejected a read, or it does not answer: it never did, or still does not when the timeout
@@ -111,7 +115,7 @@ def poll(
     deadline = time.monotonic() + timeout_seconds
     outage = _Outage(report)
     workers = _Workers(engine, report)
-    pause, seen = first_pause_seconds, None
+    pause, seen, moved_at = first_pause_seconds, None, time.monotonic()
     while True:
         began, slow = time.monotonic(), 0.0
         try:
@@ -126,7 +130,11 @@ def poll(
                 return
             changed = progress.state != seen
             if changed:
-                pause, seen = first_pause_seconds, progress.state
+                pause, seen, moved_at = first_pause_seconds, progress.state, time.monotonic()
+            elif time.monotonic() > moved_at + _EVALUATED_AFTER_SECONDS:
+                moved_at = time.monotonic()
+                with contextlib.suppress(EngineError):  # the next read deals with it
+                    evaluate()
             workers.check(waiting, changed=changed)
             # At most a fifth of the time is spent on reads, to limit the load on the engine.
             slow = min(4 * (time.monotonic() - began), _LONGEST_PAUSE_AFTER_A_SLOW_READ_SECONDS)

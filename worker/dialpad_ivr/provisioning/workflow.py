@@ -45,7 +45,6 @@ _CHUNKS_HELD: Final = 10  # to hold back the rows of more takes longer than to t
 _HELD_AT_ONCE: Final = 8
 _HELD_SECONDS: Final = 365 * 86_400
 _FIRST_PAUSE_SECONDS: Final = 0.5
-_EVALUATED_AFTER_SECONDS: Final = 15.0  # without a change
 
 
 def start(
@@ -103,23 +102,13 @@ def follow_run(
         EngineError: There is no such run, or the engine does not answer: it never did, or still does not at the
             timeout.
     """
-    seen: object = None
-    moved_at = time.monotonic()
 
     def read() -> Progress:
-        nonlocal seen, moved_at
         run.refresh()
         on_change(run)
-        progress = Progress(run.ended, (run.status, run.counts, run.waits_for_approval))
-        if progress.state != seen:
-            seen, moved_at = progress.state, time.monotonic()
-        elif not run.ended and time.monotonic() > moved_at + _EVALUATED_AFTER_SECONDS:
-            moved_at = time.monotonic()
-            with contextlib.suppress(EngineError):  # the next read deals with it
-                run.evaluate()
-        return progress
+        return Progress(run.ended, (run.status, run.counts, run.waits_for_approval))
 
-    poll(run.engine, read, lambda: run.waiting, timeout_seconds, report, _FIRST_PAUSE_SECONDS)
+    poll(run.engine, read, lambda: run.waiting, timeout_seconds, report, _FIRST_PAUSE_SECONDS, run.evaluate)
 
 
 def running_workflow(engine: EngineApi, plan: Plan) -> str | None:
