@@ -28,6 +28,11 @@ large = pytest.mark.skipif(not os.environ.get("BENCH_LARGE"), reason="takes many
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 
 
+def abba(first: str, second: str) -> tuple[str, str, str, str]:
+    """An order in which the machine's slow changes weigh on both sides the same."""
+    return first, second, second, first
+
+
 def start_many(engine: EngineRest, count: int, domain: str | None = None, workflow: str = TASK_TYPE) -> list[str]:
     """Start a one-task workflow for each of the double's synthetic targets."""
     return [engine.start(workflow, change(number), domain=domain) for number in range(count)]

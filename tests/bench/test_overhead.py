@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.conftest import Record, start_many
+from bench.conftest import Record, abba, start_many
 from dialpad_ivr.contract.values import TASK_TYPE
 from support.double import DoubleControl
 from support.engine import EngineRest
@@ -25,8 +25,7 @@ from support.fixtures import StartWorker
 from support.peers import PEER_TASK, cpu_seconds, memory_mb, put_peer_definitions, running_peer
 from support.provisioning import UNPACED, change
 
-# In this order the machine's slow changes weigh on both sides the same.
-ABBA = ("ours", "bare", "bare", "ours")
+ABBA = abba("ours", "bare")
 
 
 @pytest.fixture

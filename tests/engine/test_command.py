@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.definitions import shipped, task_definition
-from support.command import Command
+from support.command import Command, lines_until
 from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
@@ -169,14 +169,7 @@ def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_
 
 def test_ctrl_c_stops_following_and_prints_how_to_resume(command: Command) -> None:
     process = command.popen("run", "set_custom_ivr", "--input", json.dumps(CHANGE), PYTHONUNBUFFERED="1")
-    assert process.stderr is not None
-    lines: list[str] = []
-
-    def following() -> bool:
-        lines.append(process.stderr.readline())  # type: ignore[union-attr]
-        return "SCHEDULED" in lines[-1]
-
-    until(following, what="the first progress")
+    lines = lines_until(process, "SCHEDULED")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -207,14 +200,7 @@ def test_run_without_a_worker_says_so_and_goes_on_when_one_is_started(
     command: Command, start_worker: StartWorker
 ) -> None:
     process = command.popen("run", "set_custom_ivr", "--input", json.dumps(CHANGE), PYTHONUNBUFFERED="1")
-    assert process.stderr is not None
-    lines: list[str] = []
-
-    def said() -> bool:
-        lines.append(process.stderr.readline())  # type: ignore[union-attr]
-        return "dialpad-ivr worker" in lines[-1]
-
-    until(said, what="the notice")
+    lines_until(process, "dialpad-ivr worker")
     with start_worker():
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -241,8 +227,7 @@ def test_an_outage_is_reported_and_ends_with_the_timeout(command: Command, engin
         process = command.popen(
             "run", "--follow", workflow_id, "--timeout", "20", CONDUCTOR_SERVER_URL=proxy.url, PYTHONUNBUFFERED="1"
         )
-        assert process.stderr is not None
-        until(lambda: "SCHEDULED" in process.stderr.readline(), what="the first progress")  # type: ignore[union-attr]
+        lines_until(process, "SCHEDULED")
         proxy.add(Fault("reset"))
         _, err = process.communicate(timeout=60)
     engine.terminate(workflow_id)

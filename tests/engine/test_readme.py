@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from support.command import lines_until
 from support.docs import ROOT, blocks
 from support.double import DoubleControl
-from support.engine import EngineRest, until
+from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.worker import clean_environ
 
@@ -42,13 +43,7 @@ def test_dev_prints_exports_and_a_command_that_work_and_stops_on_ctrl_c(request:
     )
     request.addfinalizer(process.kill)  # which does nothing if it has ended; its engine ends with it
     assert process.stderr is not None
-    lines: list[str] = []
-
-    def up() -> bool:
-        lines.append(process.stderr.readline())  # type: ignore[union-attr]
-        return "Ctrl-C stops everything" in lines[-1]
-
-    until(up, 120, "the stack")
+    lines = lines_until(process, "Ctrl-C stops everything", 120)
     (number,) = (number for number, line in enumerate(lines) if line.strip().startswith("export "))
     pasted = dict(part.split("=", 1) for part in shlex.split(lines[number])[1:])
     assert [line for line in lines if line != f"{line.rstrip()}\n"] == []

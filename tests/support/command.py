@@ -10,8 +10,21 @@ from types import TracebackType
 from typing import Any
 
 from support.double import DoubleControl
-from support.engine import EngineRest
+from support.engine import EngineRest, until
 from support.worker import CREDENTIALS, KEYS, clean_environ
+
+
+def lines_until(process: subprocess.Popen[str], text: str, timeout: float = 30) -> list[str]:
+    """Read what a process prints on its standard error, up to the first line with this text."""
+    lines: list[str] = []
+
+    def found() -> bool:
+        assert process.stderr is not None
+        lines.append(process.stderr.readline())
+        return text in lines[-1]
+
+    until(found, timeout, f"a line with {text!r}")
+    return lines
 
 
 class Command:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dialpad_ivr.cli.common import err, out
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.telemetry import logs
 from support.invoke import Invoke
+from support.runs import CHANGE
 from support.screen import Screen
 from support.stub import StubEngine
 
@@ -37,6 +39,14 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> str:
     url = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("CONDUCTOR_SERVER_URL", url)
     return url
+
+
+@pytest.fixture
+def changes() -> Path:
+    """A file of one change, in the current folder."""
+    file = Path("changes.json")
+    file.write_text(json.dumps([CHANGE]))
+    return file
 
 
 @pytest.fixture

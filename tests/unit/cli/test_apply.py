@@ -12,16 +12,8 @@ from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import read_plan
 from dialpad_ivr.provisioning.workflow import WORKFLOW
 from support.invoke import Invoke
-from support.runs import CHANGE, ID, NEW, OLD, a_plan, run_states, terminated_states, waiting_for_approval
+from support.runs import ID, NEW, OLD, a_plan, run_states, terminated_states, waiting_for_approval
 from support.stub import StubEngine
-
-
-@pytest.fixture
-def changes() -> Path:
-    file = Path("changes.json")
-    file.write_text(json.dumps([CHANGE]))
-    return file
-
 
 # ---- apply
 

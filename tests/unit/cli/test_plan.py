@@ -14,13 +14,6 @@ from support.invoke import Invoke
 from support.runs import CHANGE, OLD
 
 
-@pytest.fixture
-def changes() -> Path:
-    file = Path("changes.json")
-    file.write_text(json.dumps([CHANGE]))
-    return file
-
-
 def test_offline_plan_of_a_valid_file_exits_0_and_writes_nothing(invoke: Invoke, changes: Path) -> None:
     assert invoke("plan", changes, "--offline", "--json").json == {"changes": 1, "violations": []}
     assert "1 change, all valid" in invoke("plan", changes, "--offline").out
