@@ -51,10 +51,10 @@ def test_lines_of_other_libraries_are_formatted_too_but_none_of_the_sdks_are_sho
     logs.configure("info", "json")
     logs.get_logger().info("worker_started", concurrency=3)
     logging.getLogger("uvicorn.error").warning("from %s", "uvicorn")
-    logging.getLogger(f"{logs._SDK_LOGGERS}.client").error(
+    logging.getLogger(f"{logs.SDK_LOGGERS}.client").error(
         "failed to deserialize data {'secret': 'S3CRET'} into class Task, reason: bad"
     )
-    logging.getLogger(f"{logs._SDK_LOGGERS}.client").critical("token {'token': 'S3CRET'}")
+    logging.getLogger(f"{logs.SDK_LOGGERS}.client").critical("token {'token': 'S3CRET'}")
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["event"], line["level"]) for line in lines] == [
         ("worker_started", "info"),

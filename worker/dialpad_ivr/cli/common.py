@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import shlex
 import sys
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from dialpad_ivr.engine.api import EngineError, JsonObject
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
+from dialpad_ivr.telemetry import logs
 
 PLAN_SUFFIX: Final = ".plan.json"
 
@@ -65,7 +65,7 @@ out = _PlainConsole()
 err = _PlainConsole(stderr=True)
 
 # Python prints warnings that nobody handles. The SDK warns of failed calls, which the commands report themselves.
-for _sdk in ("conductor", f"[{os.getpid()}] conductor"):
+for _sdk in ("conductor", logs.SDK_LOGGERS):
     logging.getLogger(_sdk).addHandler(logging.NullHandler())
 
 InputJson = Annotated[

@@ -14,6 +14,7 @@ from rich.text import Text
 from dialpad_ivr.cli.common import plural
 from dialpad_ivr.cli.doctor import Check
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
+from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.local.demo import ScenarioResult
@@ -86,17 +87,17 @@ def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:
     """All validation errors of a file of changes."""
     for violation, lines in group_violations(violations):
-        _show_violation(console, _lines_text(lines), violation)
+        # Most messages begin with the field.
+        named = violation.path == "$" or violation.path in violation.message
+        show_error(console, _lines_text(lines) if named else f"{_lines_text(lines)} {violation.path}", violation)
     count = plural(len(violations), "validation error")
     console.print(Text(f"{count}. Nothing was read from Dialpad or changed.", style="red"))
 
 
-def _show_violation(console: Console, place: str, violation: Violation) -> None:
-    # Most messages begin with the field.
-    named = violation.path == "$" or violation.path in violation.message
-    where = " ".join(part for part in (place, "" if named else violation.path) if part)
-    console.print(Text(f"{where}: " if where else "", style="bold"), Text(violation.message), sep="")
-    todo = advice(violation.hint, violation.suggestion, violation.allowed)
+def show_error(console: Console, place: str, error: Violation | FieldError) -> None:
+    """A validation error: where it is, unless that is empty, what is wrong, and what to do."""
+    console.print(Text(f"{place}: " if place else "", style="bold"), Text(error.message), sep="")
+    todo = advice(error.hint, error.suggestion, error.allowed)
     console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
 
 

@@ -8,17 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.cli.render import outcome_text
+from dialpad_ivr.cli.common import plural
+from dialpad_ivr.cli.render import outcome_text, show_error
 from dialpad_ivr.contract.outcomes import OUTCOME_MEANINGS
 from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, TaskOutput
-from dialpad_ivr.contract.validation import advice
-from dialpad_ivr.dialpad.parsing import read_page, read_slot
+from dialpad_ivr.dialpad.parsing import ivr_name
 
 _LINES_SHOWN = 40  # of JSON
 _DEEPEST_INDENT = 20
@@ -34,10 +33,7 @@ def show_output(console: Console, output: TaskOutput, curl: str | None = None) -
         if ivr:
             console.print(Text(f"{label}: {ivr.name or 'IVR'} ({ivr.id})"))
     for error in output.error.field_errors if output.error else ():
-        label = "" if error.message.startswith(error.path) else f"{error.path}: "
-        console.print(Text(label, style="bold"), Text(error.message), sep="")
-        todo = advice(error.hint, error.suggestion, error.allowed)
-        console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
+        show_error(console, "" if error.message.startswith(error.path) else error.path, error)
     for warning in output.warnings:
         console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
     if output.request:
@@ -66,13 +62,12 @@ def answer(output: TaskOutput) -> Text:
     """What came of a task in one line, e.g. "planned: Winter hold music -> Summer hold music"."""
     before, now = output.ivr.previous, output.ivr.selected
     if output.error and output.error.field_errors:
-        count = len(output.error.field_errors)
-        text = f"{count} validation error{'' if count == 1 else 's'}; nothing was sent"
+        text = f"{plural(len(output.error.field_errors), 'validation error')}; nothing was sent"
     elif output.error:
         text = output.error.message
     elif output.outcome == "listed":
         found, ivrs = getattr(output, "found", None), getattr(output, "ivrs", ())
-        text = f"{found.name or 'IVR'} ({found.id})" if found else f"{len(ivrs)} IVR{'' if len(ivrs) == 1 else 's'}"
+        text = f"{found.name or 'IVR'} ({found.id})" if found else plural(len(ivrs), "IVR")
     elif output.outcome in ("planned", "updated"):
         names = [before.name or before.id] if before else []
         text = " -> ".join([*names, _requested_ivr(output)])
@@ -84,10 +79,9 @@ def answer(output: TaskOutput) -> Text:
 def _requested_ivr(output: TaskOutput) -> str:
     """The name of the IVR in the request if the output has it, else its id."""
     ivr_id = str(((output.request and output.request.body) or {}).get("ivr_id"))
-    body = output.response.body if output.response else None
-    page, slot = read_page(body), read_slot(body)
-    listed = (each.find(ivr_id) for each in (*(page.slots if page else ()), *([slot] if slot else [])))
-    return next((ivr.name for ivr in (*listed, output.ivr.selected) if ivr and ivr.id == ivr_id and ivr.name), ivr_id)
+    now = output.ivr.selected
+    shown = ivr_name(output.response.body if output.response else None, ivr_id)
+    return shown or (now and now.id == ivr_id and now.name) or ivr_id
 
 
 def show_workflow(console: Console, workflow: dict[str, Any], tasks: Sequence[tuple[int, dict[str, Any]]]) -> None:

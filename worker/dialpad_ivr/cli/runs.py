@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +25,7 @@ from dialpad_ivr.cli.common import (
     settings_or_fail,
     shell_command,
 )
-from dialpad_ivr.engine.api import EngineApi, EngineError
+from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import write_plan
 from dialpad_ivr.provisioning.report import rollback_plan
@@ -59,7 +57,7 @@ def stop(
         if not run.ended:
             confirm(f"{run.summary} Stop {workflow_id}?", yes=yes)
             err.print(Text("Waiting for the changes that workers are making ...", style="dim"))
-        workflow.stop(engine, workflow_id, by=_me())
+        workflow.stop(engine, workflow_id, by=current_user())
         base = report or report_base(workflow_id)
         follow_to_report(engine, run, base, _SETTLE_SECONDS, settings, as_json=as_json)
     except EngineError as exc:
@@ -81,7 +79,7 @@ def approve(
     - `dialpad-ivr approve 5f0c...`
     - `dialpad-ivr approve 5f0c... --reject --reason "not in business hours"`
     """
-    by = _me()
+    by = current_user()
     try:
         workflow.approve(EngineApi(settings_or_fail()), workflow_id, approved=not reject, by=by, reason=reason)
     except EngineError as exc:
@@ -131,7 +129,3 @@ def rollback(
     render.show_unrestorable(out, unrestorable)
     note_unchanged(engine, run)
     out.print(Text(f"Written to {to}. Apply it with: {shell_command('apply', to)}"), soft_wrap=True)
-
-
-def _me() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import re
-import socket
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
@@ -17,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dialpad_ivr.console.pages import Pages, digest, read_form
-from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows
+from dialpad_ivr.provisioning.run import NO_RESULT
 from dialpad_ivr.provisioning.workflow import WORKFLOW, ChangeResult, ProvisioningRun, stop
 
 REPORTS: Final = {"json": "application/json", "csv": "text/csv"}
@@ -27,7 +26,6 @@ REPORTS: Final = {"json": "application/json", "csv": "text/csv"}
 _RUNS_CACHED = 8  # that are read incrementally
 _RUNS_LISTED = 10
 _ROWS_SHOWN = 100  # on a page
-_NO_RESULT = ("unknown", "not_sent")  # outcomes of a run that ended early
 
 
 class Progress(NamedTuple):
@@ -142,8 +140,7 @@ class RunPages:
             )
         stopping, _ = self._stopping(run.workflow_id)
         if not run.ended and not stopping:
-            by = f"{getpass.getuser()}@{socket.gethostname()}"
-            deed = partial(stop, self._pages.engine, run.workflow_id, by=by)
+            deed = partial(stop, self._pages.engine, run.workflow_id, by=current_user())
             self._stops[run.workflow_id] = asyncio.create_task(anyio.to_thread.run_sync(deed))
         return RedirectResponse(_path(run.workflow_id), 303)
 
@@ -189,7 +186,7 @@ def _rank(row: ChangeResult) -> int:
     """Failed changes first, then those without a result, those pending, those that succeeded."""
     if row.outcome is None:
         return 2
-    return 3 if row.ok else 1 if row.outcome in _NO_RESULT else 0
+    return 3 if row.ok else 1 if row.outcome in NO_RESULT else 0
 
 
 def _progress(run: ProvisioningRun) -> Progress:

@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, SelectedIvr, TaskOutput
 from dialpad_ivr.contract.schema import INPUTS, OUTPUTS
-from dialpad_ivr.dialpad.parsing import read_page, read_slot
+from dialpad_ivr.dialpad.parsing import ivr_name
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import follow
 from dialpad_ivr.tasks.delivery import Delivery
@@ -50,9 +50,7 @@ class RequestState:
         if isinstance(self.output, ListCustomIvrsOutput):
             return next((ivr.name for ivr in self.output.ivrs if ivr.id == ivr_id), None)
         body = self.output.response.body if self.output and self.output.response else None
-        page, slot = read_page(body), read_slot(body)
-        slots = (*(page.slots if page else ()), *([slot] if slot else []))
-        return next((found.name for each in slots if (found := each.find(ivr_id))), None)
+        return ivr_name(body, ivr_id)
 
     @property
     def wanted(self) -> SelectedIvr | None:

@@ -81,6 +81,13 @@ def read_page(body: Any) -> Page | None:
     )
 
 
+def ivr_name(body: Any, ivr_id: str) -> str | None:
+    """The name of an IVR, if the body of a response to the GET or the PATCH shows it."""
+    page, slot = read_page(body), read_slot(body)
+    slots = (*(page.slots if page else ()), *([slot] if slot else []))
+    return next((ivr.name for each in slots if (ivr := each.find(ivr_id)) and ivr.name), None)
+
+
 def read_error(body: Any) -> str | None:
     """The message of an error response, in any of the shapes seen in the wild; the beginning of a plain text."""
     candidates: list[Any] = []

@@ -6,7 +6,9 @@ the SDK's models: `TaskDef` drops `maxRetryDelaySeconds` and `backoffJitterMs`.
 
 from __future__ import annotations
 
+import getpass
 import signal
+import socket
 import threading
 import weakref
 from collections.abc import Iterator
@@ -53,6 +55,11 @@ class EngineError(Exception):
     def transient(self) -> bool:
         """Whether a retry may succeed: no answer, or a server error."""
         return self.unreachable or self.status >= 500
+
+
+def current_user() -> str:
+    """Who acts, as `user@host`, for what the engine keeps of it."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def configuration(settings: Settings) -> Configuration:

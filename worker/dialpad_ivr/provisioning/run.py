@@ -33,7 +33,8 @@ _LOST: Final = "A worker had this change when the run ended, and its result was 
 # one that was certainly polled, nobody knows: it schedules several chunks at a time, and dispatches in that order.
 _REACH: Final = 500
 _PERHAPS_TAKEN: Final = "The run was terminated while workers took its changes: this one may have been sent."
-_NOT_DONE: Final = {"unknown": "unknown", "not_sent": "not sent"}  # of a run that ended early
+NO_RESULT: Final = ("unknown", "not_sent")
+"""The outcomes of changes without a result, in a run that ended early."""
 
 
 @dataclass(frozen=True)
@@ -120,18 +121,18 @@ class ProvisioningRun:
     @property
     def ended_early(self) -> bool:
         """Whether the run ended although the result of a change is unknown, or a change was not sent."""
-        return self.ended and bool(self.counts["unknown"] or self.counts["not_sent"])
+        return self.ended and any(row.outcome in NO_RESULT for row in self.rows)
 
     @property
     def summary(self) -> str:
         """The state in one sentence for people."""
         total, counts = len(self.rows), self.counts
-        failed = sum(counts.values()) - self.done - counts["unknown"] - counts["not_sent"]
+        failed = sum(counts.values()) - self.done - sum(counts[outcome] for outcome in NO_RESULT)
         parts = [f"{self.done} of {total} change{'' if total == 1 else 's'} done"]
         parts += [f"{failed} failed"] if failed else []
         if not self.ended_early:
             return f"{', '.join(parts)}."
-        lost = [f"{counts[outcome]} {label}" for outcome, label in _NOT_DONE.items() if counts[outcome]]
+        lost = [f"{counts[outcome]} {outcome.replace('_', ' ')}" for outcome in NO_RESULT if counts[outcome]]
         return f"Ended early: {', '.join([*(parts if self.done or failed else []), *lost])}."
 
     def refresh(self) -> None:

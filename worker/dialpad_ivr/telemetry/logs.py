@@ -15,7 +15,7 @@ from typing import Literal
 import structlog
 
 # The SDK prefixes the names of its loggers with the process id.
-_SDK_LOGGERS = f"[{os.getpid()}] conductor"
+SDK_LOGGERS = f"[{os.getpid()}] conductor"
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -51,7 +51,7 @@ def configure(level: str, log_format: Literal["auto", "human", "json"]) -> None:
         cache_logger_on_first_use=False,
     )
     # It writes whole responses into its messages, the engine's secrets included; the worker logs what failed itself.
-    logging.getLogger(_SDK_LOGGERS).setLevel(logging.CRITICAL + 1)
+    logging.getLogger(SDK_LOGGERS).setLevel(logging.CRITICAL + 1)
     for name in ("httpx", "httpcore", "hpack", "urllib3", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
