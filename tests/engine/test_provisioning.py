@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.definitions import shipped
+from dialpad_ivr.provisioning.run import STOP_WORKER
 from dialpad_ivr.provisioning.workflow import MAX_CHANGES
 from support.command import Command
 from support.double import DoubleControl
@@ -389,7 +390,7 @@ def test_a_stop_that_is_interrupted_ends_the_run_and_what_workers_hold_is_unknow
 def held_back(engine: EngineRest, workflow_id: str) -> int:
     chunks = [task for task in engine.workflow(workflow_id)["tasks"] if task["taskType"] == "SUB_WORKFLOW"]
     tasks = [task for chunk in chunks for task in engine.workflow(chunk["subWorkflowId"])["tasks"]]
-    return sum("held_back" in task["outputData"] for task in tasks)
+    return sum(task.get("workerId") == STOP_WORKER for task in tasks)
 
 
 def test_notes_of_others_are_no_hindrance(

@@ -98,6 +98,7 @@ class StubEngine:
         outage: Statuses to answer before anything else, one a request; 0 closes the connection.
         terminated: What the runs are once one of them is terminated.
         completed_tasks: What was reported for tasks that wait.
+        polled: What polls for tasks return, one after the other; then nothing.
         last_polls: When workers last polled, by task type and domain; in milliseconds since 1970.
         worker: Whether one polls the default queue right now, for all task types.
     """
@@ -108,6 +109,7 @@ class StubEngine:
         self.terminated: dict[str, list[JsonObject]] = {}
         self.outage: list[int] = []
         self.completed_tasks: list[JsonObject] = []
+        self.polled: list[list[JsonObject]] = []
         self.last_polls: dict[tuple[str, str | None], int] = {}
         self.worker = True
         self.stub: Stub
@@ -125,6 +127,8 @@ class StubEngine:
         match (request.method, *parts):
             case ("GET", "version"):
                 return 200, "3.32.3"
+            case ("GET", "tasks", "poll", "batch", _):
+                return 200, self.polled.pop(0) if self.polled else []
             case ("GET", "tasks", "queue", "polldata"):
                 return 200, self._polls(request.query["taskType"])
             case ("GET", "metadata", "workflow", "names-and-versions"):

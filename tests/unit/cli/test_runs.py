@@ -12,6 +12,7 @@ from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.provisioning.plan import Plan, read_plan
+from dialpad_ivr.provisioning.run import STOP_WORKER
 from support.invoke import Invoke
 from support.runs import CHANGE, ID, NEW, OLD, SLOT, run_states, running_states, terminated_states, waiting_for_approval
 from support.stub import StubEngine
@@ -23,7 +24,7 @@ from support.stub import StubEngine
 STOPPED: list[dict[str, Any]] = [
     {"status": "COMPLETED", "pollCount": 1, "outputData": {"outcome": "updated"}},
     {"status": "CANCELED", "pollCount": 1},
-    {"status": "CANCELED", "outputData": {"held_back": 0}},
+    {"status": "CANCELED", "pollCount": 1, "workerId": STOP_WORKER},
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.api import EngineApi
-from dialpad_ivr.provisioning.run import ProvisioningRun
+from dialpad_ivr.provisioning.run import STOP_WORKER, ProvisioningRun
 from dialpad_ivr.settings import Settings
 from support.runs import CHUNK, ID, change_task, run_states, running_states, terminated_states
 from support.stub import StubEngine
@@ -15,7 +15,7 @@ from support.stub import StubEngine
 MADE = {"status": "COMPLETED", "pollCount": 1, "outputData": {"outcome": "updated", "attempts": 1}}
 HELD_BY_A_WORKER = {"status": "CANCELED", "pollCount": 1}
 CANCELED = {"status": "CANCELED"}
-HELD_BACK = {"status": "CANCELED", "outputData": {"held_back": 0}}
+HELD_BACK = {"status": "CANCELED", "pollCount": 1, "workerId": STOP_WORKER}
 
 
 def read(stub_engine: StubEngine, states: dict[str, list[dict[str, Any]]]) -> ProvisioningRun:
@@ -38,6 +38,10 @@ def test_a_row_without_a_note_of_a_poll_is_unknown_if_workers_took_others(stub_e
     assert outcomes(stub_engine, HELD_BY_A_WORKER, CANCELED) == ["unknown", "unknown"]
 
 
+def test_a_row_after_those_that_were_held_back_is_not_sent(stub_engine: StubEngine) -> None:
+    assert outcomes(stub_engine, HELD_BACK, CANCELED) == ["not_sent", "not_sent"]
+
+
 def test_rows_of_a_run_that_no_worker_touched_are_not_sent(stub_engine: StubEngine) -> None:
     assert outcomes(stub_engine, CANCELED, CANCELED) == ["not_sent", "not_sent"]
 
@@ -49,12 +53,8 @@ def test_a_row_far_beyond_the_last_one_that_was_taken_is_not_sent(stub_engine: S
 @pytest.mark.parametrize(
     "task",
     [
-        {"status": "CANCELED", "pollCount": 1, "outputData": {"held_back": 0}},  # polled at that moment
-        {
-            "status": "CANCELED",
-            "pollCount": 1,
-            "outputData": {"held_back": 1, "attempts": 1},
-        },  # sent before, and throttled
+        {**HELD_BACK, "pollCount": 2},  # a worker was killed, or it was handed out twice
+        {**HELD_BACK, "pollCount": 2, "outputData": {"attempts": 1}},  # sent before, and throttled
         {"status": "IN_PROGRESS", "pollCount": 1},  # polled while it was canceled
     ],
 )
@@ -65,7 +65,7 @@ def test_a_row_that_may_have_been_sent_is_unknown_although_it_was_held_back(
 
 
 def test_a_row_that_waited_unsent_and_was_held_back_is_not_sent(stub_engine: StubEngine) -> None:
-    waited = {"status": "CANCELED", "pollCount": 3, "outputData": {"held_back": 3, "attempts": 0}}
+    waited = {**HELD_BACK, "pollCount": 3, "outputData": {"attempts": 0}}
     assert outcomes(stub_engine, waited) == ["not_sent"]
 
 
@@ -94,7 +94,8 @@ def test_a_failed_attempt_that_is_being_retried_is_pending(stub_engine: StubEngi
 
 def test_changes_at_work_are_counted_apart_from_those_that_wait(stub_engine: StubEngine) -> None:
     at_work = {"status": "IN_PROGRESS", "pollCount": 1}
-    run = read(stub_engine, running_states(MADE, at_work, at_work, {"status": "SCHEDULED"}))
+    held_back = {**HELD_BACK, "status": "IN_PROGRESS"}
+    run = read(stub_engine, running_states(MADE, at_work, at_work, held_back, {"status": "SCHEDULED"}))
     assert (run.in_flight, run.done, run.ended_early) == (2, 1, False)
 
 

@@ -1,4 +1,4 @@
-"""Stopping a run: what is held back, what is awaited, and that it is terminated whatever happens."""
+"""Stopping a run: what is taken from the queue, what is awaited, and that it is terminated whatever happens."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
+from dialpad_ivr.provisioning.run import STOP_WORKER
 from dialpad_ivr.settings import Settings
 from support.runs import CHUNK, ID, change_task, run_states
 from support.stub import StubEngine
@@ -15,7 +16,7 @@ from support.stub import StubEngine
 AT_WORK = {"status": "IN_PROGRESS", "pollCount": 1}
 MADE = {"status": "COMPLETED", "pollCount": 1, "outputData": {"outcome": "updated"}}
 WAITING = {"status": "SCHEDULED"}
-HELD_BACK = {"status": "SCHEDULED", "outputData": {"held_back": 0}}
+HELD_BACK = {**AT_WORK, "workerId": STOP_WORKER}
 
 
 @pytest.fixture
@@ -36,37 +37,63 @@ def methods(stub_engine: StubEngine) -> list[str]:
     return [request.method for request in stub_engine.writes]
 
 
-def test_stop_holds_back_what_waits_and_awaits_what_workers_have(engine: EngineApi, stub_engine: StubEngine) -> None:
+def polls(stub_engine: StubEngine) -> list[dict[str, str]]:
+    return [request.query for request in stub_engine.stub.received if "/poll/" in request.path]
+
+
+def test_stop_takes_what_waits_from_the_queue_and_awaits_what_workers_have(
+    engine: EngineApi, stub_engine: StubEngine
+) -> None:
     stub_engine.runs = chunk_states([AT_WORK, WAITING], [AT_WORK, HELD_BACK], [MADE, HELD_BACK])
+    stub_engine.polled = [[change_task(1)]]
     workflow.stop(engine, ID, by="ann@desk")
-    assert methods(stub_engine) == ["PUT", "POST", "DELETE"]  # pause, hold back, terminate
-    (held,) = stub_engine.completed_tasks
-    assert (held["taskId"], held["status"], held["outputData"]) == ("task-1", "IN_PROGRESS", {"held_back": 0})
-    assert held["callbackAfterSeconds"] > 86_400
+    assert methods(stub_engine) == ["PUT", "DELETE"]  # pause, terminate
     assert "ann@desk" in stub_engine.writes[-1].query["reason"]
-    assert [len(states) for states in (stub_engine.runs[CHUNK],)] == [1]  # it was read until nothing was at work
+    assert {query["workerid"] for query in polls(stub_engine)} == {STOP_WORKER}
+    assert len(stub_engine.runs[CHUNK]) == 1  # it was read until nothing was at work
 
 
-def test_stop_keeps_what_a_task_that_waits_has_spent(engine: EngineApi, stub_engine: StubEngine) -> None:
-    waited = {"status": "SCHEDULED", "pollCount": 2, "outputData": {"attempts": 1}}
-    stub_engine.runs = chunk_states([waited], [{**waited, "outputData": {"attempts": 1, "held_back": 2}}])
+def test_stop_takes_a_task_whose_retry_or_deferral_is_due_later(engine: EngineApi, stub_engine: StubEngine) -> None:
+    stub_engine.runs = chunk_states([WAITING], [WAITING], [HELD_BACK])
+    stub_engine.polled = [[], [change_task(0)]]
     workflow.stop(engine, ID, by="ann")
-    assert [held["outputData"] for held in stub_engine.completed_tasks] == [{"attempts": 1, "held_back": 2}]
+    assert len(polls(stub_engine)) == 3
 
 
-def test_stop_awaits_a_task_that_was_polled_as_it_was_held_back(engine: EngineApi, stub_engine: StubEngine) -> None:
-    polled = {"status": "SCHEDULED", "pollCount": 1, "outputData": {"held_back": 0}}
-    stub_engine.runs = chunk_states([WAITING], [polled], [MADE])
+def test_stop_polls_in_the_domain_of_the_run(engine: EngineApi, stub_engine: StubEngine) -> None:
+    stub_engine.runs = chunk_states([{**WAITING, "domain": "night"}], [HELD_BACK])
     workflow.stop(engine, ID, by="ann")
-    assert len(stub_engine.completed_tasks) == 1
-    assert len(stub_engine.runs[CHUNK]) == 1
+    assert {query["domain"] for query in polls(stub_engine)} == {"night"}
 
 
-def test_a_large_run_is_terminated_at_once(engine: EngineApi, stub_engine: StubEngine) -> None:
-    stub_engine.runs = chunk_states([WAITING])
-    stub_engine.runs[ID][0]["tasks"] *= 11
+@pytest.mark.parametrize(
+    ("task", "output"),
+    [
+        ({"pollCount": 1}, {"attempts": 0}),  # what a first delivery must be told from
+        ({"pollCount": 2}, {}),  # a worker was killed with it
+        ({"pollCount": 1, "retryCount": 1}, {}),
+        ({"pollCount": 3, "outputData": {"attempts": 2, "waited_ms": 9}}, {"attempts": 2, "waited_ms": 9}),
+    ],
+)
+def test_stop_returns_the_tasks_of_other_workflows(
+    engine: EngineApi, stub_engine: StubEngine, task: dict[str, Any], output: dict[str, Any]
+) -> None:
+    stub_engine.runs = chunk_states([WAITING], [HELD_BACK])
+    stub_engine.polled = [[change_task(7, workflowInstanceId="another", **task), change_task(0)]]
     workflow.stop(engine, ID, by="ann")
-    assert methods(stub_engine) == ["PUT", "DELETE"]
+    (returned,) = stub_engine.completed_tasks
+    assert (returned["workflowInstanceId"], returned["taskId"]) == ("another", "task-7")
+    assert (returned["status"], returned["callbackAfterSeconds"], returned["outputData"]) == ("IN_PROGRESS", 0, output)
+
+
+def test_stop_takes_no_more_than_some_hundred_tasks_of_other_workflows(
+    engine: EngineApi, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = chunk_states([WAITING], [HELD_BACK])
+    batch = [change_task(number, workflowInstanceId="another") for number in range(50)]
+    stub_engine.polled = [batch] * 11
+    workflow.stop(engine, ID, by="ann")
+    assert len(stub_engine.completed_tasks) == 500
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, EngineError("refused", 403)])

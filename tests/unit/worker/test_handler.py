@@ -159,6 +159,13 @@ def test_a_delivery_carries_what_previous_deliveries_spent(settings: Settings) -
     assert (delivery.attempts, delivery.waited_ms) == (1, 0)
 
 
+def test_a_first_delivery_that_was_deferred_has_certainly_not_sent_the_change(settings: Settings) -> None:
+    output = deferred(task(retry_count=0, poll_count=1), "w").output_data
+    again = Polled(task(retry_count=0, poll_count=2, output_data=output), time.monotonic())
+    assert not to_delivery(again, None, settings).perhaps_sent
+    assert deferred(task(retry_count=1, poll_count=1), "w").output_data == {}
+
+
 @pytest.mark.parametrize(
     ("fields", "previous", "perhaps_sent"),
     [

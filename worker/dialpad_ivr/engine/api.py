@@ -173,14 +173,25 @@ class EngineApi:
         body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}
         self._call("POST", "/tasks", body=body, response_type="str")
 
-    def postpone_task(self, workflow_id: str, task_id: str, output: JsonObject, seconds: int) -> None:
-        """Keep a scheduled task from the workers for so long, and set its output."""
+    def poll(self, task_type: str, worker_id: str, count: int, domain: str | None = None) -> list[JsonObject]:
+        """Take up to `count` tasks out of their queue; they are then in progress under this worker id."""
+        query = [("workerid", worker_id), ("count", count), *([("domain", domain)] if domain else [])]
+        found: list[JsonObject] | None = self._call("GET", f"/tasks/poll/batch/{quote(task_type, safe='')}", query)
+        return found or []
+
+    def return_task(self, task: JsonObject) -> None:
+        """Put a polled task back into its queue, for the next worker that polls.
+
+        The output tells the worker whether an earlier delivery may have sent the request: with one that never did, a
+        first delivery stays one.
+        """
+        first = not task.get("retryCount") and task.get("pollCount") == 1
         body = {
-            "workflowInstanceId": workflow_id,
-            "taskId": task_id,
+            "workflowInstanceId": task["workflowInstanceId"],
+            "taskId": task["taskId"],
             "status": "IN_PROGRESS",
-            "outputData": output,
-            "callbackAfterSeconds": seconds,
+            "outputData": task.get("outputData") or ({"attempts": 0} if first else {}),
+            "callbackAfterSeconds": 0,
         }
         self._call("POST", "/tasks", body=body, response_type="str")
 

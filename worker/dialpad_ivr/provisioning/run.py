@@ -23,9 +23,9 @@ APPROVAL: Final = "approval"
 
 # Running chunks that are read with their tasks on each refresh. The queue serves the earliest first.
 _CHUNKS_READ: Final = 2
-_UNFINISHED: Final = ("SCHEDULED", "IN_PROGRESS")
-# In a task's output: its poll count when `stop` held it back from the workers.
-HELD_BACK: Final = "held_back"
+UNFINISHED: Final = ("SCHEDULED", "IN_PROGRESS")
+STOP_WORKER: Final = "dialpad-ivr stop"
+"""The worker id under which `stop` polls the tasks that wait, so that no worker gets them."""
 
 _NOT_SENT: Final = "No request was sent."
 _LOST: Final = "A worker had this change when the run ended, and its result was lost."
@@ -199,18 +199,21 @@ class ProvisioningRun:
         for task in tasks:  # an attempt comes before its retry
             number = first + task["inputData"]["__index"]
             output = task.get("outputData") or {}
-            done = task["status"] not in (*_UNFINISHED, "CANCELED")
+            done = task["status"] not in (*UNFINISHED, "CANCELED")
             outcome = output.get("outcome") if done else None
-            if task.get("pollCount") or done:
+            held_back = is_held_back(task)
+            if (task.get("pollCount") or done) and not held_back:
                 self._last_taken = max(self._last_taken, number)
             if outcome is not None and (ended or not task.get("retried")):
                 self._note(number, outcome, (output.get("error") or {}).get("message"), output.get("attempts"))
-            elif ended and not (was_held_back(task) and not output.get("attempts")):
+            elif ended and not held_back:
                 if task.get("pollCount"):
                     self._note(number, "unknown", _LOST, output.get("attempts"))
                 elif self.rows[number].outcome is None:
                     self._perhaps_taken.append(number)
-        self._in_flight[chunk["workflowId"]] = sum(task["status"] == "IN_PROGRESS" for task in tasks)
+        self._in_flight[chunk["workflowId"]] = sum(
+            task["status"] == "IN_PROGRESS" and not is_held_back(task) for task in tasks
+        )
 
     def _note(self, number: int, outcome: str, message: Any, attempts: Any) -> None:
         self.rows[number] = replace(
@@ -228,13 +231,13 @@ class ProvisioningRun:
                 self._note(number, "not_sent", _NOT_SENT, 0)
 
 
-def running_chunks(workflow: JsonObject) -> list[str]:
+def unfinished_chunks(workflow: JsonObject) -> list[str]:
     """The ids of a run's chunks that have not ended."""
     tasks: list[JsonObject] = workflow.get("tasks") or []
     return [
         task["subWorkflowId"]
         for task in tasks
-        if task["taskType"] == "SUB_WORKFLOW" and task.get("subWorkflowId") and task["status"] in _UNFINISHED
+        if task["taskType"] == "SUB_WORKFLOW" and task.get("subWorkflowId") and task["status"] in UNFINISHED
     ]
 
 
@@ -244,15 +247,11 @@ def change_tasks(chunk: JsonObject) -> list[JsonObject]:
     return [task for task in tasks if task["taskType"] == TASK_TYPE and "__index" in (task.get("inputData") or {})]
 
 
-def was_held_back(task: JsonObject) -> bool:
-    """Whether `stop` held a task back, and no worker has polled it since."""
-    return HELD_BACK in (task.get("outputData") or {}) and not was_taken_since(task)
-
-
-def was_taken_since(task: JsonObject) -> bool:
-    """Whether a worker polled a task at the moment in which `stop` held it back."""
-    held = (task.get("outputData") or {}).get(HELD_BACK)
-    return held is not None and held != task.get("pollCount")
+def is_held_back(task: JsonObject) -> bool:
+    """Whether `stop` took a task that was certainly never sent."""
+    output = task.get("outputData") or {}
+    polls_of_others = (task.get("pollCount") or 0) - 1
+    return task.get("workerId") == STOP_WORKER and (output.get("attempts") == 0 or not (output or polls_of_others))
 
 
 class _Note(BaseModel):

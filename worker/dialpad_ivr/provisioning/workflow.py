@@ -5,24 +5,23 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Final
 
+from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import Progress, Report, poll
 from dialpad_ivr.provisioning.formats import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import (
-    HELD_BACK,
+    STOP_WORKER,
+    UNFINISHED,
     WORKFLOW,
     ChangeResult,
     ProvisioningRun,
     approval_task,
     change_tasks,
-    running_chunks,
-    was_held_back,
-    was_taken_since,
+    is_held_back,
+    unfinished_chunks,
 )
 
 __all__ = [
@@ -39,11 +38,10 @@ __all__ = [
 
 MAX_CHANGES: Final = 5000  # per run, because of the engine's limits
 
-# For the results that workers still owe when a run is stopped; longer than they wait for permits and for answers.
-_DRAIN_SECONDS: Final = 60.0
-_CHUNKS_HELD: Final = 10  # to hold back the rows of more takes longer than to terminate them
-_HELD_AT_ONCE: Final = 8
-_HELD_SECONDS: Final = 365 * 86_400
+# For the results of workers when a run is stopped; longer than they wait for permits and for answers.
+_RESULTS_SECONDS: Final = 60.0
+_POLLED_AT_ONCE: Final = 50
+_OTHERS_AT_MOST: Final = 500  # tasks of other workflows that `stop` may take out of the queue for a moment
 _FIRST_PAUSE_SECONDS: Final = 0.5
 
 
@@ -145,10 +143,10 @@ def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, rea
 
 
 def stop(engine: EngineApi, workflow_id: str, *, by: str) -> None:
-    """End a run: dispatch no more changes, wait for the results of those that workers hold, and terminate it.
+    """End a run: take the changes that wait out of the queue, await the results of the others, and terminate it.
 
-    Terminated at once, it would lose those results: the engine ignores what arrives later. On Ctrl-C, after a minute,
-    and if too many changes wait, it is terminated all the same, and their outcome is `unknown`.
+    Terminated at once, it would lose those results: the engine ignores what arrives later. On Ctrl-C, and for a change
+    without a result after a minute, it is terminated all the same, and the outcome is `unknown`.
 
     Args:
         engine: The engine.
@@ -167,34 +165,47 @@ def stop(engine: EngineApi, workflow_id: str, *, by: str) -> None:
     try:
         with contextlib.suppress(EngineError):  # at worst, more results are unknown
             engine.pause(workflow_id)  # no chunk is started; the engine still dispatches the tasks of running ones
-            _drain(engine, workflow_id)
+            _settle(engine, workflow_id)
     finally:
         engine.terminate(workflow_id, f"Stopped by {by}.")
 
 
-def _drain(engine: EngineApi, workflow_id: str) -> None:
-    """Hold back the changes that wait for a worker, and wait for the results of the others."""
-    deadline = time.monotonic() + _DRAIN_SECONDS
-    with ThreadPoolExecutor(_HELD_AT_ONCE) as pool:
-        while busy := running_chunks(engine.workflow(workflow_id)):
-            if len(busy) > _CHUNKS_HELD:
-                return
-            in_flight = 0
-            for chunk in reversed(busy):  # workers are at the first ones
-                tasks = change_tasks(engine.workflow(chunk))
-                waiting = [
-                    task
-                    for task in tasks
-                    if task["status"] == "SCHEDULED" and not (was_held_back(task) or was_taken_since(task))
-                ]
-                list(pool.map(partial(_hold_back, engine), reversed(waiting)))
-                in_flight += len(waiting)  # to be looked at again: a worker may have been quicker
-                in_flight += sum(task["status"] == "IN_PROGRESS" or was_taken_since(task) for task in tasks)
-            if not in_flight or time.monotonic() > deadline:
-                return
+def _settle(engine: EngineApi, workflow_id: str) -> None:
+    """Hold back or await each change that the engine has scheduled."""
+    settled: set[str] = set()
+    deadline = time.monotonic() + _RESULTS_SECONDS
+    while unfinished := unfinished_chunks(engine.workflow(workflow_id)):
+        chunk = next((chunk for chunk in unfinished if chunk not in settled), None)
+        if chunk is None:
+            return
+        tasks = change_tasks(engine.workflow(chunk))
+        unsettled = [task for task in tasks if task["status"] in UNFINISHED and not is_held_back(task)]
+        if not unsettled:
+            settled.add(chunk)
+        elif _hold_back(engine, unsettled[0].get("domain"), unfinished):  # of all chunks: they share a queue
+            deadline = time.monotonic() + _RESULTS_SECONDS
+        elif time.monotonic() > deadline:
+            return
+        else:
             time.sleep(_FIRST_PAUSE_SECONDS)
 
 
-def _hold_back(engine: EngineApi, task: JsonObject) -> None:
-    output = {**(task.get("outputData") or {}), HELD_BACK: task["pollCount"]}
-    engine.postpone_task(task["workflowInstanceId"], task["taskId"], output, _HELD_SECONDS)
+def _hold_back(engine: EngineApi, domain: str | None, chunks: list[str]) -> int:
+    """Take the tasks of these chunks out of their queue: once polled, a task is in nobody else's hands.
+
+    Returns:
+        How many were taken.
+    """
+    taken = 0
+    others: list[JsonObject] = []
+    try:
+        while len(others) < _OTHERS_AT_MOST:
+            polled = engine.poll(TASK_TYPE, STOP_WORKER, _POLLED_AT_ONCE, domain)
+            taken += len(polled)
+            others += [task for task in polled if task["workflowInstanceId"] not in chunks]
+            if not polled:
+                break
+    finally:
+        for task in others:
+            engine.return_task(task)
+    return taken - len(others)

@@ -38,7 +38,7 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
         runtime_metadata=task.runtime_metadata or {},
         attempts=_count(output, "attempts"),
         # Every result has an output, that of a deferral too: without one, the worker was killed, or is too late.
-        perhaps_sent=not output and ((task.retry_count or 0) > 0 or (task.poll_count or 0) > 1),
+        perhaps_sent=not output and not _is_first_delivery(task),
         waited_ms=_count(output, "waited_ms"),
         last_attempt=(task.retry_count or 0) >= (retries or 0),
         send_deadline=polled.polled_at + max(lease - settings.deadline_seconds, lease / 2),
@@ -63,8 +63,13 @@ def completed(task: Task, identity: str, output: dict[str, Any]) -> TaskResult:
 
 
 def deferred(task: Task, identity: str) -> TaskResult:
-    """The update for a task that cannot be started now: untouched, for the next worker that polls it."""
-    return _task_result(task, identity, "IN_PROGRESS", task.output_data or {}, callback_seconds=1)
+    """The update for a task that cannot be started now: for the next worker, with what is known of it."""
+    output = task.output_data or ({"attempts": 0} if _is_first_delivery(task) else {})
+    return _task_result(task, identity, "IN_PROGRESS", output, callback_seconds=1)
+
+
+def _is_first_delivery(task: Task) -> bool:
+    return not task.retry_count and (task.poll_count or 0) <= 1
 
 
 def _task_result(
