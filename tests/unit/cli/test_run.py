@@ -84,6 +84,10 @@ def test_interrupted_run_exits_130_and_shows_how_to_resume(
     assert f"dialpad-ivr run --follow {ID}" in invoke("run", code=130).err
 
 
+def test_follow_of_an_unknown_workflow_does_not_suggest_to_resume(invoke: Invoke) -> None:
+    assert "Resume" not in invoke("run", "--follow", "nope", code=1).err
+
+
 def test_run_of_a_shipped_workflow_that_is_not_registered_names_register(invoke: Invoke) -> None:
     assert "dialpad-ivr register" in invoke("run", "set_custom_ivr", code=1).err
 

@@ -16,14 +16,14 @@ from support.engine import until
 
 
 def test_server_listens_on_loopback_with_ai_integration_off(tmp_path: Path) -> None:
-    line = command("java", tmp_path / "server.jar", 8080, tmp_path, None)
+    line = command("java", tmp_path / "server.jar", 8080, tmp_path / "db", None)
     assert "--server.address=127.0.0.1" in line
     assert "--conductor.integrations.ai.enabled=false" in line
     assert not any("static-locations" in part for part in line)
 
 
 def test_server_command_serves_the_ui_folder(tmp_path: Path) -> None:
-    line = command("java", tmp_path / "server.jar", 8080, tmp_path, tmp_path)
+    line = command("java", tmp_path / "server.jar", 8080, tmp_path / "db", tmp_path)
     assert f"--spring.web.resources.static-locations=file:{tmp_path}/" in line
 
 

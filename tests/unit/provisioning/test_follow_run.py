@@ -13,6 +13,7 @@ from dialpad_ivr.provisioning import workflow as workflow_module
 from dialpad_ivr.provisioning.workflow import WORKFLOW, ProvisioningRun, follow_run
 from dialpad_ivr.settings import Settings
 from support.clock import FakeTime, Notices
+from support.runs import change_task
 from support.stub import StubEngine
 
 ID, CHUNK = "11111111-2222-3333-4444-555555555555", "CHUNK"
@@ -102,3 +103,23 @@ def test_run_that_does_not_move_is_evaluated_with_its_chunks(
     follow_run(ProvisioningRun(api, ID), lambda _: None, 40)
     evaluated = [write.path for write in stub_engine.writes]
     assert evaluated == [f"/api/workflow/decide/{name}" for name in (CHUNK, ID)] * 2
+
+
+@pytest.mark.parametrize(
+    ("others", "returned"),
+    [([], ["the-join"]), ([{"taskType": "set_custom_ivr", "status": "SCHEDULED"}], []), ([{"taskType": "JOIN"}], [])],
+)
+def test_a_join_that_has_nothing_to_wait_for_is_put_back_into_its_queue(
+    stub_engine: StubEngine, api: EngineApi, others: list[dict[str, Any]], returned: list[str]
+) -> None:
+    def task(number: int, **more: Any) -> dict[str, Any]:
+        return change_task(number, **{"status": "IN_PROGRESS", "outputData": {"change_0": {}}, **more})
+
+    tasks = [task(0, status="COMPLETED"), *(task(1, **more) for more in others)]
+    waiting = task(2, taskType="JOIN", taskId="the-join")
+    stub_engine.runs = {ID: [parent("RUNNING")], CHUNK: [chunk("RUNNING") | {"tasks": [*tasks, waiting]}]}
+    run = ProvisioningRun(api, ID)
+    run.refresh()
+    run.evaluate()
+    assert [update["taskId"] for update in stub_engine.completed_tasks] == returned
+    assert all(update["outputData"] == {"change_0": {}} for update in stub_engine.completed_tasks)

@@ -64,7 +64,8 @@ def run(
     except EngineError as exc:
         if workflow_id is None:
             engine_failed(exc, _unknown_workflow(engine, workflow) if exc.status == 404 else "")
-        engine_failed(exc, f"\nThe workflow may still be running. Resume with: dialpad-ivr run --follow {workflow_id}")
+        how = f"\nThe workflow may still be running. Resume with: dialpad-ivr run --follow {workflow_id}"
+        engine_failed(exc, how if exc.transient else "")
     except KeyboardInterrupt:
         if workflow_id is None:
             fail("Interrupted before the engine confirmed the start.", EXIT_INTERRUPTED)

@@ -179,18 +179,13 @@ class EngineApi:
         found: list[JsonObject] | None = self._call("GET", f"/tasks/poll/batch/{quote(task_type, safe='')}", query)
         return found or []
 
-    def return_task(self, task: JsonObject) -> None:
-        """Put a polled task back into its queue, for the next worker that polls.
-
-        The output tells the worker whether an earlier delivery may have sent the request: with one that never did, a
-        first delivery stays one.
-        """
-        first = not task.get("retryCount") and task.get("pollCount") == 1
+    def return_task(self, task: JsonObject, output: JsonObject) -> None:
+        """Put a task back into its queue at once, with this output."""
         body = {
             "workflowInstanceId": task["workflowInstanceId"],
             "taskId": task["taskId"],
             "status": "IN_PROGRESS",
-            "outputData": task.get("outputData") or ({"attempts": 0} if first else {}),
+            "outputData": output,
             "callbackAfterSeconds": 0,
         }
         self._call("POST", "/tasks", body=body, response_type="str")

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import tarfile
 import tempfile
@@ -107,7 +108,7 @@ def java() -> str:
     return str(JAVA)
 
 
-def command(java_path: str, jar_path: Path, port: int, data: Path, ui: Path | None) -> list[str]:
+def command(java_path: str, jar_path: Path, port: int, database: Path, ui: Path | None) -> list[str]:
     """The server's command line. It must hold no secret: every user of the machine can read it."""
     return [
         java_path,
@@ -118,7 +119,7 @@ def command(java_path: str, jar_path: Path, port: int, data: Path, ui: Path | No
         f"--server.port={port}",
         "--server.address=127.0.0.1",
         "--conductor.integrations.ai.enabled=false",
-        f"--spring.datasource.url=jdbc:sqlite:{data / 'conductor.db'}?busy_timeout=15000&journal_mode=WAL",
+        f"--spring.datasource.url=jdbc:sqlite:{database}?busy_timeout=15000&journal_mode=WAL",
         *([f"--spring.web.resources.static-locations=file:{ui.resolve()}/"] if ui else []),
     ]
 
@@ -150,13 +151,26 @@ def running_engine(
         port = port or free_port()
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-engine-")))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its database holds the workflows' inputs
+        _release_queues(database := folder / "conductor.db")
         log = folder / "conductor.log"
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
-        child = Child(command(java_path, jar_path, port, folder, ui_folder), environ, log)
+        child = Child(command(java_path, jar_path, port, database, ui_folder), environ, log)
         stack.callback(child.stop)
         engine = LocalEngine(f"http://127.0.0.1:{port}", log)
         _wait_until_healthy(engine, child)
         yield engine
+
+
+def _release_queues(database: Path) -> None:
+    """Put back what an earlier server had taken out of its queues when it was stopped.
+
+    Nobody works on it any more. The new server would put it back only after a minute or two, and go on with those
+    workflows only then.
+    """
+    if database.exists():
+        no_table_yet = contextlib.suppress(sqlite3.OperationalError)
+        with no_table_yet, contextlib.closing(sqlite3.connect(database)) as connection, connection:
+            connection.execute("UPDATE queue_message SET popped = false WHERE popped")
 
 
 @contextlib.contextmanager

@@ -161,10 +161,16 @@ class ProvisioningRun:
     def evaluate(self) -> None:
         """Let the engine look at the run and its chunks now.
 
-        When it misses the end of a task, by itself it looks again after the response timeout.
+        When it misses the end of a task, by itself it looks again after the response timeout. And a JOIN that a server
+        had taken from its queue when it was stopped comes back only after a minute or two.
         """
         for workflow_id in (*self._running_chunks(), self.workflow_id):
             self.engine.evaluate(workflow_id)
+        for workflow_id in (*self._running_chunks()[:_CHUNKS_READ], self.workflow_id):
+            tasks = self.engine.workflow(workflow_id).get("tasks") or []
+            unfinished = [task for task in tasks if task["status"] in UNFINISHED and task["taskType"] != "DO_WHILE"]
+            if len(unfinished) == 1 and unfinished[0]["taskType"] == "JOIN":  # all that it waits for has ended
+                self.engine.return_task(unfinished[0], unfinished[0].get("outputData") or {})
 
     def _running_chunks(self) -> list[str]:
         return [chunk for chunk, status in self._chunks.items() if status not in TERMINAL_STATUSES]

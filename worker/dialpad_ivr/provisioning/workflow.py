@@ -207,5 +207,7 @@ def _hold_back(engine: EngineApi, domain: str | None, chunks: list[str]) -> int:
                 break
     finally:
         for task in others:
-            engine.return_task(task)
+            # The output tells a worker that no earlier delivery can have sent the request.
+            first = not task.get("retryCount") and task.get("pollCount") == 1
+            engine.return_task(task, task.get("outputData") or ({"attempts": 0} if first else {}))
     return taken - len(others)
