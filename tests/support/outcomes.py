@@ -48,7 +48,7 @@ ROWS = [
     Case("200 HTML", "updated", (fault("wrong_content_type", None),), retries=1, attempts=2, warnings=1),
     Case("200 huge body", "updated", (fault("huge_body", None),), retries=1, attempts=2, warnings=1,
         check=lambda o: o["response"]["body_truncated"]),
-    Case("200 gzip bomb", "updated", (fault("gzip_bomb", None),), retries=1, attempts=2, warnings=1),
+    Case("200 gzip bomb", "updated", (fault("gzip_bomb", None, megabytes=5),), retries=1, attempts=2, warnings=1),
     Case("200 deep JSON", "updated", (fault("deep_json", None),), retries=1, attempts=2, warnings=1),
     Case("202", "unavailable", always(202), retries=1, attempts=2, status_code=202, code="unreadable_answer"),
     Case("302", "rejected", (fault("redirect"),), status_code=302, code="http_302"),
@@ -116,4 +116,4 @@ def prepared(double: DoubleControl) -> list[dict[str, Any]]:
 
 
 # Short timeouts, so that a row takes seconds.
-QUICK: dict[str, Any] = {"DIALPAD_IVR_READ_TIMEOUT_SECONDS": "1", "DIALPAD_IVR_WAITING_BUDGET_SECONDS": "4"}
+QUICK: dict[str, Any] = {"DIALPAD_IVR_READ_TIMEOUT_SECONDS": "2", "DIALPAD_IVR_WAITING_BUDGET_SECONDS": "4"}
