@@ -196,6 +196,7 @@ def test_run_of_an_unknown_workflow_names_the_nearest_and_suggests_register_only
     assert "dialpad-ivr register" in registry("run", "set_custom_ivr", code=1)
 
 
+@pytest.mark.long
 def test_run_without_a_worker_says_so_and_goes_on_when_one_is_started(
     command: Command, start_worker: StartWorker
 ) -> None:

@@ -17,13 +17,8 @@ STRICT = {"patch": {"calls": 40, "window_seconds": 2}, "company": {"calls": 20, 
 PACED = {"DIALPAD_IVR_PATCH_LIMIT": "40", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "2"}
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        "none",
-        *(pytest.param(trouble, marks=pytest.mark.long) for trouble in ("redis restarted", "redis gone for a while")),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("trouble", ["none", "redis restarted", "redis gone for a while"])
 def test_two_workers_keep_one_limit_and_lose_nothing(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, tmp_path: Path, trouble: str
 ) -> None:

@@ -103,9 +103,8 @@ def test_an_input_that_makes_no_sense_fails_at_once_and_says_why(
     assert double.summary()["arrivals"] == 0
 
 
-@pytest.mark.parametrize(
-    "limit", [pytest.param(10, marks=pytest.mark.long), pytest.param("10", marks=pytest.mark.long), "2.6%"]
-)
+@pytest.mark.parametrize("limit", [10, "10", "2.6%"])
+@pytest.mark.long
 def test_no_change_is_dispatched_after_max_failures(
     engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, limit: Any
 ) -> None:
@@ -234,6 +233,7 @@ def test_a_wrong_key_ends_the_reading_early(command: Command, targets: DoubleCon
     assert not (tmp_path / "changes.plan.json").exists()
 
 
+@pytest.mark.long
 def test_a_plan_is_applied_once_at_a_time_and_can_be_followed_from_anywhere(
     command: Command, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:
@@ -251,6 +251,7 @@ def test_a_plan_is_applied_once_at_a_time_and_can_be_followed_from_anywhere(
     assert len(json.loads((tmp_path / "undo.plan.json").read_text())["rows"]) == 60
 
 
+@pytest.mark.long
 def test_ctrl_c_stops_following_and_not_the_workflow(
     command: Command, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:
@@ -308,6 +309,7 @@ def test_another_workflow_is_not_followed_as_one(command: Command, engine: Engin
     assert "not of provision_custom_ivrs" in command("status", other, code=1)
 
 
+@pytest.mark.long
 def test_of_a_run_that_was_terminated_elsewhere_no_row_is_claimed_to_be_unsent(
     command: Command, engine: EngineRest, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:
@@ -338,6 +340,7 @@ def test_a_run_that_no_worker_touched_was_not_sent_when_it_is_stopped(
     assert not (tmp_path / "r.rollback.plan.json").exists()
 
 
+@pytest.mark.long
 def test_a_stopped_run_knows_each_row_and_can_be_continued_and_undone(
     command: Command, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:
@@ -366,6 +369,7 @@ def test_a_stopped_run_knows_each_row_and_can_be_continued_and_undone(
     assert selected(targets, numbers) == before
 
 
+@pytest.mark.long
 def test_a_stop_that_is_interrupted_ends_the_run_and_what_workers_hold_is_unknown(
     command: Command, engine: EngineRest, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:

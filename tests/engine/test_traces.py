@@ -6,6 +6,7 @@ import json
 import socket
 import time
 
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from support.canary import leaks
@@ -66,6 +67,7 @@ def test_a_collector_gets_spans_of_tasks_and_calls_that_the_logs_name(
     assert leaks({"the engine's": VAULT_KEY}, {"spans": b"\n".join(collector.raw), "log": worker.log.encode()}) == []
 
 
+@pytest.mark.long
 def test_a_collector_that_never_answers_neither_holds_up_tasks_nor_the_end(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker
 ) -> None:

@@ -112,7 +112,7 @@ async def test_list_shows_the_matching_ivr(client: httpx.AsyncClient) -> None:
 async def test_list_is_a_table_whose_rows_fill_the_form_that_sets_one(client: httpx.AsyncClient) -> None:
     page = await list_ivrs(client)
     rows = [text_of(row).split() for row in re.findall(r"<tr>.*?</tr>", page, re.DOTALL)]
-    assert rows[0] == ["IVR type", "name", "selected", "id", "use"]
+    assert rows[0] == ["IVR", "type", "name", "selected", "id", "use"]
     assert ["HOLD_MUSIC", "Summer", "hold", "music", "5127493019721728", "Use", "this"] in rows
     assert ["HOLD_MUSIC", "Winter", "hold", "music", "yes", "5127493019721729", "Use", "this"] in rows
     (link,) = (html.unescape(link) for link in re.findall(r'<a href="([^"]*5127493019721728[^"]*)"', page))

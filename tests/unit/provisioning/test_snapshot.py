@@ -37,6 +37,7 @@ def slot(ivr_type: str, *numbers: int, selected: Any) -> dict[str, Any]:
 
 async def read(double: DoubleControl, monkeypatch: pytest.MonkeyPatch, *params: dict[str, Any]) -> list[PlannedChange]:
     monkeypatch.setenv("DIALPAD_API_KEY", double.key)
+    monkeypatch.setattr("dialpad_ivr.provisioning.snapshot._RETRY_SECONDS", 0.01)
     settings = Settings(api_url=double.url, allow_loopback=True, company_limit=10_000, patch_limit=10_000)
     changes = [
         Change(line, SetCustomIvrInput.model_validate({**TARGET, "ivr_type": "MENU", **one}))

@@ -24,6 +24,7 @@ from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 
 _ATTEMPTS: Final = 3
+_RETRY_SECONDS: Final = 1.0  # doubled for each further attempt
 _MAX_LISTED: Final = 5  # IVRs in a note
 
 _Target = tuple[str, str, str]  # credential, target type, target id
@@ -106,7 +107,7 @@ async def _list(payload: dict[str, str], tools: Tools) -> ListCustomIvrsOutput:
             await asyncio.sleep(result.callback_seconds)
         elif result.status == "FAILED" and not call.last_attempt:
             failures += 1
-            await asyncio.sleep(2 ** (failures - 1))
+            await asyncio.sleep(_RETRY_SECONDS * 2 ** (failures - 1))
         else:
             return cast("ListCustomIvrsOutput", result.output)
 
