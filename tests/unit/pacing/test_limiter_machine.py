@@ -1,0 +1,283 @@
+"""Any interleaving of callers, late answers, 429s, cancellations and suspensions, against an oracle that counts calls.
+
+The oracle knows nothing of slots, delays or estimates: it looks at when calls were sent, and in which order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as profile
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from redis.asyncio import Redis
+
+from dialpad_ivr.pacing import redis as fleet
+from dialpad_ivr.pacing.limiter import CompanyLimiter, PermitDeferredError
+from dialpad_ivr.pacing.redis import RedisLimiter
+from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Wait
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.telemetry.metrics import Metrics
+from support.redis import RedisServer
+from support.virtual import VirtualLoop
+from support.windows import FAKE_REDIS_TIME, REDIS_TIME, Clock, most_in_any_window
+
+LIMITS = Settings(
+    company_limit=3,
+    company_window_seconds=1,
+    patch_limit=5,
+    patch_window_seconds=4,
+    max_inline_wait_seconds=3,
+    default_pause_seconds=1,
+    longest_pause_seconds=8,
+)
+BRIEF = st.floats(0.001, 2, allow_nan=False)
+
+
+class PacingMachine(RuleBasedStateMachine):
+    """Callers of one company."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = self.make_clock()
+        self.loop = VirtualLoop(self.clock, self.awaits_network)
+        self.limiter = CompanyLimiter(LIMITS, self.clock, asyncio.sleep, self.make_window())
+        self.sent: list[float] = []
+        self.patches: list[float] = []
+        self.tickets = 0
+        self.served: list[int] = []  # tickets, in the order in which their calls were sent
+        self.paused_until = float("-inf")
+        self.callers: set[asyncio.Task[None]] = set()
+
+    def make_clock(self) -> Clock:
+        return Clock()
+
+    def make_window(self) -> CallWindow:
+        return MemoryWindow(Limits.of(LIMITS), self.clock)
+
+    def awaits_network(self) -> bool:
+        return False
+
+    async def close(self) -> None:
+        """Whatever the window has opened."""
+
+    async def _call(self, answer_seconds: float, *, write: bool) -> None:
+        while True:
+            self.tickets += 1
+            ticket = self.tickets
+            try:
+                permit = await self.limiter.permit(write=write)
+            except PermitDeferredError as deferred:
+                await asyncio.sleep(deferred.seconds)
+                continue
+            break
+        assert self.clock.now >= self.paused_until, "a call was sent during a pause"
+        self.served.append(ticket)
+        self.sent.append(self.clock.now)
+        if write:
+            self.patches.append(self.clock.now)
+        await asyncio.sleep(answer_seconds)
+        await permit.answered(self.clock.now)
+        self.limiter.not_throttled()
+
+    def _let(self, seconds: float) -> None:
+        self.loop.run_until_complete(asyncio.sleep(seconds))
+
+    @rule(write=st.booleans(), count=st.integers(1, 8), answer_seconds=st.floats(0.01, 5))
+    def take(self, *, write: bool, count: int, answer_seconds: float) -> None:
+        for _ in range(count):
+            self.callers.add(self.loop.create_task(self._call(answer_seconds, write=write)))
+        self._let(0)
+
+    @rule(seconds=BRIEF)
+    def time_passes(self, seconds: float) -> None:
+        self._let(seconds)
+
+    @rule(retry_after=st.none() | st.integers(0, 20))
+    def throttle(self, retry_after: int | None) -> None:
+        pause = self.loop.run_until_complete(self.limiter.throttled(retry_after))
+        assert 0 < pause < LIMITS.longest_pause_seconds + 1e-6
+        self.paused_until = max(self.paused_until, self.clock.now + pause - 1e-3)
+
+    @rule(number=st.integers(0, 30))
+    def cancel(self, number: int) -> None:
+        waiting = sorted((task for task in self.callers if not task.done()), key=lambda task: task.get_name())
+        if waiting:
+            waiting[number % len(waiting)].cancel()
+            self._let(0)
+
+    @rule(seconds=BRIEF)
+    def suspend(self, seconds: float) -> None:
+        """The process stands still: time passes, and nothing of it runs."""
+        self.clock.now += seconds
+
+    @invariant()
+    def limits_hold(self) -> None:
+        assert most_in_any_window(self.sent, LIMITS.company_window_seconds) <= LIMITS.company_limit
+        assert most_in_any_window(self.patches, LIMITS.patch_window_seconds) <= LIMITS.patch_limit
+
+    @invariant()
+    def first_come_first_served(self) -> None:
+        assert self.served == sorted(self.served)
+
+    @invariant()
+    def nobody_failed(self) -> None:
+        for task in [task for task in self.callers if task.done()]:
+            self.callers.remove(task)
+            if not task.cancelled():
+                task.result()
+
+    def teardown(self) -> None:
+        try:
+            if self.callers:  # whoever still waits leaves: each at its limit's rate, after the longest pause
+                calls = len(self.callers)
+                longest = LIMITS.longest_pause_seconds + 5 + 10 * (calls + 8) * LIMITS.patch_window_seconds
+                _, late = self.loop.run_until_complete(asyncio.wait(self.callers, timeout=longest))
+                assert not late, f"{len(late)} of {calls} callers never got a permit"
+                self.limits_hold()
+                self.first_come_first_served()
+                self.nobody_failed()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+            self.loop.run_until_complete(self.close())
+            self.loop.close()
+
+
+def explore(machine: type[PacingMachine], runs: int, *, shrink: bool = True) -> None:
+    phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
+    run_state_machine_as_test(
+        machine,
+        settings=profile(
+            max_examples=runs,
+            stateful_step_count=50,
+            deadline=None,
+            phases=phases,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+RUNS = pytest.mark.parametrize("runs", [40, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+
+
+@RUNS
+def test_no_interleaving_breaks_a_rule(runs: int) -> None:
+    explore(PacingMachine, runs)
+
+
+class CountedRedisLimiter(RedisLimiter):
+    """Counts the requests that Redis has not answered yet."""
+
+    in_flight = 0
+
+    async def take(self, keys: list[str], arguments: list[Any]) -> list[Any]:
+        with self._counted():
+            return await super().take(keys, arguments)
+
+    async def move(self, keys: list[str], member: str, arrival: int) -> None:
+        with self._counted():
+            await super().move(keys, member, arrival)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+
+
+@pytest.fixture
+def on_redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PacingMachine]]:
+    """The machine with a window on a real Redis, whose clock is the machine's."""
+    monkeypatch.setattr(fleet, "_SCRIPT", fleet._SCRIPT.replace(REDIS_TIME, FAKE_REDIS_TIME))
+    with redis_server.client() as client:
+
+        class OnRedis(PacingMachine):
+            def make_clock(self) -> Clock:
+                client.flushall()
+                return Clock(client)
+
+            def make_window(self) -> CallWindow:
+                self.redis = Redis.from_url(redis_server.url, decode_responses=True)
+                self.shared = CountedRedisLimiter(self.redis, LIMITS, Metrics(), self.clock)
+                return self.shared.window("company")
+
+            def awaits_network(self) -> bool:
+                return self.shared.in_flight > 0
+
+            async def close(self) -> None:
+                await self.redis.aclose()
+
+            @rule()
+            def flush(self) -> None:
+                client.flushall()
+                self.clock.now += 0  # Redis's clock is a key, too
+
+        yield OnRedis
+
+
+@pytest.mark.parametrize("runs", [10, pytest.param(300, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+def test_no_interleaving_breaks_a_rule_over_redis(on_redis: type[PacingMachine], runs: int) -> None:
+    explore(on_redis, runs)
+
+
+class OneCallTooMany(PacingMachine):
+    def make_window(self) -> CallWindow:
+        limits = Limits.of(LIMITS)
+        return MemoryWindow(replace(limits, company=replace(limits.company, calls=4)), self.clock)
+
+
+class WindowTooShort(PacingMachine):
+    def make_window(self) -> CallWindow:
+        limits = Limits.of(LIMITS)
+        return MemoryWindow(replace(limits, patch=replace(limits.patch, seconds=3.5)), self.clock)
+
+
+class PauseForgotten(PacingMachine):
+    class _Window(MemoryWindow):
+        async def take(self, **call: Any) -> Reservation | Wait:
+            self._paused_until = float("-inf")
+            return await super().take(**call)
+
+    def make_window(self) -> CallWindow:
+        return self._Window(Limits.of(LIMITS), self.clock)
+
+
+class LastComeFirstServed(PacingMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.limiter._turn._waiters = _Stack()
+
+
+class _Stack(deque[Any]):
+    def append(self, item: Any) -> None:
+        self.appendleft(item)
+
+
+class PlaceLostByCancelling(PacingMachine):
+    class _Lock(asyncio.Lock):
+        async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+            if kind is not asyncio.CancelledError:
+                self.release()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limiter._turn = self._Lock()
+
+
+@pytest.mark.parametrize(
+    "faulty", [OneCallTooMany, WindowTooShort, PauseForgotten, LastComeFirstServed, PlaceLostByCancelling]
+)
+def test_a_planted_fault_is_found(faulty: type[PacingMachine]) -> None:
+    with pytest.raises(AssertionError):
+        explore(faulty, 200, shrink=False)
