@@ -171,7 +171,7 @@ def explore(machine: type[PacingMachine], runs: int, *, shrink: bool = True) -> 
     )
 
 
-RUNS = pytest.mark.parametrize("runs", [40, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+RUNS = pytest.mark.parametrize("runs", [40, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
 
 
 @RUNS
@@ -231,7 +231,7 @@ def on_redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield OnRedis
 
 
-@pytest.mark.parametrize("runs", [10, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(600)])])
+@pytest.mark.parametrize("runs", [10, pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
 def test_no_interleaving_breaks_a_rule_over_redis(on_redis: type[PacingMachine], runs: int) -> None:
     explore(on_redis, runs)
 
