@@ -125,6 +125,92 @@ def test_at_max_failures_it_goes_on(engine: EngineRest, targets: DoubleControl, 
     assert ended["output"]["counts"] == {"updated": 199, "not_found": 11}
 
 
+# ---- queues
+
+
+def change_domains(engine: EngineRest, workflow_id: str) -> dict[str, set[str | None]]:
+    """The task domains in which the changes of a run are, by credential profile."""
+    found: dict[str, set[str | None]] = {}
+    for chunk in engine.workflow(workflow_id)["tasks"]:
+        for task in engine.workflow(chunk["subWorkflowId"])["tasks"] if chunk.get("subWorkflowId") else ():
+            if task["taskType"] == "set_custom_ivr":
+                profile = task["inputData"].get("credential", "default")
+                found.setdefault(profile, set()).add(task.get("domain"))
+    return found
+
+
+def test_each_profiles_changes_have_a_queue_of_their_own_and_a_plain_worker_makes_them(
+    engine: EngineRest, targets: DoubleControl, worker: WorkerProcess
+) -> None:
+    profiles = ["default"] * 4 + ["limited"] * 4 + ["default", "odd"] * 2
+    rows = [change(number, credential=profile) for number, profile in enumerate(profiles)]
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": rows, "chunk_rows": 4})])
+    assert ended["output"]["counts"] == {"updated": 12}
+    found = change_domains(engine, ended["workflowId"])
+    assert found == {"default": {"bulk"}, "limited": {"bulk.limited"}, "odd": {"bulk"}}  # mixed rows share a queue
+
+
+def test_a_profile_that_no_worker_knows_by_name_is_served_with_the_default_one(
+    engine: EngineRest, targets: DoubleControl, worker: WorkerProcess
+) -> None:
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": [change(0, credential="vault")]})])
+    assert ended["output"]["counts"] == {"updated": 1}
+    assert change_domains(engine, ended["workflowId"]) == {"vault": {"bulk"}}
+
+
+def test_a_single_change_overtakes_a_run(engine: EngineRest, targets: DoubleControl, start_worker: StartWorker) -> None:
+    known = targets.summary()["arrivals"]
+    targets.configure(latency=1)
+    with start_worker(DIALPAD_IVR_CONCURRENCY="2", **UNPACED):
+        run = engine.start(WORKFLOW, {"changes": [change(number) for number in range(60)]})
+        targets.wait_for_arrivals(known + 4)
+        (single,) = engine.ended([engine.start("set_custom_ivr", change(60))])
+        assert single["status"] == "COMPLETED"
+        assert engine.workflow(run)["status"] == "RUNNING"
+        targets.configure(latency=0)
+        (ended,) = engine.ended([run])
+    assert ended["output"]["counts"] == {"updated": 60}
+
+
+def test_workers_of_a_domain_make_the_changes_of_the_runs_that_name_it(
+    command: Command, engine: EngineRest, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    plan = planned(command, tmp_path, [change(0), change(1)])
+    with start_worker(DIALPAD_IVR_DOMAIN="night", **UNPACED):
+        started = command.json("apply", plan, "--yes", "--detach", DIALPAD_IVR_DOMAIN="night")["workflow_id"]
+        (ended,) = engine.ended([started])
+    assert ended["output"]["counts"] == {"updated": 2}
+    assert change_domains(engine, started) == {"default": {"night.bulk"}}
+
+
+def test_a_run_of_an_older_definition_without_domains_is_made_and_reported(
+    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
+) -> None:
+    (body,) = (definition.body for definition in shipped() if definition.name == WORKFLOW)
+    older = {**json.loads(json.dumps(body)), "version": 99}
+    older["tasks"][0]["inputParameters"]["queryExpression"] += " | del(.waves[][].taskToDomain)"
+    engine.put_workflow_definition(older)
+    try:
+        started = engine.start(WORKFLOW, {"changes": [change(0), change(1)]}, version=99)
+        assert command.json("status", started, "--report", tmp_path / "r")["counts"] == {"updated": 2}
+    finally:
+        engine.delete_workflow_definition(WORKFLOW, 99)
+    assert change_domains(engine, started) == {"default": {None}}
+
+
+def test_stop_holds_back_what_waits_in_several_queues(
+    command: Command, engine: EngineRest, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    rows = [change(number, credential="limited" if number % 2 else "default") for number in range(120)]
+    plan = planned(command, tmp_path, rows)
+    with start_worker():
+        pass  # the engine knows the queue of a profile by that it was polled
+    started = command.json("apply", plan, "--yes", "--detach")["workflow_id"]
+    until(lambda: sum(map(len, change_domains(engine, started).values())) == 3, what="three chunks")
+    assert change_domains(engine, started) == {"default": {"bulk"}, "limited": {"bulk", "bulk.limited"}}
+    assert command.json("stop", started, "--yes", "--report", tmp_path / "r")["counts"] == {"not_sent": 120}
+
+
 # ---- the commands
 
 

@@ -46,8 +46,8 @@ class EngineRest:
     def delete_workflow_definition(self, name: str, version: int) -> None:
         self._http.delete(f"/metadata/workflow/{name}/{version}").raise_for_status()
 
-    def start(self, name: str, inputs: dict[str, Any], domain: str | None = None) -> str:
-        body = {"name": name, "input": inputs, **({"taskToDomain": {"*": domain}} if domain else {})}
+    def start(self, name: str, inputs: dict[str, Any], domain: str | None = None, version: int | None = None) -> str:
+        body = {"name": name, "version": version, "input": inputs, "taskToDomain": {"*": domain} if domain else {}}
         return self._http.post("/workflow", json=body).raise_for_status().text
 
     def workflow(self, workflow_id: str) -> dict[str, Any]:

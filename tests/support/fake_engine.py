@@ -21,6 +21,7 @@ class FakeEngine:
 
     Attributes:
         queue: Tasks that the next polls return, as the engine writes them.
+        domains: The same for polls in a task domain; one that is not here has the tasks of `queue`.
         next_tasks: Tasks that the next updates bring along.
         previous: Tasks that can be read by their id.
         failures: For each endpoint, the responses that its next requests get instead of its own.
@@ -32,6 +33,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.url = ""
         self.queue: deque[dict[str, Any]] = deque()
+        self.domains: dict[str, deque[dict[str, Any]]] = {}
         self.next_tasks: deque[dict[str, Any]] = deque()
         self.previous: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, deque[Response]] = {}
@@ -64,7 +66,8 @@ class FakeEngine:
         count = int(request.query_params["count"])
         tasks = []
         if self._accepts("poll", request):
-            tasks = [self.queue.popleft() for _ in range(min(count, len(self.queue)))]
+            queue = self.domains.get(request.query_params.get("domain", ""), self.queue)
+            tasks = [queue.popleft() for _ in range(min(count, len(queue)))]
         return self._respond("poll", request, dict(request.query_params), JSONResponse(tasks))
 
     async def _update_v2(self, request: Request) -> Response:

@@ -100,7 +100,7 @@ class StubEngine:
         completed_tasks: What was reported for tasks that wait.
         polled: What polls for tasks return, one after the other; then nothing.
         last_polls: When workers last polled, by task type and domain; in milliseconds since 1970.
-        worker: Whether one polls the default queue right now, for all task types.
+        worker: Whether one polls the default queue and that of bulk work right now, for all task types.
     """
 
     def __init__(self) -> None:
@@ -176,7 +176,8 @@ class StubEngine:
     def _polls(self, task_type: str) -> list[JsonObject]:
         if self.worker:
             now = int((time.time() + self.stub.clock_skew_seconds) * 1000)
-            self.last_polls[task_type, None] = max(now, self.last_polls.get((task_type, None), 0) + 1)
+            for domain in (None, "bulk"):
+                self.last_polls[task_type, domain] = max(now, self.last_polls.get((task_type, domain), 0) + 1)
         return [
             {"queueName": task_type, "workerId": "w", "lastPollTime": at} | ({"domain": domain} if domain else {})
             for (polled, domain), at in self.last_polls.items()

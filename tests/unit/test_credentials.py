@@ -53,6 +53,15 @@ def test_company_is_the_digest_of_the_key_unless_the_profile_names_one(tmp_path:
     assert credentials.find("b").company == credentials.find("c").company == "acme"
 
 
+def test_profiles_are_those_with_a_key_and_the_default_one(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write(file, {"acme": "k1", "Not/a+profile": "k2"})
+    environ = {"DIALPAD_API_KEY_EMEA": "k3", "DIALPAD_COMPANY_OTHER": "x"}
+    assert Credentials(file, environ).profiles() == ["acme", "default", "emea"]
+    write(file, "{")
+    assert Credentials(file, environ).profiles() == ["default", "emea"]
+
+
 def test_rotated_key_is_used_without_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write(file, {"default": "old"})

@@ -13,6 +13,7 @@ with the same key share its limits.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, SecretStr, TypeAdapter, ValidationError
+
+from dialpad_ivr.contract.inputs import PROFILE
 
 KEY_NAME = "DIALPAD_API_KEY"
 COMPANY_NAME = "DIALPAD_COMPANY"
@@ -96,6 +99,14 @@ class Credentials:
         places = [f"the engine's secret {name} (runtimeMetadata)", f"the environment variable {name}"]
         places.append(f"the file {self._file}" if self._file else "a file (DIALPAD_IVR_CREDENTIALS_FILE is not set)")
         raise CredentialError(f"No API key for credential profile {profile!r}. Looked in {', '.join(places)}.")
+
+    def profiles(self) -> list[str]:
+        """The profiles that have a key in the environment or the file, and `default`; in alphabetical order."""
+        with contextlib.suppress(CredentialError):  # `find` reports what is wrong with the file
+            self._in_file("default")
+        prefix = variable(KEY_NAME, "")
+        in_environment = (name.removeprefix(prefix).lower() for name in self._environ if name.startswith(prefix))
+        return sorted(filter(PROFILE.search, {"default", *self._profiles, *in_environment}))
 
     def _in_file(self, profile: str) -> SecretStr | _FileProfile | None:
         if self._file is None:

@@ -22,6 +22,7 @@ from support.stub import Stub, StubEngine, running_stub
 
 LABELS = [definition.label for definition in shipped()]
 WORKERS = [f"worker of {task_type}" for task_type in INPUTS]
+BULK_WORKERS = [f"{name} in the domain bulk" for name in WORKERS]
 KEY_CHECK = "key of profile default"
 
 
@@ -56,7 +57,7 @@ async def checks(*profiles: str) -> dict[str, Check]:
 
 async def test_every_check_is_ok_when_everything_is_in_place(dialpad: DoubleControl) -> None:
     found = await checks()
-    assert list(found) == ["engine", *LABELS, *WORKERS, "engine's clock", KEY_CHECK, "Dialpad's clock"]
+    assert list(found) == ["engine", *LABELS, *WORKERS, *BULK_WORKERS, "engine's clock", KEY_CHECK, "Dialpad's clock"]
     assert {check.result for check in found.values()} == {"ok"}
     assert "3.32.3" in found["engine"].detail
     assert "DIALPAD_API_KEY" in found[KEY_CHECK].detail
@@ -161,6 +162,20 @@ async def test_worker_of_the_set_domain_is_looked_for(
     assert (await checks())[name].result == "warning"  # one polls, but not in this domain
     stub_engine.last_polls["set_custom_ivr", "emea"] = int(time.time() * 1000)
     assert (await checks())[name].result == "ok"
+
+
+async def test_worker_that_does_not_poll_for_bulk_work_is_a_warning(
+    dialpad: DoubleControl, stub_engine: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub_engine.worker = False
+    now = int(time.time() * 1000)
+    stub_engine.last_polls = {("set_custom_ivr", domain): now for domain in (None, "emea.bulk")}
+    found = await checks()
+    assert (found[WORKERS[0]].result, found[BULK_WORKERS[0]].result) == ("ok", "warning")
+    monkeypatch.setenv("DIALPAD_IVR_DOMAIN", "emea")
+    found = await checks()
+    assert found["worker of set_custom_ivr in the domain emea"].result == "warning"
+    assert found["worker of set_custom_ivr in the domain emea.bulk"].result == "ok"
 
 
 async def test_engine_that_does_not_show_polls_is_a_warning(

@@ -148,11 +148,30 @@ def test_task_that_no_worker_polls_for_is_reported_once_after_a_few_seconds(
     assert 5 <= notices.times[0] < 9
 
 
-def test_worker_of_another_domain_does_not_count(stub_engine: StubEngine, api: EngineApi, notices: Notices) -> None:
-    stub_engine.runs[ID] = [unpolled(domain="emea")]
+@pytest.mark.parametrize(
+    ("domain", "start"),
+    [
+        ("emea", "DIALPAD_IVR_DOMAIN=emea dialpad-ivr worker"),
+        ("emea.bulk", "DIALPAD_IVR_DOMAIN=emea dialpad-ivr worker"),
+        ("bulk.acme", ": dialpad-ivr worker"),
+    ],
+)
+def test_worker_of_another_domain_does_not_count(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices, domain: str, start: str
+) -> None:
+    stub_engine.runs[ID] = [unpolled(domain=domain)]
     follow(api, ID, lambda _: None, 60, notices)
     (notice,) = notices
-    assert "DIALPAD_IVR_DOMAIN=emea dialpad-ivr worker" in notice
+    assert f"in the domain {domain}," in notice
+    assert start in notice
+
+
+def test_worker_that_polls_for_bulk_work_is_not_reported_missing(
+    stub_engine: StubEngine, api: EngineApi, notices: Notices
+) -> None:
+    stub_engine.runs[ID] = [unpolled(domain="bulk")]
+    follow(api, ID, lambda _: None, 60, notices)
+    assert notices == []
 
 
 def test_task_of_a_sub_workflow_that_no_worker_polls_for_is_reported(

@@ -50,6 +50,12 @@ def test_a_row_far_beyond_the_last_one_that_was_taken_is_not_sent(stub_engine: S
     assert outcomes(stub_engine, MADE, *[CANCELED] * 501)[-2:] == ["unknown", "not_sent"]
 
 
+def test_rows_of_each_task_domain_are_counted_from_the_last_one_that_was_taken_there(stub_engine: StubEngine) -> None:
+    first, second = {**CANCELED, "domain": "bulk"}, {**CANCELED, "domain": "bulk.acme"}
+    found = outcomes(stub_engine, {**MADE, "domain": "bulk"}, *[first] * 501, *[second] * 501)
+    assert found == ["updated", *["unknown"] * 500, "not_sent", *["unknown"] * 500, "not_sent"]
+
+
 @pytest.mark.parametrize(
     "task",
     [

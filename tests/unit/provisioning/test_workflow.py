@@ -8,9 +8,10 @@ import pytest
 
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
+from dialpad_ivr.provisioning.plan import PlannedChange, make_plan
 from dialpad_ivr.provisioning.run import STOP_WORKER
 from dialpad_ivr.settings import Settings
-from support.runs import CHUNK, ID, change_task, run_states
+from support.runs import CHUNK, ID, SLOT, change_task, run_states
 from support.stub import StubEngine
 
 AT_WORK = {"status": "IN_PROGRESS", "pollCount": 1}
@@ -64,6 +65,29 @@ def test_stop_polls_in_the_domain_of_the_run(engine: EngineApi, stub_engine: Stu
     stub_engine.runs = chunk_states([{**WAITING, "domain": "night"}], [HELD_BACK])
     workflow.stop(engine, ID, by="ann")
     assert {query["domain"] for query in polls(stub_engine)} == {"night"}
+
+
+def test_stop_takes_what_waits_in_each_domain_before_it_awaits_anything(
+    engine: EngineApi, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = chunk_states(
+        [{**AT_WORK, "domain": "bulk"}, {**WAITING, "domain": "bulk.acme"}], [{**MADE, "domain": "bulk"}, HELD_BACK]
+    )
+    stub_engine.polled = [[], [change_task(1)]]
+    workflow.stop(engine, ID, by="ann")
+    assert {query["domain"] for query in polls(stub_engine)} == {"bulk", "bulk.acme"}
+
+
+def test_a_run_has_the_changes_of_each_profile_in_one_piece(engine: EngineApi, stub_engine: StubEngine) -> None:
+    rows = [
+        PlannedChange.model_validate({**SLOT, "ivr_id": "1", "line": line, "credential": name, "action": "change"})
+        for line, name in enumerate(["emea", "default", "emea", "default"], start=2)
+    ]
+    stub_engine.runs = run_states("RUNNING")
+    workflow.start(engine, make_plan(rows, "https://dialpad.com", "x.csv"), overwrite=False, domain="night")
+    inputs = stub_engine.writes[-1].body["input"]
+    assert [row["note"]["line"] for row in inputs["changes"]] == [3, 5, 2, 4]
+    assert inputs["domain"] == "night"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import anyio
@@ -22,6 +23,7 @@ from dialpad_ivr.worker import poller as poller_module
 from dialpad_ivr.worker.engine_client import open_engine_client
 from dialpad_ivr.worker.mapping import Polled
 from dialpad_ivr.worker.poller import Poller
+from support.clock import FakeTime
 from support.fake_engine import FakeEngine, running_fake_engine, task
 
 SECONDS = 20.0  # for which a test waits for an event; all come within milliseconds
@@ -93,9 +95,10 @@ async def start(engine: FakeEngine) -> AsyncIterator[Start]:
             handled, metrics = Handled(), Metrics()
             if not released:
                 handled.released.clear()
+            bulk_domains = settings.pop("bulk_domains", ())
             config = Settings(server_url=engine.url, concurrency=concurrency, poll_interval_seconds=0.01, **settings)
             client: AsyncTaskResourceApi = await stack.enter_async_context(open_engine_client(config))
-            poller = Poller("t", handled.handle, handled.on_undelivered, client, "me", config, metrics)
+            poller = Poller("t", handled.handle, handled.on_undelivered, client, "me", config, metrics, bulk_domains)
             running = asyncio.create_task(poller.run())
 
             async def end() -> None:
@@ -120,6 +123,72 @@ async def test_polled_tasks_run_and_their_results_are_reported(engine: FakeEngin
     }
     query = engine.called("poll")[0]
     assert (query["workerid"], query["domain"], query["count"]) == ("me", "d", "2")
+
+
+async def test_bulk_work_is_polled_after_the_own_queue_and_keeps_no_slot_from_it(
+    engine: FakeEngine, start: Start
+) -> None:
+    engine.domains = {"bulk": deque(task(f"bulk {number}") for number in range(3)), "bulk.a": deque([task("a")])}
+    engine.queue.append(task("own"))
+    poller, _, handled, _ = await start(1, released=False, bulk_domains=["bulk", "bulk.a"])
+    await until(lambda: len(handled.runs) == 3)
+    assert [query.get("domain") for query in engine.called("poll")] == [None, "bulk", "bulk.a"]  # all are full now
+    assert handled.runs == ["own", "bulk 0", "a"]
+    assert poller.in_flight == 3
+    handled.released.set()
+    await until(lambda: len(engine.results) == 5)
+
+
+async def test_own_work_runs_while_bulk_work_waits_for_a_slot(engine: FakeEngine, start: Start) -> None:
+    engine.domains = {"bulk": deque(task(f"bulk {number}") for number in range(3))}
+    _, _, handled, _ = await start(1, released=False, bulk_domains=["bulk"])
+    await until(lambda: handled.runs == ["bulk 0"])
+    engine.queue.append(task("own"))
+    await until(lambda: handled.runs == ["bulk 0", "own"])
+
+
+class EmptyQueues:
+    """A client of an engine without tasks, which holds an empty poll for as long as it is told; no time passes."""
+
+    def __init__(self, clock: FakeTime) -> None:
+        self.clock = clock
+        self.polls: list[tuple[str | None, float]] = []
+        self.drain_at = 60.0
+        self.drain: Callable[[], None]
+
+    async def batch_poll(self, *, timeout: int, domain: str | None = None, **_: Any) -> list[Task]:
+        self.polls.append((domain, self.clock.now))
+        self.clock.now += 0.002 + timeout / 1000
+        if self.clock.now > self.drain_at:
+            self.drain()
+        return []
+
+
+@pytest.mark.parametrize("count", [1, 20])
+async def test_empty_bulk_queues_cost_no_more_polls_than_the_own_one(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    clock = FakeTime()
+    client: Any = EmptyQueues(clock)
+    domains = [f"bulk.{number}" for number in range(count)]
+
+    async def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+
+    monkeypatch.setattr(poller_module, "time", clock)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    handled = Handled()
+    poller = Poller("t", handled.handle, handled.on_undelivered, client, "me", Settings(), Metrics(), domains)
+    client.drain = poller.drain
+    await poller.run()
+    polls = [(domain, at) for domain, at in client.polls if at > 10]  # the pauses have grown
+    own = [at for domain, at in polls if domain is None]
+    for name in domains:
+        bulk = [at for domain, at in polls if domain == name]
+        # `follow` reports one that is not polled for 4 s.
+        assert max(later - earlier for earlier, later in pairwise(bulk)) < 3.5
+    assert len(polls) - len(own) < len(own) * 1.1
+    assert max(later - earlier for earlier, later in pairwise(own)) < 0.3
 
 
 async def test_an_update_brings_the_next_task_without_a_poll(engine: FakeEngine, start: Start) -> None:

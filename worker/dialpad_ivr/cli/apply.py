@@ -93,7 +93,14 @@ def apply(
             how = f"Follow it with: {shell_command('status', already)}"
             fail(f"Workflow {already} is already applying this plan. {how}", EXIT_FAILED)
         confirm(f"Make {plural(len(made.changes), 'change')} at {made.api_url}?", yes=yes)
-        workflow_id = workflow.start(engine, made, overwrite=overwrite, max_failures=max_failures, approval=approval)
+        workflow_id = workflow.start(
+            engine,
+            made,
+            overwrite=overwrite,
+            max_failures=max_failures,
+            approval=approval,
+            domain=settings.domain,
+        )
         err.print(Text(f"Started {workflow_id}", style="dim"))
         if detach:
             typer.echo(json.dumps({"workflow_id": workflow_id}) if as_json else follow_command(workflow_id, report))

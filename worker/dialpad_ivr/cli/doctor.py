@@ -16,6 +16,7 @@ from dialpad_ivr.dialpad.client import CallError, DialpadClient
 from dialpad_ivr.dialpad.verdict import error_verdict, http_date
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import compare, shipped
+from dialpad_ivr.engine.domains import bulk_domain
 from dialpad_ivr.settings import Settings
 
 _TOLERATED_SKEW_SECONDS = 5.0
@@ -82,7 +83,8 @@ def _engine_checks(settings: Settings) -> Iterator[Check]:
             "ok" if state == "same" else "failed" if state == "missing" else "warning"
         )
         yield Check(definition.label, result, "up to date" if state == "same" else state, hints.get(state, ""))
-    yield from _worker_checks(engine, settings.domain)
+    for domain in (settings.domain, bulk_domain(settings.domain)):
+        yield from _worker_checks(engine, domain)
     yield from _skew("engine's clock", engine.date)
 
 

@@ -41,7 +41,8 @@ _DIGITS: Final = re.compile(_int64_pattern())
 _PROFILE_PATTERN: Final = "^[a-z0-9][a-z0-9_]{0,31}(?![\\s\\S])"
 
 
-_PROFILE: Final = re.compile(_PROFILE_PATTERN)
+PROFILE: Final = re.compile(_PROFILE_PATTERN)
+"""What the name of a credential profile looks like."""
 
 
 def _digits(value: Any) -> str:
@@ -56,7 +57,7 @@ def _digits(value: Any) -> str:
 
 
 def _profile(value: Any) -> Any:
-    if isinstance(value, str) and not _PROFILE.search(value):
+    if isinstance(value, str) and not PROFILE.search(value):
         raise ValueError("not the name of a credential profile")
     return value
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.domains import worker_domain
 
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -225,7 +226,8 @@ class _Workers:
             for task_type, domain in waiting():
                 if polls.get(domain) == before[1].get(domain):
                     where = f" in the domain {domain}" if domain else ""
-                    setting = f"DIALPAD_IVR_DOMAIN={domain} " if domain else ""
+                    own = worker_domain(domain)
+                    setting = f"DIALPAD_IVR_DOMAIN={own} " if own else ""
                     self._report(
                         f"No worker polls for {task_type}{where}, so nothing happens. "
                         f"Start one with: {setting}dialpad-ivr worker"

@@ -6,7 +6,7 @@ chunk are read once, from its variables, and only running chunks are read with t
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -29,8 +29,9 @@ STOP_WORKER: Final = "dialpad-ivr stop"
 
 _NOT_SENT: Final = "No request was sent."
 _LOST: Final = "A worker had this change when the run ended, and its result was lost."
-# The engine loses its note of a poll that comes while it terminates the workflow. Up to that many rows beyond the last
-# one that was certainly polled, nobody knows: it schedules several chunks at a time, and dispatches in that order.
+# The engine loses its note of a poll that comes while it terminates the workflow. Up to that many rows of a task domain
+# beyond the last one that was certainly polled, nobody knows: it schedules several chunks at a time, and dispatches
+# those of a domain in that order.
 _REACH: Final = 500
 _PERHAPS_TAKEN: Final = "The run was terminated while workers took its changes: this one may have been sent."
 NO_RESULT: Final = ("unknown", "not_sent")
@@ -93,8 +94,9 @@ class ProvisioningRun:
         self.waiting: list[WaitingTask] = []
         self.engine = engine
         self._chunks: dict[str, str] = {}  # last known status by workflow id
-        self._last_taken = -1  # the highest row that a worker is known to have taken
-        self._perhaps_taken: list[int] = []  # rows that the engine canceled without a note of a poll
+        self._last_taken: dict[str | None, int] = {}  # the highest row that a worker is known to have taken, by domain
+        # Rows that the engine canceled without a note of a poll, by domain.
+        self._perhaps_taken: defaultdict[str | None, list[int]] = defaultdict(list)
         self._in_flight: dict[str, int] = {}  # tasks that workers hold, by running chunk
         self._more_to_start = True  # whether chunks of the current wave have no workflow yet
 
@@ -203,20 +205,20 @@ class ProvisioningRun:
         tasks = change_tasks(chunk)
         self.waiting += filter(None, map(waiting_task, tasks))
         for task in tasks:  # an attempt comes before its retry
-            number = first + task["inputData"]["__index"]
+            number, domain = first + task["inputData"]["__index"], task.get("domain")
             output = task.get("outputData") or {}
             done = task["status"] not in (*UNFINISHED, "CANCELED")
             outcome = output.get("outcome") if done else None
             held_back = is_held_back(task)
             if (task.get("pollCount") or done) and not held_back:
-                self._last_taken = max(self._last_taken, number)
+                self._last_taken[domain] = max(self._last_taken.get(domain, 0), number)
             if outcome is not None and (ended or not task.get("retried")):
                 self._note(number, outcome, (output.get("error") or {}).get("message"), output.get("attempts"))
             elif ended and not held_back:
                 if task.get("pollCount"):
                     self._note(number, "unknown", _LOST, output.get("attempts"))
                 elif self.rows[number].outcome is None:
-                    self._perhaps_taken.append(number)
+                    self._perhaps_taken[domain].append(number)
         self._in_flight[chunk["workflowId"]] = sum(
             task["status"] == "IN_PROGRESS" and not is_held_back(task) for task in tasks
         )
@@ -228,10 +230,12 @@ class ProvisioningRun:
 
     def _mark_the_rest(self) -> None:
         """Settle the rows without a result: `unknown` if a worker may have taken them, else `not_sent`."""
-        reach = self._last_taken + _REACH if self._last_taken >= 0 else -1
-        for number in self._perhaps_taken:
-            if self.rows[number].outcome is None and number <= reach:
-                self._note(number, "unknown", _PERHAPS_TAKEN, 0)
+        for domain, numbers in self._perhaps_taken.items() if self._last_taken else ():
+            last = self._last_taken.get(domain, -1)
+            certainly_not = sorted(number for number in numbers if number > last)[_REACH:]
+            for number in {*numbers}.difference(certainly_not):
+                if self.rows[number].outcome is None:
+                    self._note(number, "unknown", _PERHAPS_TAKEN, 0)
         for number, row in enumerate(self.rows):
             if row.outcome is None:
                 self._note(number, "not_sent", _NOT_SENT, 0)

@@ -46,9 +46,15 @@ _FIRST_PAUSE_SECONDS: Final = 0.5
 
 
 def start(
-    engine: EngineApi, plan: Plan, *, overwrite: bool, max_failures: str | None = None, approval: bool = False
+    engine: EngineApi,
+    plan: Plan,
+    *,
+    overwrite: bool,
+    max_failures: str | None = None,
+    approval: bool = False,
+    domain: str | None = None,
 ) -> str:
-    """Start the workflow with the changes of a plan.
+    """Start the workflow with the changes of a plan, profile by profile: a chunk of one has a queue of its own.
 
     Args:
         engine: The engine.
@@ -56,6 +62,7 @@ def start(
         overwrite: Whether to also change targets whose selection changed since the plan.
         max_failures: Failed changes, as a number or a percentage, after which no more changes are dispatched.
         approval: Whether to wait for approval before the first change.
+        domain: The task domain of the workers, if it is not the default queue.
 
     Returns:
         The workflow's id.
@@ -64,9 +71,12 @@ def start(
         EngineError: The engine did not start the workflow.
     """
     inputs = {
-        "changes": [_workflow_change(row, overwrite=overwrite) for row in plan.changes],
+        "changes": [
+            _workflow_change(row, overwrite=overwrite) for row in sorted(plan.changes, key=lambda row: row.credential)
+        ],
         "max_failures": max_failures,
         "approval": approval,
+        "domain": domain,
         "plan": {
             **plan.model_dump(include={"hash", "made_at", "api_url", "source"}),
             "actions": dict(plan.counts),
@@ -175,14 +185,19 @@ def _settle(engine: EngineApi, workflow_id: str) -> None:
     settled: set[str] = set()
     deadline = time.monotonic() + _RESULTS_SECONDS
     while unfinished := unfinished_chunks(engine.workflow(workflow_id)):
-        chunk = next((chunk for chunk in unfinished if chunk not in settled), None)
-        if chunk is None:
+        taken = 0
+        for chunk in unfinished:  # all of them before any is awaited: they may wait in different queues
+            if chunk in settled:
+                continue
+            tasks = change_tasks(engine.workflow(chunk))
+            unsettled = [task for task in tasks if task["status"] in UNFINISHED and not is_held_back(task)]
+            for domain in {task.get("domain") for task in unsettled}:
+                taken += _hold_back(engine, domain, unfinished)  # of all chunks: others share the queue
+            if not unsettled:
+                settled.add(chunk)
+        if settled.issuperset(unfinished):
             return
-        tasks = change_tasks(engine.workflow(chunk))
-        unsettled = [task for task in tasks if task["status"] in UNFINISHED and not is_held_back(task)]
-        if not unsettled:
-            settled.add(chunk)
-        elif _hold_back(engine, unsettled[0].get("domain"), unfinished):  # of all chunks: they share a queue
+        if taken:
             deadline = time.monotonic() + _RESULTS_SECONDS
         elif time.monotonic() > deadline:
             return

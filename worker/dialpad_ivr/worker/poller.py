@@ -3,6 +3,10 @@
 Built on the SDK's public `AsyncTaskResourceApi`. What the SDK's own runner lacks and this has: back-off when polls
 fail, a drain, one run of a task that is delivered twice, and results that are not given up after a minute.
 
+A type has several queues: the worker's own, which comes first, and those of bulk work, each with slots of its own. So
+bulk work keeps no slot from what somebody waits for, nor one company's from another's: an update brings the next task
+of the same queue, and a slot that had been lent would not come back before that queue is empty.
+
 An undelivered result holds its slot. Nothing is lost by that: an engine that accepts no result dispatches no work
 either.
 """
@@ -12,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from conductor.client.http.api.async_task_resource_api import AsyncTaskResourceApi
@@ -26,6 +31,11 @@ from dialpad_ivr.worker.engine_client import describe_error, renew_token
 from dialpad_ivr.worker.mapping import Polled, deferred
 
 _POLL_MS: Final = 100  # for which the engine may hold an empty poll
+# The longest pause between two polls of an empty bulk queue, in seconds. It grows with their number, so that twenty of
+# them are polled about as often as one default queue. The engine counts a queue as polled for 10 s.
+_BULK_PAUSE: Final = 0.5
+_BULK_PAUSE_EACH: Final = 0.15
+_MAX_BULK_PAUSE: Final = 3.0
 _MAX_BACKOFF_SECONDS: Final = 30.0
 _GIVE_UP_SECONDS: Final = 900.0
 # Refusals that may pass: not signed in, or too busy. Any other 4xx is final.
@@ -33,8 +43,19 @@ _TRANSIENT_STATUSES: Final = (401, 403, 408, 409, 423, 425, 429)
 _REMEMBERED_RUNS: Final = 2  # for each slot: a duplicate comes within milliseconds, and results are not small
 
 
+@dataclass(eq=False)
+class _Queue:
+    """A queue, and the slots in which its tasks run."""
+
+    params: dict[str, str | int]
+    max_pause: float  # between two polls while it is empty, in seconds
+    slots: set[asyncio.Task[None]] = field(default_factory=set)
+    empty_polls: int = 0
+    due: float = 0.0  # when to poll it again, monotonic seconds
+
+
 class Poller:
-    """Keeps up to `concurrency` tasks of one type running. Must be created inside the event loop.
+    """Keeps up to `concurrency` tasks of one type running for each queue. Must be created inside the event loop.
 
     Args:
         task_type: The task's type.
@@ -44,6 +65,7 @@ class Poller:
         identity: The worker's name.
         settings: Concurrency, poll interval and domain.
         metrics: What failures are counted in.
+        bulk_domains: The task domains that are polled beside the own one.
     """
 
     def __init__(
@@ -55,20 +77,23 @@ class Poller:
         identity: str,
         settings: Settings,
         metrics: Metrics,
+        bulk_domains: Sequence[str] = (),
     ) -> None:
         self._task_type = task_type
         self._handle = handle
         self._on_undelivered = on_undelivered
         self._client = client
         self._identity = identity
-        self._poll_params = {"workerid": identity, "timeout": _POLL_MS}
-        if settings.domain:
-            self._poll_params["domain"] = settings.domain
+        own: dict[str, str | int] = {"workerid": identity, "timeout": _POLL_MS}
+        pause = max(settings.poll_interval_seconds, _BULK_PAUSE, _BULK_PAUSE_EACH * len(bulk_domains))
+        self._queues = [
+            _Queue({**own, "domain": settings.domain} if settings.domain else own, settings.poll_interval_seconds),
+            # Held by the engine, an empty poll would keep the worker from its own queue.
+            *(_Queue({**own, "timeout": 0, "domain": name}, min(pause, _MAX_BULK_PAUSE)) for name in bulk_domains),
+        ]
         self._server_url = settings.server_url
         self._concurrency = settings.concurrency
-        self._poll_interval = settings.poll_interval_seconds
         self._metrics = metrics
-        self._slots: set[asyncio.Task[None]] = set()
         self._runs: dict[tuple[str, int | None], asyncio.Future[TaskResult]] = {}
         self._update_brings_next_task = True  # until the engine turns out to lack that call, or the poller drains
         self._poll_failures = 0
@@ -88,7 +113,7 @@ class Poller:
     @property
     def in_flight(self) -> int:
         """Tasks that are running or being reported."""
-        return len(self._slots)
+        return sum(len(queue.slots) for queue in self._queues)
 
     @property
     def unready(self) -> str | None:
@@ -101,29 +126,47 @@ class Poller:
 
     async def run(self) -> None:
         """Poll and run tasks until drained; cancelled, it cancels what is in flight."""
-        empty_polls = 0
         try:
             while not self._draining:
-                if len(self._slots) >= self._concurrency:
-                    await asyncio.wait(self._slots, return_when=asyncio.FIRST_COMPLETED)
-                    continue
                 if self._poll_failures:
                     await self._pause(_backoff_seconds(self._poll_failures))
-                    if self._draining:
+                else:
+                    await self._until_due()
+                for queue in self._queues:
+                    if not self._draining and self._has_room(queue) and time.monotonic() >= queue.due:
+                        await self._poll_queue(queue)
+                    if self._poll_failures:
                         break
-                elif empty_polls:
-                    await asyncio.sleep(min(0.001 * 2 ** min(empty_polls, 10), self._poll_interval))
-                polled = await self._poll(self._concurrency - len(self._slots))
-                empty_polls = 0 if polled else empty_polls + 1
-                for one in polled:
-                    slot = asyncio.create_task(self._fill_slot(one))
-                    self._slots.add(slot)
-                    slot.add_done_callback(self._slots.discard)
-            while self._slots:
-                await asyncio.wait(self._slots)
+            while self.in_flight:
+                await asyncio.wait([slot for queue in self._queues for slot in queue.slots])
         finally:
-            for slot in self._slots:
-                slot.cancel()
+            for queue in self._queues:
+                for slot in queue.slots:
+                    slot.cancel()
+
+    def _has_room(self, queue: _Queue) -> bool:
+        return len(queue.slots) < self._concurrency
+
+    async def _until_due(self) -> None:
+        """Wait until a queue with free slots is to be polled, or a full one has a free slot."""
+        due = [queue.due for queue in self._queues if self._has_room(queue)]
+        pause = max(0.0, min(due) - time.monotonic()) if due else None
+        busy = [slot for queue in self._queues if not self._has_room(queue) for slot in queue.slots]
+        if busy:
+            await asyncio.wait(busy, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+        elif pause:
+            await asyncio.sleep(pause)
+
+    async def _poll_queue(self, queue: _Queue) -> None:
+        """Poll a queue for as many tasks as it has slots free, and run them."""
+        polled = await self._poll(queue.params, self._concurrency - len(queue.slots))
+        queue.empty_polls = 0 if polled else queue.empty_polls + 1
+        pause = min(0.001 * 2 ** min(queue.empty_polls, 12), queue.max_pause) if queue.empty_polls else 0.0
+        queue.due = time.monotonic() + pause
+        for one in polled:
+            slot = asyncio.create_task(self._fill_slot(one))
+            queue.slots.add(slot)
+            slot.add_done_callback(queue.slots.discard)
 
     async def _fill_slot(self, polled: Polled | None) -> None:
         """Run a task and report it, and whatever comes in return for that."""
@@ -131,10 +174,10 @@ class Poller:
             result = deferred(polled.task, self._identity) if self._draining else await self._run_once(polled)
             polled = await self._report(polled.task, result)
 
-    async def _poll(self, count: int) -> list[Polled]:
+    async def _poll(self, params: dict[str, str | int], count: int) -> list[Polled]:
         polled_at = time.monotonic()
         try:
-            tasks = await self._client.batch_poll(tasktype=self._task_type, count=count, **self._poll_params)
+            tasks = await self._client.batch_poll(tasktype=self._task_type, count=count, **params)
             # The SDK makes tasks without an id, or nothing, of a response that is no list of tasks.
             if tasks is None or any(not task.task_id for task in tasks):
                 raise ValueError("unreadable response")
@@ -177,7 +220,7 @@ class Poller:
         result = await run
         if result.status == "IN_PROGRESS":  # it will be delivered again, and shall run again
             del self._runs[delivery]
-        if len(self._runs) > _REMEMBERED_RUNS * self._concurrency:
+        if len(self._runs) > _REMEMBERED_RUNS * self._concurrency * len(self._queues):
             del self._runs[next(delivery for delivery, run in self._runs.items() if run.done())]
         return result
 

@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from dialpad_ivr.engine.definitions import task_definition
+from dialpad_ivr.engine.domains import bulk_domain
 from dialpad_ivr.http_server import serving
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.registry import TASKS
@@ -57,11 +58,14 @@ async def run_worker(settings: Settings, tracing: Tracing) -> int:
         contextlib.AsyncExitStack() as clients,
     ):
         identity = f"{socket.gethostname()}-{os.getpid()}"
+        bulk_domains = [bulk_domain(settings.domain, profile) for profile in tools.credentials.profiles()]
         pollers = []
         for task_type in TASKS:
             engine = await clients.enter_async_context(open_engine_client(settings))
             handle = make_handler(task_type, tools, engine, undelivered, identity)
-            pollers.append(Poller(task_type, handle, undelivered.store, engine, identity, settings, tools.metrics))
+            pollers.append(
+                Poller(task_type, handle, undelivered.store, engine, identity, settings, tools.metrics, bulk_domains)
+            )
         app = health_app(tools.metrics.registry, lambda: next(filter(None, (p.unready for p in pollers)), None))
         async with serving(app, settings.health_host, settings.health_port) as port:
             running = [asyncio.create_task(poller.run()) for poller in pollers]
