@@ -62,8 +62,17 @@ class Settings(BaseSettings):
         validation_alias="CONDUCTOR_AUTH_SECRET",
         description="The access key secret, for a secured engine.",
     )
-    domain: str | None = Field(default=None, description="The task domain to poll; the default queue if not set.")
-    concurrency: int = Field(default=24, ge=1, le=500, description="Tasks that one worker runs concurrently.")
+    domain: str | None = Field(
+        default=None,
+        description="The task domain to poll; the default queue if not set. Bulk work is in DOMAIN.bulk, or in bulk.",
+    )
+    concurrency: int = Field(
+        default=24,
+        ge=1,
+        le=500,
+        description="Tasks of a type that one worker runs concurrently from each of its queues: its own, and one of "
+        "bulk work for each credential profile.",
+    )
     poll_interval_seconds: float = Field(
         default=0.05, gt=0, le=60, description="The longest pause between two polls of an empty queue."
     )

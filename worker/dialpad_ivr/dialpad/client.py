@@ -22,7 +22,6 @@ import httpx
 from pydantic import SecretStr
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.contract.values import BODY_LIMIT, LIST_PATH, PATCH_PATH
 from dialpad_ivr.dialpad.sanitize import parse_body, redact, secret_forms
 from dialpad_ivr.settings import Settings, check_api_url
@@ -32,6 +31,7 @@ READ_LIMIT = 1024 * 1024
 
 _RELEVANT_HEADERS = ("content-type", "date", "retry-after", "x-request-id", "x-cloud-trace-context", "location")
 _HEADER_LIMIT = 200  # characters of a header value
+_CONNECTIONS = 1000  # more than all companies' calls in flight: a task that waits for a permit uses none
 
 
 class CallError(Exception):
@@ -105,7 +105,6 @@ class DialpadClient:
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._base = check_api_url(settings.api_url, allow_loopback=settings.allow_loopback)
         self._deadline = settings.deadline_seconds
-        connections = len(INPUTS) * settings.concurrency
         self._http = httpx.AsyncClient(
             transport=transport,
             verify=httpx.create_ssl_context(),
@@ -115,8 +114,7 @@ class DialpadClient:
                 write=settings.write_timeout_seconds,
                 pool=settings.pool_timeout_seconds,
             ),
-            # As many as both tasks can use at once.
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
             follow_redirects=False,
             trust_env=False,
             # Cookies are not stored: one company's session must not travel with another's key.
