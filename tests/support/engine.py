@@ -50,6 +50,13 @@ class EngineRest:
         body = {"name": name, "version": version, "input": inputs, "taskToDomain": {"*": domain} if domain else {}}
         return self._http.post("/workflow", json=body).raise_for_status().text
 
+    def poll(self, task_type: str, domain: str, count: int) -> list[dict[str, Any]]:
+        params: dict[str, Any] = {"workerid": "test", "domain": domain, "count": count}
+        tasks: list[dict[str, Any]] = (
+            self._http.get(f"/tasks/poll/batch/{task_type}", params=params).raise_for_status().json()
+        )
+        return tasks
+
     def workflow(self, workflow_id: str) -> dict[str, Any]:
         found = self._http.get(f"/workflow/{workflow_id}", params={"includeTasks": "true"}).raise_for_status()
         workflow: dict[str, Any] = found.json()
