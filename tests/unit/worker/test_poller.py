@@ -132,7 +132,8 @@ async def test_bulk_work_is_polled_after_the_own_queue_and_keeps_no_slot_from_it
     engine.queue.append(task("own"))
     poller, _, handled, _ = await start(1, released=False, bulk_domains=["bulk", "bulk.a"])
     await until(lambda: len(handled.runs) == 3)
-    assert [query.get("domain") for query in engine.called("poll")] == [None, "bulk", "bulk.a"]  # all are full now
+    polls = [(query.get("domain"), query["timeout"]) for query in engine.called("poll")]
+    assert polls == [(None, "100"), ("bulk", "0"), ("bulk.a", "0")]  # all are full now
     assert handled.runs == ["own", "bulk 0", "a"]
     assert poller.in_flight == 3
     handled.released.set()
