@@ -23,8 +23,9 @@ from dialpad_ivr.worker import poller as poller_module
 from dialpad_ivr.worker.engine_client import open_engine_client
 from dialpad_ivr.worker.mapping import Polled
 from dialpad_ivr.worker.poller import Poller
-from support.clock import FakeTime
 from support.fake_engine import FakeEngine, running_fake_engine, task
+from support.virtual import VirtualLoop
+from support.windows import Clock
 
 SECONDS = 20.0  # for which a test waits for an event; all come within milliseconds
 
@@ -149,40 +150,34 @@ async def test_own_work_runs_while_bulk_work_waits_for_a_slot(engine: FakeEngine
 
 
 class EmptyQueues:
-    """A client of an engine without tasks, which holds an empty poll for as long as it is told; no time passes."""
+    """A client of an engine without tasks, which holds an empty poll for as long as it is told."""
 
-    def __init__(self, clock: FakeTime) -> None:
-        self.clock = clock
+    def __init__(self) -> None:
         self.polls: list[tuple[str | None, float]] = []
-        self.drain_at = 60.0
-        self.drain: Callable[[], None]
 
     async def batch_poll(self, *, timeout: int, domain: str | None = None, **_: Any) -> list[Task]:
-        self.polls.append((domain, self.clock.now))
-        self.clock.now += 0.002 + timeout / 1000
-        if self.clock.now > self.drain_at:
-            self.drain()
+        self.polls.append((domain, asyncio.get_running_loop().time()))
+        await asyncio.sleep(0.002 + timeout / 1000)
         return []
 
 
 @pytest.mark.parametrize("count", [1, 20])
-async def test_empty_bulk_queues_cost_no_more_polls_than_the_own_one(
-    monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    clock = FakeTime()
-    client: Any = EmptyQueues(clock)
+def test_empty_bulk_queues_cost_no_more_polls_than_the_own_one(count: int) -> None:
+    client: Any = EmptyQueues()
     domains = [f"bulk.{number}" for number in range(count)]
 
-    async def sleep(seconds: float) -> None:
-        clock.sleep(seconds)
+    async def poll_for_a_minute() -> None:
+        handled = Handled()
+        poller = Poller("t", handled.handle, handled.on_undelivered, client, "me", Settings(), Metrics(), domains)
+        running = asyncio.create_task(poller.run())
+        await asyncio.sleep(60)
+        poller.drain()
+        await running
 
-    monkeypatch.setattr(poller_module, "time", clock)
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    handled = Handled()
-    poller = Poller("t", handled.handle, handled.on_undelivered, client, "me", Settings(), Metrics(), domains)
-    client.drain = poller.drain
-    await poller.run()
-    polls = [(domain, at) for domain, at in client.polls if at > 10]  # the pauses have grown
+    with contextlib.closing(VirtualLoop(Clock())) as loop:
+        loop.run_until_complete(poll_for_a_minute())
+    began = client.polls[0][1]
+    polls = [(domain, at) for domain, at in client.polls if at > began + 10]  # the pauses have grown
     own = [at for domain, at in polls if domain is None]
     for name in domains:
         bulk = [at for domain, at in polls if domain == name]

@@ -51,7 +51,7 @@ class _Queue:
     max_pause: float  # between two polls while it is empty, in seconds
     slots: set[asyncio.Task[None]] = field(default_factory=set)
     empty_polls: int = 0
-    due: float = 0.0  # when to poll it again, monotonic seconds
+    due: float = 0.0  # when to poll it again, by the event loop's clock
 
 
 class Poller:
@@ -126,6 +126,7 @@ class Poller:
 
     async def run(self) -> None:
         """Poll and run tasks until drained; cancelled, it cancels what is in flight."""
+        loop = asyncio.get_running_loop()
         try:
             while not self._draining:
                 if self._poll_failures:
@@ -133,7 +134,7 @@ class Poller:
                 else:
                     await self._until_due()
                 for queue in self._queues:
-                    if not self._draining and self._has_room(queue) and time.monotonic() >= queue.due:
+                    if not self._draining and self._has_room(queue) and loop.time() >= queue.due:
                         await self._poll_queue(queue)
                     if self._poll_failures:
                         break
@@ -150,7 +151,7 @@ class Poller:
     async def _until_due(self) -> None:
         """Wait until a queue with free slots is to be polled, or a full one has a free slot."""
         due = [queue.due for queue in self._queues if self._has_room(queue)]
-        pause = max(0.0, min(due) - time.monotonic()) if due else None
+        pause = max(0.0, min(due) - asyncio.get_running_loop().time()) if due else None
         busy = [slot for queue in self._queues if not self._has_room(queue) for slot in queue.slots]
         if busy:
             await asyncio.wait(busy, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -162,7 +163,7 @@ class Poller:
         polled = await self._poll(queue.params, self._concurrency - len(queue.slots))
         queue.empty_polls = 0 if polled else queue.empty_polls + 1
         pause = min(0.001 * 2 ** min(queue.empty_polls, 12), queue.max_pause) if queue.empty_polls else 0.0
-        queue.due = time.monotonic() + pause
+        queue.due = asyncio.get_running_loop().time() + pause
         for one in polled:
             slot = asyncio.create_task(self._fill_slot(one))
             queue.slots.add(slot)
