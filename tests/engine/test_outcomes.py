@@ -1,6 +1,6 @@
 """Every row of the outcome table on the real engine: task status, retries, output, and the branch taken.
 
-All rows run at once, each on a target of its own; those that draw a 429 in a company of their own, which pauses.
+All rows run at once, each on a target of its own and in a company of its own, which may pause.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
 from dialpad_ivr.contract.schema import output_schema
 from support.double import started_double
 from support.engine import EngineRest
-from support.outcomes import QUICK, ROWS, Case, prepared
+from support.outcomes import QUICK, ROWS, Case, prepared, profiles
 from support.worker import CREDENTIALS, KEYS, running_worker
 
 COMPLETED = "COMPLETED"
@@ -29,7 +29,8 @@ def endings(engine: EngineRest, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with started_double(KEYS, enforce=False) as double:
         inputs = prepared(double)
         log = tmp_path_factory.mktemp("outcomes") / "worker.log"
-        with running_worker(engine.url, double.url, log, **CREDENTIALS, **QUICK) as worker:
+        own = profiles(CREDENTIALS["DIALPAD_API_KEY"])
+        with running_worker(engine.url, double.url, log, **CREDENTIALS, **own, **QUICK) as worker:
             ids = [engine.start("set_custom_ivr_branching", payload) for payload in inputs]
             ended = engine.ended(ids, timeout=90)
             assert worker.stop() == 0

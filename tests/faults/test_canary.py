@@ -24,7 +24,7 @@ from support.canary import Leak, files, forms, leaks, marked_key, process_list
 from support.collector import running_collector
 from support.double import started_double
 from support.engine import EngineRest, until
-from support.outcomes import QUICK, prepared
+from support.outcomes import QUICK, prepared, profiles
 from support.provisioning import change, write_csv
 from support.proxy import Fault, faulty_engine
 from support.redis import running_redis
@@ -98,6 +98,7 @@ def test_worker_leaks_no_key(
         settings = {
             **ENVIRONMENT,
             **QUICK,
+            **profiles(ENVIRONMENT["DIALPAD_API_KEY"]),
             "DIALPAD_IVR_DOMAIN": f"canary-{log_format}",
             "DIALPAD_IVR_CREDENTIALS_FILE": str(credentials_file),
             "DIALPAD_IVR_LOG_LEVEL": "debug",

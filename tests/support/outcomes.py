@@ -100,6 +100,14 @@ ROWS = [
 ]  # fmt: skip
 
 
+def profiles(key: str) -> dict[str, Any]:
+    """A credential profile for each row, whose company is its own: what fails in one is no outage of another."""
+    environment: dict[str, Any] = {}
+    for number in range(len(ROWS)):
+        environment |= {f"DIALPAD_API_KEY_ROW{number}": key, f"DIALPAD_COMPANY_ROW{number}": f"row {number}"}
+    return environment
+
+
 def prepared(double: DoubleControl) -> list[dict[str, Any]]:
     """Set up the double for all rows, each with a target of its own; returns the inputs, in order."""
     double.set_state(synthetic=len(ROWS))
@@ -110,7 +118,7 @@ def prepared(double: DoubleControl) -> list[dict[str, Any]]:
         changed = {
             key: old if value == "old" else [old] if value == ["old"] else value for key, value in row.change.items()
         }
-        inputs.append(change(number, **changed))
+        inputs.append(change(number, **{"credential": f"row{number}", **changed}))
     double.add_faults(*rules)
     return inputs
 

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-REDIS_TIME = "redis.call('TIME')"
-FAKE_REDIS_TIME = "{0, redis.call('GET', 'fake-time')}"
-"""What replaces it in the script, so that a `Clock` is Redis's clock too."""
+import pytest
+
+from dialpad_ivr.pacing import redis as fleet
+from dialpad_ivr.pacing.limiter import CompanyLimiter
+
+MakeLimiter = Callable[..., CompanyLimiter]
+
+_REDIS_TIME = "redis.call('TIME')"
+_FAKE_REDIS_TIME = "{0, redis.call('GET', 'fake-time')}"
+
+
+def use_fake_redis_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a `Clock` Redis's clock too, in the limiters that are made from now on."""
+    for name in ("_SCRIPT", "_CIRCUIT_SCRIPT"):
+        script: str = getattr(fleet, name)
+        assert _REDIS_TIME in script
+        monkeypatch.setattr(fleet, name, script.replace(_REDIS_TIME, _FAKE_REDIS_TIME))
 
 
 class Clock:

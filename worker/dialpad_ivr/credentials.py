@@ -41,6 +41,11 @@ class Credential:
     source: str
     """Where the key was found, for `doctor`."""
 
+    @property
+    def company_label(self) -> str:
+        """The company in logs and metrics: its name, or the beginning of its key's digest."""
+        return self.company[:12] if self.company.startswith("key:") else self.company
+
 
 class _FileProfile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -134,6 +134,12 @@ class Settings(BaseSettings):
     waiting_budget_seconds: float = Field(
         default=900, gt=0, description="A task that waited longer than this in total ends as rate_limited."
     )
+    outage_budget_seconds: float = Field(
+        default=3600,
+        ge=0,
+        description="A task that waited longer than this in total for Dialpad to work again ends as unavailable; with "
+        "0 none waits.",
+    )
 
     redis_url: SecretStr | None = Field(
         default=None,

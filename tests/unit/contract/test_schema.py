@@ -125,7 +125,7 @@ def test_task_timeouts_exceed_the_longest_run_with_default_settings() -> None:
     definition, worker = task_definition(), Settings()
     longest_run = 3 * (worker.max_inline_wait_seconds + worker.deadline_seconds) + 60
     assert longest_run < definition["responseTimeoutSeconds"] < definition["timeoutSeconds"]
-    assert worker.waiting_budget_seconds + longest_run < definition["timeoutSeconds"]
+    assert worker.waiting_budget_seconds + worker.outage_budget_seconds + longest_run < definition["timeoutSeconds"]
     assert definition["pollTimeoutSeconds"] == 0
 
 

@@ -1,71 +1,17 @@
-"""The pacing rules over both windows, on a clock that only the limiter's own sleeps move.
-
-The shared window is on a real Redis with a fake clock: the script reads the time from a key.
-"""
+"""The pacing rules over both windows, on a clock that only the limiter's own sleeps move."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
-from dialpad_ivr.pacing import redis as fleet
-from dialpad_ivr.pacing.limiter import CompanyLimiter, DelayEstimator, Limiter, PermitDeferredError
-from dialpad_ivr.pacing.redis import RedisLimiter
-from dialpad_ivr.pacing.window import Limits, MemoryWindow
+from dialpad_ivr.pacing.limiter import DelayEstimator, Limiter, PermitDeferredError
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.telemetry.metrics import Metrics
-from support.windows import FAKE_REDIS_TIME, REDIS_TIME, Clock, most_in_any_window
-
-MakeLimiter = Callable[..., CompanyLimiter]
-
-
-@pytest.fixture(params=["memory", "redis"])
-def store(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-@pytest.fixture
-def clock(store: str, request: pytest.FixtureRequest) -> Iterator[Clock]:
-    if store == "memory":
-        yield Clock()
-        return
-    with request.getfixturevalue("redis_server").client() as client:
-        client.flushall()
-        yield Clock(client)
-
-
-@pytest.fixture
-async def limiter(
-    store: str, clock: Clock, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[MakeLimiter]:
-    """Makes a limiter with these settings, of a company without recent calls."""
-    numbers = itertools.count()
-    async with AsyncExitStack() as stack:
-        if store == "redis":
-            server = request.getfixturevalue("redis_server")
-            client = await stack.enter_async_context(Redis.from_url(server.url, decode_responses=True))
-            assert REDIS_TIME in fleet._SCRIPT
-            monkeypatch.setattr(fleet, "_SCRIPT", fleet._SCRIPT.replace(REDIS_TIME, FAKE_REDIS_TIME))
-
-        def make(sleep: Any = clock.sleep, **limits: Any) -> CompanyLimiter:
-            settings = Settings(
-                **{"patch_limit": 200, "patch_window_seconds": 10, "max_inline_wait_seconds": 60, **limits}
-            )
-            if store == "memory":
-                return CompanyLimiter(settings, clock, sleep, MemoryWindow(Limits.of(settings), clock))
-            window = RedisLimiter(client, settings, Metrics(), clock).window(f"company {next(numbers)}")
-            window._hold = 0.0  # the hold of a new window has its own tests
-            return CompanyLimiter(settings, clock, sleep, window)
-
-        yield make
+from support.windows import Clock, MakeLimiter, most_in_any_window
 
 
 async def test_both_limits_hold_in_every_window_at_full_rate(clock: Clock, limiter: MakeLimiter) -> None:

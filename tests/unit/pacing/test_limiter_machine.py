@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from redis.asyncio import Redis
 
-from dialpad_ivr.pacing import redis as fleet
+from dialpad_ivr.pacing.circuit import Outage
 from dialpad_ivr.pacing.limiter import CompanyLimiter, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter
 from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Wait
@@ -27,7 +27,7 @@ from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.redis import RedisServer
 from support.virtual import VirtualLoop
-from support.windows import FAKE_REDIS_TIME, REDIS_TIME, Clock, most_in_any_window
+from support.windows import Clock, most_in_any_window, use_fake_redis_time
 
 LIMITS = Settings(
     company_limit=3,
@@ -204,7 +204,7 @@ class CountedRedisLimiter(RedisLimiter):
 @pytest.fixture
 def on_redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[PacingMachine]]:
     """The machine with a window on a real Redis, whose clock is the machine's."""
-    monkeypatch.setattr(fleet, "_SCRIPT", fleet._SCRIPT.replace(REDIS_TIME, FAKE_REDIS_TIME))
+    use_fake_redis_time(monkeypatch)
     with redis_server.client() as client:
 
         class OnRedis(PacingMachine):
@@ -250,7 +250,7 @@ class WindowTooShort(PacingMachine):
 
 class PauseForgotten(PacingMachine):
     class _Window(MemoryWindow):
-        async def take(self, **call: Any) -> Reservation | Wait:
+        async def take(self, **call: Any) -> Reservation | Wait | Outage:
             self._paused_until = float("-inf")
             return await super().take(**call)
 

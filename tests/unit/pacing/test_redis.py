@@ -15,13 +15,14 @@ import pytest
 from pydantic import SecretStr
 
 from dialpad_ivr.pacing import redis as fleet
-from dialpad_ivr.pacing.limiter import CompanyLimiter, Limiter, PermitDeferredError
+from dialpad_ivr.pacing.circuit import Failure
+from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Limiter, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter, open_limiter
 from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.redis import RedisServer, running_redis
-from support.windows import FAKE_REDIS_TIME, REDIS_TIME, Clock, most_in_any_window
+from support.windows import Clock, most_in_any_window, use_fake_redis_time
 
 COMPANY = "acme"
 
@@ -54,7 +55,7 @@ async def fleet_on_a_clock(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Clock, MakeFleet]]:
     """A clock that is Redis's too, and a function that makes the company's limiters of several workers on it."""
-    monkeypatch.setattr(fleet, "_SCRIPT", fleet._SCRIPT.replace(REDIS_TIME, FAKE_REDIS_TIME))
+    use_fake_redis_time(monkeypatch)
     async with AsyncExitStack() as stack:
         with server.client() as client:
             clock = Clock(client)
@@ -156,6 +157,90 @@ async def test_when_the_window_is_lost_the_limit_holds_and_work_goes_on(
     after = await send(clock, limiters, 100)
     assert_limits_hold(before + after)
     assert 1.5 <= after[0] - before[-1] < 3  # a window, and the longest delay
+
+
+async def failing(limiter: CompanyLimiter, target: str) -> CircuitOpenError | None:
+    """Send a call that fails; returns what the circuit says to it."""
+    permit = await limiter.permit(write=True)
+    try:
+        await limiter.failed(permit, Failure("http_500", target))
+    except CircuitOpenError as exc:
+        return exc
+    return None
+
+
+async def test_a_fleet_has_one_circuit_and_one_probe(fleet_on_a_clock: tuple[Clock, MakeFleet]) -> None:
+    clock, make = fleet_on_a_clock
+    workers = await make(0.0, 30.0, -30.0)
+    await send(clock, workers[:1], 1)
+    opened = [await failing(worker, target) for worker, target in zip(workers, "abc", strict=True)]
+    assert [bool(exc and exc.outage.opened) for exc in opened] == [False, False, True]
+    for worker in workers:
+        with pytest.raises(CircuitOpenError, match="http_500"):
+            await worker.permit(write=True)
+    clock.now += 2
+    probe = await workers[0].permit(write=True)
+    assert probe.outage is not None
+    clock.now += 2
+    for worker in workers[1:]:
+        with pytest.raises(CircuitOpenError):
+            await worker.permit(write=True)
+    await workers[0].succeeded(probe)
+    for worker in workers:
+        clock.now += 0.1
+        assert (await worker.permit(write=True)).outage is None
+
+
+async def test_a_success_of_another_worker_is_between_failures(fleet_on_a_clock: tuple[Clock, MakeFleet]) -> None:
+    clock, make = fleet_on_a_clock
+    first, second = await make(0.0, 30.0)
+    await send(clock, [first], 1)
+    for number in range(9):
+        assert await failing(first, f"target {number}") is None
+        clock.now += 0.1
+        if number % 2:
+            await second.succeeded(await second.permit(write=True))
+            clock.now += 0.1
+            await second.permit(write=True)  # tells it
+            clock.now += 0.1
+
+
+async def test_an_open_circuit_that_is_flushed_opens_again(
+    fleet_on_a_clock: tuple[Clock, MakeFleet], server: RedisServer
+) -> None:
+    clock, make = fleet_on_a_clock
+    (limiter,) = await make(0.0)
+    for _ in range(2):
+        await send(clock, [limiter], 1)
+        opened = [await failing(limiter, target) for target in "abc"]
+        assert opened[-1] is not None
+        now = clock.now
+        with server.client() as client:
+            client.flushall()
+        clock.now = now
+
+
+async def test_the_circuit_costs_a_call_that_succeeds_nothing(worker: MakePacer, server: RedisServer) -> None:
+    pacer, _ = await worker()
+    lane = pacer.company(COMPANY)
+    await lane.permit(write=True)
+    with server.client() as client:
+        client.config_resetstat()
+        for _ in range(10):
+            await lane.succeeded(await lane.permit(write=True))
+        calls = {name: stat["calls"] for name, stat in client.info("commandstats").items()}
+    assert calls["cmdstat_evalsha"] < 2 * 10 + 5  # the permits, and some that were asked for a moment too early
+    assert "cmdstat_hdel" not in calls
+
+
+async def test_a_failure_that_redis_does_not_learn_of_is_the_tasks_own(worker: MakePacer, server: RedisServer) -> None:
+    pacer, _ = await worker()
+    lane = pacer.company(COMPANY)
+    permits = [await lane.permit(write=True) for _ in range(3)]
+    await gone(server, on=True)
+    for permit, target in zip(permits, "abc", strict=True):
+        await lane.failed(permit, Failure("http_500", target, 5))
+    await lane.succeeded(permits[0])
 
 
 async def test_limits_that_do_not_imply_each_other_wait_for_the_longer_window(worker: MakePacer) -> None:

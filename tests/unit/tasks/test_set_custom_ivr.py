@@ -296,3 +296,115 @@ async def test_a_permit_beyond_the_inline_wait_defers_the_task(settings: Setting
     assert output["error"]["code"] == "paced"
     assert output["attempts"] == 2
     assert len(bench.sent) == 1
+
+
+# An outage: what the circuit does is tested with the limiter, here only what becomes of the task.
+
+
+def busy(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(503, headers={"retry-after": "30"}, text="busy")
+
+
+async def test_an_outage_parks_the_task_and_shows_the_answer(bench: Bench) -> None:
+    bench.handler = busy
+    result = await bench.run(last_attempt=False)
+    output = check(result)
+    assert (result.status, output["outcome"], output["error"]["code"]) == ("IN_PROGRESS", None, "outage")
+    assert "http_503" in output["error"]["message"]
+    assert (output["attempts"], output["response"]["status_code"]) == (1, 503)
+    assert 30 <= (result.callback_seconds or 0) <= 34
+    assert output["outage_ms"] == (result.callback_seconds or 0) * 1000
+    assert output["perhaps_sent"] is False  # Dialpad said that it failed
+    again = await bench.run(outage_ms=output["outage_ms"], attempts=1)
+    assert again.output.outage_ms > output["outage_ms"]
+    assert len(bench.sent) == 1
+
+
+async def test_a_plan_waits_for_an_outage_to_end_as_a_change_does(bench: Bench) -> None:
+    bench.handler = busy
+    output = check(await bench.run({**VALID, "mode": "plan"}, outage_ms=10))
+    assert (output["outcome"], output["error"]["code"], output["attempts"]) == (None, "outage", 0)
+    assert output["outage_ms"] > 10_000
+
+
+async def test_other_companies_are_not_parked(bench: Bench) -> None:
+    bench.environ |= {"DIALPAD_API_KEY_OTHER": f"{KEY}-2"}
+    bench.handler = busy
+    await bench.run()
+    bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
+    assert (await bench.run({**VALID, "credential": "other"})).status == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("call", "outcome"),
+    [
+        ({"attempts": 0, "last_attempt": True}, "unavailable"),
+        ({"attempts": 2, "last_attempt": True}, "unavailable"),
+        ({"attempts": 2, "last_attempt": True, "perhaps_sent": True}, "unconfirmed"),
+        ({"attempts": 2, "last_attempt": False, "perhaps_sent": True}, "unavailable"),
+    ],
+)
+async def test_a_used_up_outage_budget_ends_the_wait(bench: Bench, call: dict[str, Any], outcome: str) -> None:
+    bench.handler = busy
+    await bench.run()
+    result = await bench.run(outage_ms=3_600_000, **call)
+    output = check(result)
+    assert (result.status, output["outcome"], output["error"]["code"]) == ("FAILED", outcome, "outage")
+    assert "http_503" in output["error"]["message"]
+    assert "3600 s" in output["error"]["message"]
+    assert output["perhaps_sent"] is call.get("perhaps_sent", False)
+    assert len(bench.sent) == 1
+
+
+async def silence(bench: Bench, targets: int) -> Result:
+    """Time out for several targets, the last of them with VALID's; returns its result."""
+
+    def lose(_: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("")
+
+    bench.handler = lose
+    for number in range(1, targets):
+        await bench.run({**VALID, "target_id": str(number)}, last_attempt=False)
+    return await bench.run(last_attempt=True)
+
+
+async def test_a_change_whose_answer_never_came_is_parked_and_not_forgotten(bench: Bench) -> None:
+    result = await silence(bench, 3)
+    output = check(result)
+    assert (result.status, output["error"]["code"], output["perhaps_sent"]) == ("IN_PROGRESS", "outage", True)
+    sent = len(bench.sent)
+    assert sent == 3  # no settling read into the outage
+    again = check(await bench.run(attempts=1, outage_ms=1000, perhaps_sent=True))
+    assert again["perhaps_sent"] is True
+    assert len(bench.sent) == sent
+
+
+async def test_an_outage_that_the_settling_read_meets_leaves_it_to_the_next_delivery(bench: Bench) -> None:
+    result = await silence(bench, 1)  # its read fails too, which is no second target
+    assert check(result)["outcome"] == "unconfirmed"
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return busy(request)
+        raise httpx.ReadTimeout("")
+
+    bench.handler = handle
+    result = await bench.run(last_attempt=True)
+    output = check(result)
+    assert (result.status, output["error"]["code"], output["perhaps_sent"]) == ("IN_PROGRESS", "outage", True)
+
+
+@pytest.mark.parametrize(("now", "outcome"), [(VALID["ivr_id"], "updated"), ("1", "unavailable")])
+async def test_an_earlier_change_without_an_answer_is_settled_whatever_the_last_call_met(
+    bench: Bench, now: str, outcome: str
+) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return page(selected(now))
+        raise httpx.ConnectError("refused")
+
+    bench.handler = handle
+    output = check(await bench.run(attempts=1, perhaps_sent=True, last_attempt=True))
+    assert output["outcome"] == outcome
+    assert [request.method for request in bench.sent] == ["PATCH", "GET"]
+    assert output["perhaps_sent"] is (outcome != "updated")

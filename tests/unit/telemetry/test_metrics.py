@@ -48,6 +48,7 @@ async def exported() -> list[Metric]:
         for method in ("PATCH", "GET"):
             with metrics.calling(method, 0.1) as counted:
                 counted(200)
+    metrics.circuit("acme", lambda: True, opened=True)
     return list(metrics.registry.collect())
 
 
@@ -235,6 +236,12 @@ CASES: dict[str, tuple[int, str, dict[str, str], list[dict[str, str]]]] = {
         calls(_200="0+80x30", none="0+10x30", _503="0+10x30"),
         [calls(_200="0+50x30", _404="0+50x30", _429="0+50x30", none="0+5x30")],
     ),
+    "DialpadIvrOutage": (
+        5,
+        "",
+        {f'dialpad_ivr_circuit_open{{{BY}, company="acme"}}': "1x30"},
+        [{f'dialpad_ivr_circuit_open{{{BY}, company="acme"}}': "1x2 0x3 1x2 0x30"}],
+    ),
     "DialpadIvrSlow": (
         25,
         "9.5s",
@@ -272,8 +279,14 @@ def test_alerts_fire_when_they_should_and_only_then(name: str, tmp_path: Path) -
     labels = {"severity": rule["labels"]["severity"]}
     if "(job, instance)" in rule["expr"]:
         labels |= {"job": "dialpad-ivr", "instance": "w1"}
+    elif "(company)" in rule["expr"]:
+        labels |= {"company": "acme"}
     filled = {
-        key: re.sub(r"\{\{ \$value.*?\}\}", value, text).replace("{{ $labels.instance }}", "w1")
+        key: re.sub(
+            r"\{\{ \$labels.(\w+) \}\}",
+            lambda name: labels[name[1]],
+            re.sub(r"\{\{ \$value.*?\}\}", value, text),
+        )
         for key, text in rule["annotations"].items()
     }
 

@@ -159,6 +159,14 @@ def test_a_delivery_carries_what_previous_deliveries_spent(settings: Settings) -
     assert (delivery.attempts, delivery.waited_ms) == (1, 0)
 
 
+def test_a_delivery_carries_an_outage_and_a_change_without_an_answer(settings: Settings) -> None:
+    output = {"attempts": 1, "outage_ms": 90_000, "perhaps_sent": True}
+    for one, previous in ((task(output_data=output), None), (task(retry_count=1), task(output_data=output))):
+        delivery = to_delivery(Polled(one, 0), previous, settings)
+        assert (delivery.outage_ms, delivery.perhaps_sent, delivery.retried) == (90_000, True, previous is not None)
+    assert not to_delivery(Polled(task(output_data={"perhaps_sent": "yes"}), 0), None, settings).perhaps_sent
+
+
 def test_a_first_delivery_that_was_deferred_has_certainly_not_sent_the_change(settings: Settings) -> None:
     output = deferred(task(retry_count=0, poll_count=1), "w").output_data
     again = Polled(task(retry_count=0, poll_count=2, output_data=output), time.monotonic())
@@ -244,6 +252,7 @@ def test_a_task_that_is_not_started_is_returned_untouched() -> None:
         ({}, []),
         ({"deadline_seconds": 60}, ["responseTimeoutSeconds"]),
         ({"waiting_budget_seconds": 3600}, ["timeoutSeconds"]),
+        ({"outage_budget_seconds": 6400}, ["timeoutSeconds"]),
         ({"deadline_seconds": 600, "waiting_budget_seconds": 7200}, ["responseTimeoutSeconds", "timeoutSeconds"]),
     ],
 )

@@ -48,7 +48,8 @@ async def _serve(settings: Settings, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_tools(settings) as tools:
+    # Nothing delivers a test request again: it does not wait for an outage to end.
+    async with open_tools(settings.model_copy(update={"outage_budget_seconds": 0})) as tools:
         app = console_app(tools, EngineApi(settings))
         async with serving(app, "127.0.0.1", port, http=H11Protocol, pages=True) as chosen:
             err.print(Text(f"Console: http://127.0.0.1:{chosen}  (Ctrl-C stops it)"))

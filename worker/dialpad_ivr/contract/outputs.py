@@ -102,6 +102,10 @@ class TaskOutput(_Part):
         default=0, description="How often the task's own call was sent, over all retries: PATCHes, or pages read."
     )
     waited_ms: int = Field(default=0, description="Milliseconds spent waiting for permits and pauses.")
+    outage_ms: int = Field(default=0, description="Milliseconds spent waiting for Dialpad to work again.")
+    perhaps_sent: bool = Field(
+        default=False, description="Whether a change was sent, or may have been, whose answer never came."
+    )
 
 
 class SetCustomIvrOutput(TaskOutput):

@@ -48,6 +48,8 @@ OUTCOME_TABLE: Final = (
     OutcomeRow("the request was not sent", ("unavailable",)),
     OutcomeRow("the request was sent, and no response came", ("unavailable",)),
     OutcomeRow("the same on the last attempt", ("updated", "unavailable", "unconfirmed"), "by the selection read then"),
+    OutcomeRow("one of these in an outage ([retries](../explanation/retries.md#outages))", (None,), "delivered again"),
+    OutcomeRow("the same, and the outage budget is used up", ("unavailable", "unconfirmed"), "by `perhaps_sent`"),
     OutcomeRow("the list was read (`list_custom_ivrs`)", ("listed",)),
     OutcomeRow("no IVR has the name (`list_custom_ivrs`)", ("not_found",)),
     OutcomeRow("several IVRs have the name (`list_custom_ivrs`)", ("conflict",)),
@@ -222,6 +224,11 @@ def is_rate_limit(response: Response) -> bool:
     """Whether a response asks for a pause: a 429, or an error of any status that says so (seen in the wild)."""
     failed = response.status_code >= 400 or (isinstance(response.json, dict) and bool(response.json.get("error")))
     return response.status_code == 429 or (failed and "rate_limit_exceeded" in str(response.body))
+
+
+def is_outage(response: Response) -> bool:
+    """Whether a response shows that Dialpad does not work, if not for what was requested alone: a 408 or a 5xx."""
+    return response.status_code == 408 or response.status_code >= 500
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

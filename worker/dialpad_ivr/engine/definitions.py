@@ -71,8 +71,9 @@ def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
         # Longer than a read, a call and another read, each with its wait for a permit (3 times 3 + 20 s), plus the 60 s
         # for which reporting a result is retried: a task is not delivered again while a worker still runs it.
         "responseTimeoutSeconds": 150,
-        # Longer than the waiting budget (900 s): a task that waits for the rate limit has not hung.
-        "timeoutSeconds": 3600,
+        # Longer than both budgets, 900 s for the rate limit and 3600 s for an outage, and the wait for earlier tasks: a
+        # task that waits has not hung.
+        "timeoutSeconds": 7200,
         "timeoutPolicy": "RETRY",
         "pollTimeoutSeconds": 0,
         "rateLimitFrequencyInSeconds": 1,

@@ -9,7 +9,10 @@ Two limits of the company hold at once: PATCHes in any minute, and calls of any 
   does. The call then counts from that time on (`Permit.answered`). So the jitter allowance follows the jitter that is
   seen, call by call, and costs its average instead of its worst case;
 - the pause that a 429 causes, for all calls of that company;
-- a bound on the wait: a permit further away than `max_inline_wait_seconds` is deferred (`PermitDeferredError`).
+- a bound on the wait: a permit further away than `max_inline_wait_seconds` is deferred (`PermitDeferredError`);
+- the order in which deferred calls return from an outage (`CircuitOpenError`): at the permitted rate, so that all are
+  back soon after Dialpad is, and one that has just been the probe after the others, so that its target does not decide
+  for them.
 
 Nothing here knows of the engine, of HTTP or of Redis. The window, the clock and the sleep are parameters, so the rules
 are tested without time passing.
@@ -21,7 +24,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
+from dialpad_ivr.pacing.circuit import Failure, Outage
 from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Wait
 from dialpad_ivr.settings import Settings
 
@@ -40,6 +45,18 @@ class PermitDeferredError(Exception):
         self.seconds = seconds
         self.pause_seconds = pause_seconds
         self.why = why
+
+
+class CircuitOpenError(PermitDeferredError):
+    """Dialpad does not work for the company.
+
+    Attributes:
+        outage: What is known of it.
+    """
+
+    def __init__(self, seconds: float, outage: Outage) -> None:
+        super().__init__(seconds, why=f"Dialpad does not work for this company ({outage.cause})")
+        self.outage = outage
 
 
 class DelayEstimator:
@@ -79,14 +96,17 @@ class Permit:
 
     Attributes:
         waited_seconds: How long it was waited for.
+        outage: What the call is a probe of, if it is one.
+        reservation: The call in the window.
     """
 
     def __init__(
         self, waited_seconds: float, requested: float, reservation: Reservation, delays: DelayEstimator
     ) -> None:
         self.waited_seconds = waited_seconds
+        self.outage = reservation.outage
+        self.reservation = reservation
         self._requested = requested
-        self._reservation = reservation
         self._delays = delays
 
     async def answered(self, moment: float) -> None:
@@ -98,7 +118,7 @@ class Permit:
         Args:
             moment: When the response's headers came, by the limiter's clock.
         """
-        await self._reservation.move(self._delays.observe(moment - self._requested))
+        await self.reservation.move(self._delays.observe(moment - self._requested))
 
 
 class CompanyLimiter:
@@ -106,6 +126,8 @@ class CompanyLimiter:
 
     # The weight of the latest interval between two permits in their moving average.
     _NEWEST_WEIGHT = 0.1
+    # By which a call that failed in an outage returns after the others: callbacks are whole seconds.
+    _PROBED_SECONDS = 2.0
 
     def __init__(
         self,
@@ -125,6 +147,8 @@ class CompanyLimiter:
         self._waiting = 0
         self._throttled_in_a_row = 0
         self._deferred_in_a_row = 0
+        self._returns_at = float("-inf")  # the last of the calls that an outage deferred
+        self._open_until = float("-inf")  # as far as this process knows
         self._last_permit = float("-inf")
         self._interval_seen = 0.0  # between two permits while calls waited, on average: others may share the limit
         # Separately, since a read takes a different time from a write.
@@ -138,6 +162,7 @@ class CompanyLimiter:
             write: Whether it is a PATCH, which both limits count; any other call counts for the company's only.
 
         Raises:
+            CircuitOpenError: Dialpad does not work for this company.
             PermitDeferredError: The wait exceeds `max_inline_wait_seconds`, or the window does not respond.
         """
         arrived = self._clock()
@@ -151,6 +176,8 @@ class CompanyLimiter:
         now = self._clock()
         self._record_interval(arrived, now)
         self._deferred_in_a_row = 0
+        if reservation.outage is None:
+            self._open_until = float("-inf")
         return Permit(now - arrived, requested, reservation, self._delays[write])
 
     async def throttled(self, retry_after_seconds: float | None) -> float:
@@ -176,6 +203,28 @@ class CompanyLimiter:
         if self.pause_seconds == 0:
             self._throttled_in_a_row = 0
 
+    async def failed(self, permit: Permit, failure: Failure) -> None:
+        """Record that Dialpad did not answer a call, or answered that it does not work.
+
+        Raises:
+            CircuitOpenError: It does not work for this company: the call is no failure of its task's own.
+        """
+        retry_after = min(failure.retry_after_seconds, self._longest_pause)
+        outage = await permit.reservation.failed(replace(failure, retry_after_seconds=retry_after))
+        if outage is not None:
+            raise self._deferred_by(outage, called=True)
+
+    async def succeeded(self, permit: Permit) -> None:
+        """Record an answer that shows that Dialpad works; that of a probe closes the circuit."""
+        await permit.reservation.succeeded()
+        if permit.outage is not None:
+            self._open_until = float("-inf")
+
+    @property
+    def circuit_open(self) -> bool:
+        """Whether Dialpad does not work for the company, by the latest that this process knows."""
+        return self._clock() < self._open_until
+
     @property
     def pause_seconds(self) -> float:
         """The rest of the pause."""
@@ -193,6 +242,8 @@ class CompanyLimiter:
                 average_delay=delays.average,
                 assumed_delay=delays.assumed,
             )
+            if isinstance(taken, Outage):
+                raise self._deferred_by(taken, called=False)
             if not isinstance(taken, Wait):
                 return taken, requested
             self._defer_if_far(waited, taken.seconds)
@@ -217,6 +268,16 @@ class CompanyLimiter:
             if self.pause_seconds:
                 raise PermitDeferredError(seconds + stagger, self.pause_seconds, "Dialpad's rate limit was reached")
             raise PermitDeferredError(seconds + stagger)
+
+    def _deferred_by(self, outage: Outage, *, called: bool) -> CircuitOpenError:
+        now = self._clock()
+        # Each return, a probe perhaps, tells more; without one nothing is known.
+        self._open_until = now + outage.wait_seconds + self._limits.lease_seconds
+        returns_at = max(self._returns_at + self._interval(write=True), now + outage.wait_seconds)
+        if called:
+            return CircuitOpenError(returns_at + self._PROBED_SECONDS - now, outage)
+        self._returns_at = returns_at
+        return CircuitOpenError(returns_at - now, outage)
 
 
 class Limiter:

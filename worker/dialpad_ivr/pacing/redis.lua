@@ -2,23 +2,25 @@
 -- One atomic step for Redis; all times are microseconds of Redis's own clock.
 --
 -- KEYS   calls, patches (sorted sets: member = a call, score = when it arrives), state (hash)
--- ARGV   member, write (1 or 0), waited, average delay, assumed delay, pause, hold,
---        company: calls, window, patch: calls, window, slots to catch up, time to live in ms
--- returns {wait, why, now}: with a wait of 0 the call may be sent; why is "", "pause", "new" or "unknown"
+-- ARGV   member, write (1 or 0), waited, average delay, assumed delay, pause, hold, age of the worker's last success, jitter,
+--        company: calls, window, patch: calls, window, slots to catch up, time to live in ms,
+--        circuit: lease, shortest wait, first and longest back-off, growth
+-- returns {wait, why, now, cause, age}: with a wait of 0 the call may be sent; why is "", "pause", "new", "unknown",
+--         "open" or, with a wait of 0, "probe"; cause and age of the outage with the last two only
 local calls, patches, state = KEYS[1], KEYS[2], KEYS[3]
 local member, write = ARGV[1], ARGV[2] == '1'
 local waited, average, assumed = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local pause, hold = tonumber(ARGV[6]), tonumber(ARGV[7])
-local catch_up, ttl = tonumber(ARGV[12]), ARGV[13]
-local windows = {{calls, tonumber(ARGV[8]), tonumber(ARGV[9]), 'calls_slot'}}
+local catch_up, ttl = tonumber(ARGV[14]), ARGV[15]
+local windows = {{calls, tonumber(ARGV[10]), tonumber(ARGV[11]), 'calls_slot'}}
 if write then
-  windows[2] = {patches, tonumber(ARGV[10]), tonumber(ARGV[11]), 'patches_slot'}
+  windows[2] = {patches, tonumber(ARGV[12]), tonumber(ARGV[13]), 'patches_slot'}
 end
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-local known = redis.call('HMGET', state, 'run', 'since', 'seen', 'paused')
+local known = redis.call('HMGET', state, 'run', 'since', 'seen', 'paused', 'good', 'probe_at', 'lease')
 
 -- Previous calls are unknown if the window is new, was flushed, restored from a snapshot or evicted, or if the clock went
 -- back (less than a second is harmless: calls count for that much longer). Each set has a marker, so that losing one set
@@ -33,7 +35,8 @@ if not complete then
   known = {run, now + hold, now, nil}
 end
 local paused = math.max(tonumber(known[4] or 0), now + pause)
-redis.call('HSET', state, 'seen', now, 'paused', paused)
+local good = math.max(tonumber(known[5] or 0), now - ARGV[8])
+redis.call('HSET', state, 'seen', now, 'paused', paused, 'good', good)
 for _, key in ipairs(KEYS) do
   redis.call('PEXPIRE', key, ttl)
 end
@@ -42,6 +45,13 @@ if paused > now then
 end
 if tonumber(known[2]) > now then
   return {math.ceil(known[2] - now), complete and 'unknown' or 'new', now}
+end
+
+-- While the circuit is open, one probe at a time is sent (see circuit.lua).
+local probe_at = tonumber(known[6])
+local circuit = probe_at and redis.call('HMGET', state, 'cause', 'opened', 'backoff')
+if probe_at and math.max(probe_at, tonumber(known[7])) > now then
+  return {math.ceil(math.max(probe_at - now, ARGV[17])), 'open', now, circuit[1], now - circuit[2]}
 end
 
 -- Slots spread the calls evenly over all workers.
@@ -71,5 +81,11 @@ for _, window in ipairs(windows) do
   local interval = (length + average) / limit
   redis.call('ZADD', key, now + assumed, member)
   redis.call('HSET', state, slot, math.max(window[5], now - catch_up * interval) + interval)
+end
+if probe_at then
+  local backoff = math.min(math.max(circuit[3] * ARGV[20], ARGV[18]), ARGV[19])
+  probe_at = now + backoff * ARGV[9]
+  redis.call('HSET', state, 'prober', member, 'lease', now + ARGV[16], 'probe_at', probe_at, 'backoff', backoff)
+  return {0, 'probe', now, circuit[1], now - circuit[2]}
 end
 return {0, '', now}

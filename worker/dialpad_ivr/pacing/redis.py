@@ -7,7 +7,10 @@ What Redis may do, and what happens then:
 - gone, slow, or out of memory: nobody knows whether there is room, so callers get `PermitDeferredError` and nothing is
   sent. It resumes by itself when Redis responds again;
 - restarted, flushed, failed over or restored: previous calls are forgotten. Redis's run id and markers in the window
-  reveal it, and nothing is sent until those calls have left their windows.
+  reveal it, and nothing is sent until those calls have left their windows. An open circuit is forgotten too, and opens
+  again by the same failures.
+
+A success costs the circuit no call of Redis: each worker says with its next call how long ago its last one was.
 
 The keys' names contain a digest of the company's name, never a credential.
 """
@@ -22,6 +25,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from dialpad_ivr.pacing import circuit
+from dialpad_ivr.pacing.circuit import Failure, Outage
 from dialpad_ivr.pacing.limiter import DelayEstimator, Limiter, PermitDeferredError
 from dialpad_ivr.pacing.window import CATCH_UP, MICROSECONDS, Limits, Reservation, Wait
 from dialpad_ivr.redis_client import open_redis, redis_errors
@@ -30,6 +35,8 @@ from dialpad_ivr.telemetry.logs import get_logger
 from dialpad_ivr.telemetry.metrics import Metrics
 
 _SCRIPT: Final = (Path(__file__).parent / "redis.lua").read_text("utf-8")
+_CIRCUIT_SCRIPT: Final = (Path(__file__).parent / "circuit.lua").read_text("utf-8")
+_CIRCUIT_FIELDS: Final = ("probe_at", "lease", "prober", "backoff", "opened", "cause", "failed", "failed_at")
 _RETRY_SECONDS, _MAX_RETRY_SECONDS = 1.0, 5.0
 _UNAVAILABLE: Final = "the Redis that the fleet shares does not answer"
 _EXPIRY_MS: Final = 24 * 3600 * 1000  # of an unused window
@@ -68,6 +75,7 @@ class RedisLimiter:
     ) -> None:
         self._redis = redis
         self._script = redis.register_script(_SCRIPT)
+        self._circuit_script = redis.register_script(_CIRCUIT_SCRIPT)
         self._settings = settings
         self._metrics = metrics
         self.clock = clock
@@ -79,16 +87,33 @@ class RedisLimiter:
         return RedisWindow(self, company, Limits.of(self._settings))
 
     async def take(self, keys: list[str], arguments: list[Any]) -> list[Any]:
-        """Run the script.
+        """Reserve a call, if there is room for it.
 
         Raises:
-            PermitDeferredError: Redis does not respond, or cannot run it.
+            PermitDeferredError: Redis does not respond, or cannot run the script.
         """
+        return await self._run(self._script, keys, arguments)
+
+    async def failed(self, state: str, arguments: list[Any]) -> list[Any]:
+        """Record a failure in the circuit; what is open is not known (an empty list) if Redis does not respond."""
+        try:
+            return await self._run(self._circuit_script, [state], arguments)
+        except PermitDeferredError:
+            return []
+
+    async def close(self, state: str) -> None:
+        """Close the circuit. On failure the next probe does."""
+        try:
+            await self._redis.hdel(state, *_CIRCUIT_FIELDS)
+        except redis_errors() as exc:
+            await self._failed(exc)
+
+    async def _run(self, script: Any, keys: list[str], arguments: list[Any]) -> list[Any]:
         left = self._retry_at - self.clock()
         if left > 0:  # not every waiting caller needs to try
             raise PermitDeferredError(left, why=_UNAVAILABLE)
         try:
-            answer: list[Any] = await self._script(keys, arguments)
+            answer: list[Any] = await script(keys, arguments)
         except redis_errors() as exc:
             raise await self._failed(exc) from None
         if self._failures:
@@ -131,20 +156,27 @@ class RedisWindow:
         digest = hashlib.sha256(f"dialpad-ivr company {company}".encode()).hexdigest()[:24]
         # The braces keep the keys on one node of a Redis cluster.
         self._keys = [f"dialpad-ivr:{{{digest}}}:{name}" for name in ("calls", "patches", "state")]
-        self._limiter = limiter
-        self._limits = limits
+        self.limiter = limiter
+        backoffs = (circuit.SHORTEST_WAIT, circuit.FIRST_SECONDS, circuit.LONGEST_SECONDS)
+        self._constants = [
+            *(limits.company.calls, _microseconds(limits.company.seconds)),
+            *(limits.patch.calls, _microseconds(limits.patch.seconds), CATCH_UP, _EXPIRY_MS),
+            *map(_microseconds, (limits.lease_seconds, *backoffs)),
+            circuit.GROWTH,
+        ]
         self._hold = _hold_seconds(limits)
         self._paused_until = float("-inf")
         self._ordered_until = float("-inf")  # by a response to this process: Redis may lose it
+        self._succeeded_at = float("-inf")  # the last success of this process
 
     @property
     def pause_seconds(self) -> float:
         """See `CallWindow`."""
-        return max(0.0, self._paused_until - self._limiter.clock())
+        return max(0.0, self._paused_until - self.limiter.clock())
 
     async def pause(self, seconds: float) -> None:
         """See `CallWindow`. Redis gets it at once, or else with the next call."""
-        self._ordered_until = max(self._ordered_until, self._limiter.clock() + seconds)
+        self._ordered_until = max(self._ordered_until, self.limiter.clock() + seconds)
         self._paused_until = max(self._paused_until, self._ordered_until)
         try:
             await self._take(write=False, waited=0, average=0, assumed=0)
@@ -153,48 +185,83 @@ class RedisWindow:
 
     async def take(
         self, *, write: bool, waited_seconds: float, average_delay: float, assumed_delay: float
-    ) -> Reservation | Wait:
+    ) -> Reservation | Wait | Outage:
         """See `CallWindow`.
 
         Raises:
             PermitDeferredError: Redis does not respond.
         """
-        wait, why, now, member = await self._take(
+        wait, why, now, member, outage = await self._take(
             write=write, waited=waited_seconds, average=average_delay, assumed=assumed_delay
         )
         if why == "pause":
-            self._paused_until = self._limiter.clock() + wait
+            self._paused_until = self.limiter.clock() + wait
         elif why == "new":
             get_logger().warning(
                 "rate_log_reset",
                 wait_seconds=round(wait, 1),
                 hint="expected at first use; otherwise Redis was restarted, flushed or restored",
             )
+        elif why == "open" and outage is not None:
+            return outage
         if wait > 0:
             return Wait(wait)
-        return _RedisReservation(self._limiter, self._keys[: 2 if write else 1], member, now)
+        return _RedisReservation(self, self._keys[: 2 if write else 1], member, now, outage)
 
-    async def _take(self, *, write: bool, waited: float, average: float, assumed: float) -> tuple[float, str, int, str]:
+    async def failed(self, member: str, failure: Failure) -> Outage | None:
+        """Record a failure of a call; see `Reservation`."""
+        seconds = (failure.retry_after_seconds, self._success_age)
+        arguments = [member, failure.target or "", failure.cause, *map(_microseconds, seconds), circuit.TARGETS]
+        arguments += [_microseconds(circuit.SHORTEST_WAIT), _microseconds(circuit.FIRST_SECONDS * circuit.jitter())]
+        answer = await self.limiter.failed(self._keys[-1], [*arguments, _EXPIRY_MS])
+        if not answer:
+            return None
+        wait, cause, age, opened = answer
+        return Outage(str(cause), int(age) / MICROSECONDS, int(wait) / MICROSECONDS, opened=bool(opened))
+
+    async def succeeded(self, *, probe: bool) -> None:
+        """Record a success; see `Reservation`."""
+        self._succeeded_at = self.limiter.clock()
+        if probe:
+            await self.limiter.close(self._keys[-1])
+
+    @property
+    def _success_age(self) -> float:
+        return min(self.limiter.clock() - self._succeeded_at, _EXPIRY_MS / 1000)
+
+    async def _take(
+        self, *, write: bool, waited: float, average: float, assumed: float
+    ) -> tuple[float, str, int, str, Outage | None]:
         member = uuid.uuid4().hex
-        company, patch = self._limits.company, self._limits.patch
-        ordered = max(0.0, self._ordered_until - self._limiter.clock())
-        seconds = (waited, average, assumed, ordered, self._hold)
-        arguments = [member, int(write), *(int(value * MICROSECONDS) for value in seconds)]
-        arguments += [company.calls, int(company.seconds * MICROSECONDS)]
-        arguments += [patch.calls, int(patch.seconds * MICROSECONDS), CATCH_UP, _EXPIRY_MS]
-        wait, why, now = await self._limiter.take(self._keys, arguments)
-        return int(wait) / MICROSECONDS, str(why), int(now), member
+        ordered = max(0.0, self._ordered_until - self.limiter.clock())
+        seconds = (waited, average, assumed, ordered, self._hold, self._success_age)
+        arguments = [member, int(write), *map(_microseconds, seconds), circuit.jitter(), *self._constants]
+        wait, why, now, *rest = await self.limiter.take(self._keys, arguments)
+        seconds_to_wait = int(wait) / MICROSECONDS
+        outage = Outage(str(rest[0]), int(rest[1]) / MICROSECONDS, seconds_to_wait) if rest else None
+        return seconds_to_wait, str(why), int(now), member, outage
 
 
 class _RedisReservation:
-    def __init__(self, limiter: RedisLimiter, keys: list[str], member: str, reserved: int) -> None:
-        self._limiter = limiter
+    def __init__(self, window: RedisWindow, keys: list[str], member: str, reserved: int, outage: Outage | None) -> None:
+        self.outage = outage
+        self._window = window
         self._keys = keys
         self._member = member
         self._reserved = reserved
 
     async def move(self, delay_seconds: float) -> None:
-        await self._limiter.move(self._keys, self._member, self._reserved + int(delay_seconds * MICROSECONDS))
+        await self._window.limiter.move(self._keys, self._member, self._reserved + _microseconds(delay_seconds))
+
+    async def failed(self, failure: Failure) -> Outage | None:
+        return await self._window.failed(self._member, failure)
+
+    async def succeeded(self) -> None:
+        await self._window.succeeded(probe=self.outage is not None)
+
+
+def _microseconds(seconds: float) -> int:
+    return int(seconds * MICROSECONDS)
 
 
 def _hold_seconds(limits: Limits) -> float:

@@ -6,7 +6,8 @@
 - calls are spread evenly instead of sent in bursts; a late call does not delay those behind it by as much;
 - a call counts from the latest time at which it may have arrived (`Reservation.move`), since arrivals are what a server
   counts;
-- nothing is sent during a pause.
+- nothing is sent during a pause;
+- while the circuit (`dialpad_ivr.pacing.circuit`) is open, one probe at a time is sent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from dialpad_ivr.pacing.circuit import Circuit, Failure, Outage, lease_seconds
 from dialpad_ivr.settings import Settings
 
 # Both windows count in microseconds: milliseconds would each lose up to one.
@@ -40,10 +42,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Limits:
-    """The two limits of a company, with the slack that is added to their windows."""
+    """The two limits of a company, with the slack that is added to their windows, and the lease of a probe."""
 
     company: Limit
     patch: Limit
+    lease_seconds: float
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -51,6 +54,7 @@ class Limits:
         return cls(
             Limit(settings.company_limit, settings.company_window_seconds + _SLACK_SECONDS),
             Limit(settings.patch_limit, settings.patch_window_seconds + _SLACK_SECONDS),
+            lease_seconds(settings.deadline_seconds),
         )
 
     @property
@@ -78,8 +82,18 @@ class Wait:
 class Reservation(Protocol):
     """A call that is counted in a window."""
 
+    @property
+    def outage(self) -> Outage | None:
+        """What the call is a probe of, if it is one."""
+
     async def move(self, delay_seconds: float) -> None:
         """Count the call from that many seconds after it was reserved."""
+
+    async def failed(self, failure: Failure) -> Outage | None:
+        """Record that the call failed; returns the outage if the circuit is open now."""
+
+    async def succeeded(self) -> None:
+        """Record that Dialpad works: the call's answer shows it."""
 
 
 class CallWindow(Protocol):
@@ -91,7 +105,7 @@ class CallWindow(Protocol):
 
     async def take(
         self, *, write: bool, waited_seconds: float, average_delay: float, assumed_delay: float
-    ) -> Reservation | Wait:
+    ) -> Reservation | Wait | Outage:
         """Reserve one call, which is then sent at once, if there is room for it.
 
         Args:
@@ -156,8 +170,12 @@ class _PacedWindow(SlidingWindow):
 
 
 class _MemoryReservation:
-    def __init__(self, windows: tuple[_PacedWindow, ...], reserved: float, delay_seconds: float) -> None:
+    def __init__(
+        self, windows: tuple[_PacedWindow, ...], circuit: Circuit, reserved: float, delay_seconds: float
+    ) -> None:
+        self.outage = circuit.sent(self)
         self._windows = windows
+        self._circuit = circuit
         self._reserved = reserved
         self._time = self._arrival(delay_seconds)
         for window in windows:
@@ -167,6 +185,12 @@ class _MemoryReservation:
         earlier, self._time = self._time, self._arrival(delay_seconds)
         for window in self._windows:
             window.move(earlier, self._time)
+
+    async def failed(self, failure: Failure) -> Outage | None:
+        return self._circuit.failed(self, failure)
+
+    async def succeeded(self) -> None:
+        self._circuit.succeeded(probe=self.outage is not None)
 
     def _arrival(self, delay_seconds: float) -> int:
         return int((self._reserved + delay_seconds) * MICROSECONDS)
@@ -182,6 +206,7 @@ class MemoryWindow:
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._company, self._patch = _PacedWindow(limits.company), _PacedWindow(limits.patch)
+        self._circuit = Circuit(limits.lease_seconds, clock)
         self._clock = clock
         self._paused_until = float("-inf")
 
@@ -196,9 +221,12 @@ class MemoryWindow:
 
     async def take(
         self, *, write: bool, waited_seconds: float, average_delay: float, assumed_delay: float
-    ) -> Reservation | Wait:
+    ) -> Reservation | Wait | Outage:
         """See `CallWindow`."""
         now = self._clock()
+        outage = self._circuit.outage()
+        if outage is not None and now >= self._paused_until:
+            return outage
         arrived = now - waited_seconds
         windows = (self._patch, self._company) if write else (self._company,)
         wait = max(self._paused_until - now, *(window.slot(arrived) - now for window in windows))
@@ -208,4 +236,4 @@ class MemoryWindow:
             return Wait(wait)
         for window in windows:
             window.use_slot(arrived, now, average_delay)
-        return _MemoryReservation(windows, now, assumed_delay)
+        return _MemoryReservation(windows, self._circuit, now, assumed_delay)

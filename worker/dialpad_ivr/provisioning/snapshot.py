@@ -25,6 +25,7 @@ from dialpad_ivr.telemetry.metrics import Metrics
 
 _ATTEMPTS: Final = 3
 _RETRY_SECONDS: Final = 1.0  # doubled for each further attempt
+_OUTAGE_SECONDS: Final = 30  # which a person waits for Dialpad to work again
 _MAX_LISTED: Final = 5  # IVRs in a note
 
 _Target = tuple[str, str, str]  # credential, target type, target id
@@ -54,7 +55,8 @@ async def read_selections(
     no_answer: list[ListCustomIvrsOutput] = []  # of the latest targets in a row; after some, no more are tried
     metrics = Metrics()
     async with DialpadClient(settings) as client, open_limiter(settings, metrics) as pacer:
-        tools = Tools(settings, client, Credentials(settings.credentials_file), pacer, metrics)
+        patience = settings.model_copy(update={"outage_budget_seconds": _OUTAGE_SECONDS})
+        tools = Tools(patience, client, Credentials(settings.credentials_file), pacer, metrics)
         semaphore = asyncio.Semaphore(settings.concurrency)
 
         async def read(target: _Target) -> None:
@@ -98,11 +100,18 @@ async def _read(target: _Target, ivr_types: set[str], tools: Tools) -> ListCusto
 
 async def _list(payload: dict[str, str], tools: Tools) -> ListCustomIvrsOutput:
     """Run the task to completion, with the waits and retries that the engine would do."""
-    failures = attempts = waited_ms = 0
+    failures = attempts = waited_ms = outage_ms = 0
     while True:
-        call = Delivery(payload, attempts=attempts, waited_ms=waited_ms, last_attempt=failures == _ATTEMPTS - 1)
+        call = Delivery(
+            payload,
+            attempts=attempts,
+            waited_ms=waited_ms,
+            outage_ms=outage_ms,
+            retried=bool(failures),
+            last_attempt=failures == _ATTEMPTS - 1,
+        )
         result = await list_custom_ivrs(call, tools)
-        attempts, waited_ms = result.output.attempts, result.output.waited_ms
+        attempts, waited_ms, outage_ms = result.output.attempts, result.output.waited_ms, result.output.outage_ms
         if result.callback_seconds is not None:
             await asyncio.sleep(result.callback_seconds)
         elif result.status == "FAILED" and not call.last_attempt:

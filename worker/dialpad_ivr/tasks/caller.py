@@ -14,11 +14,20 @@ from dialpad_ivr.contract.schema import TaskInput
 from dialpad_ivr.credentials import Credential, CredentialError
 from dialpad_ivr.dialpad.client import CallError, NoAnswerError, Request, Response
 from dialpad_ivr.dialpad.parsing import Slot
-from dialpad_ivr.dialpad.verdict import Verdict, is_rate_limit, no_answer_verdict, page_or_verdict, retry_after
-from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.dialpad.verdict import (
+    Verdict,
+    is_outage,
+    is_rate_limit,
+    no_answer_verdict,
+    page_or_verdict,
+    retry_after,
+)
+from dialpad_ivr.pacing.circuit import Failure
+from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Permit, PermitDeferredError
 from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.result import Draft, Result
 from dialpad_ivr.tasks.tools import Tools
+from dialpad_ivr.telemetry.logs import get_logger
 
 _PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
 
@@ -44,12 +53,15 @@ class Listing(NamedTuple):
 class Caller:
     """Makes the calls of one delivery, and records them in its draft."""
 
-    def __init__(self, delivery: Delivery, tools: Tools, profile: str, credential: Credential, draft: Draft) -> None:
+    def __init__(
+        self, delivery: Delivery, tools: Tools, params: TaskInput, credential: Credential, draft: Draft
+    ) -> None:
         self.retry_after_seconds: float | None = None  # what a 429 requested
         self.pause_seconds = 0.0  # what is left of the pause that it caused
         self._delivery = delivery
         self._tools = tools
-        self._profile = profile
+        self._profile = params.credential
+        self._target = f"{params.target_type} {params.target_id}"
         self._credential = credential
         self._draft = draft
 
@@ -57,6 +69,7 @@ class Caller:
         """Wait for a permit, send, and record what came of it.
 
         Raises:
+            CircuitOpenError: Dialpad does not work, as this call showed or others did.
             PermitDeferredError: The permit is further away than a worker waits.
             LeaseExpiredError: It is too late for a change.
             CallError: No usable response.
@@ -68,23 +81,54 @@ class Caller:
             raise LeaseExpiredError
         self._draft.waited_ms += permit.waited_seconds * 1000
         resent = self._draft.attempts if write else 0
-        self._draft.attempts += request.method == self._draft.request.method
-        with (
-            self._tools.metrics.calling(request.method, permit.waited_seconds) as counted,
-            self._tools.tracing.call(request, waited_seconds=permit.waited_seconds, resent=resent) as traced,
-        ):
-            response = await self._tools.client.send(request, self._credential.key)
-            counted(response.status_code)
-            traced(response.status_code)
+        own = request.method == self._draft.request.method
+        self._draft.attempts += own
+        if permit.outage is not None:
+            self._tools.metrics.probed()
+            get_logger().info("circuit_probe", company=self._credential.company_label, cause=permit.outage.cause)
+        try:
+            with (
+                self._tools.metrics.calling(request.method, permit.waited_seconds) as counted,
+                self._tools.tracing.call(request, waited_seconds=permit.waited_seconds, resent=resent) as traced,
+            ):
+                response = await self._tools.client.send(request, self._credential.key)
+                counted(response.status_code)
+                traced(response.status_code)
+        except CallError as exc:
+            self._draft.perhaps_sent |= write and isinstance(exc, NoAnswerError)
+            if exc.code != "pool_timeout":  # that is this process's own connections
+                await self._failed(limiter, permit, exc.code)
+            raise
+        if own:
+            self._draft.response = response
         if is_rate_limit(response):
             self.retry_after_seconds = retry_after(response.headers)
             self.pause_seconds = await limiter.throttled(self.retry_after_seconds)
             self._tools.metrics.paused()
         else:
             limiter.not_throttled()
+            if is_outage(response):
+                await self._failed(limiter, permit, f"http_{response.status_code}", retry_after(response.headers))
+            else:
+                await limiter.succeeded(permit)
+                if permit.outage is not None:
+                    seconds = round(permit.outage.age_seconds, 1)
+                    get_logger().info("circuit_closed", company=self._credential.company_label, seconds=seconds)
         if response.status_code < 300:  # refusals come quicker: they say nothing of how long the way is
             await permit.answered(response.headers_at)
         return response
+
+    async def _failed(
+        self, limiter: CompanyLimiter, permit: Permit, cause: str, retry_after_seconds: float | None = None
+    ) -> None:
+        """Record a failure that may be an outage's.
+
+        Raises:
+            CircuitOpenError: It is one.
+        """
+        # A retry of a target that failed is no evidence: it would fail while Dialpad works.
+        target = None if self._delivery.retried else self._target
+        await limiter.failed(permit, Failure(cause, target, retry_after_seconds or 0.0))
 
     async def list_slots(self, target_type: str, target_id: str, *, only: str | None = None) -> Listing:
         """Read a target's slots, page by page.
@@ -95,6 +139,7 @@ class Caller:
             only: The one slot that is wanted: no page is read after it was found.
 
         Raises:
+            CircuitOpenError: Dialpad does not work.
             PermitDeferredError: The permit is further away than a worker waits.
         """
         slots: list[Slot] = []
@@ -141,13 +186,19 @@ async def run(
         credential = tools.credentials.find(params.credential, delivery.runtime_metadata)
     except CredentialError as exc:
         return Result(draft.output("unauthorized", TaskError(code="no_credential", message=str(exc))))
-    caller = Caller(delivery, tools, params.credential, credential, draft)
+    caller = Caller(delivery, tools, params, credential, draft)
     try:
         verdict = await judge(caller)
     except LeaseExpiredError:
         message = "The task's lease expired before the request could be sent (was the worker suspended?). "
         error = TaskError(code="expired", message=f"{message}No request was sent.")
         return Result(draft.output("unavailable", error))
+    except CircuitOpenError as exc:
+        limiter = tools.limiter.company(credential.company)
+        tools.metrics.circuit(credential.company_label, lambda: limiter.circuit_open, opened=exc.outage.opened)
+        if exc.outage.opened:
+            get_logger().warning("circuit_opened", company=credential.company_label, cause=exc.outage.cause)
+        return _park(delivery, draft, tools, exc)
     except PermitDeferredError as exc:
         error = TaskError(code="paced", message=f"Waiting for a permit: {exc.why}.")
         # Waiting in our own queue is no failure: only the pause that Dialpad ordered counts against the budget.
@@ -168,7 +219,26 @@ def _defer(
     if charged and draft.waited_ms / 1000 + charged > budget:
         message = f"{error.message} The waiting budget of {budget:g} s is used up."
         return Result(draft.output("rate_limited", error.model_copy(update={"message": message})))
-    # A shared window may name any time, if somebody corrupted it: nothing is further away than the longest pause.
-    callback = max(1, math.ceil(min(seconds, tools.settings.longest_pause_seconds)))
+    callback = _callback(seconds, tools)
     draft.waited_ms += callback * 1000 if charged_seconds is None else charged * 1000
     return Result(draft.output(None, error), callback)
+
+
+def _park(delivery: Delivery, draft: Draft, tools: Tools, exc: CircuitOpenError) -> Result:
+    """Defer the task until Dialpad works again, or end it when its outage budget is used up."""
+    if draft.outage_ms / 1000 < tools.settings.outage_budget_seconds:
+        callback = _callback(exc.seconds, tools)
+        draft.outage_ms += callback * 1000
+        return Result(draft.output(None, TaskError(code="outage", message=f"{exc.why}: waiting for it.")), callback)
+    waited = f"The task waited {draft.outage_ms / 1000:.0f} s for it: its outage budget is used up."
+    message = f"{exc.why}, for {exc.outage.age_seconds:.0f} s now. {waited}"
+    if not draft.perhaps_sent:
+        return Result(draft.output("unavailable", TaskError(code="outage", message=message)))
+    # Before the last attempt it is not said what became of the change: the next one sets it again.
+    error = TaskError(code="outage", message=f"{message} The change may have been made: an answer to it never came.")
+    return Result(draft.output("unconfirmed" if delivery.last_attempt else "unavailable", error))
+
+
+def _callback(seconds: float, tools: Tools) -> int:
+    # A shared window may name any time, if somebody corrupted it: nothing is further away than the longest pause.
+    return max(1, math.ceil(min(seconds, tools.settings.longest_pause_seconds)))

@@ -16,8 +16,11 @@ class Delivery:
         payload: The task's input, not validated.
         runtime_metadata: The engine's secrets by name.
         attempts: Calls sent in previous deliveries of this task.
-        perhaps_sent: Whether a previous delivery, of which no result is known, may have sent a call as well.
+        perhaps_sent: Whether a previous delivery sent a change whose answer never came, or may have: no result of it is
+            known.
         waited_ms: Milliseconds waited in previous deliveries.
+        outage_ms: Milliseconds waited there for Dialpad to work again.
+        retried: Whether a previous attempt failed.
         last_attempt: Whether no retry follows a failure.
         send_deadline: No change is sent from then on (monotonic seconds). The engine re-queues the task shortly after;
             a later PATCH could overtake its replacement.
@@ -28,5 +31,7 @@ class Delivery:
     attempts: int = 0
     perhaps_sent: bool = False
     waited_ms: int = 0
+    outage_ms: int = 0
+    retried: bool = False
     last_attempt: bool = True
     send_deadline: float = math.inf

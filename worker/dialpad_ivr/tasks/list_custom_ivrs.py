@@ -36,6 +36,7 @@ async def list_custom_ivrs(delivery: Delivery, tools: Tools) -> Result:
         params.ivr_type,
         attempts=delivery.attempts,
         waited_ms=delivery.waited_ms,
+        outage_ms=delivery.outage_ms,
         warnings=input_warnings(delivery.payload, params),
     )
     return await run(delivery, tools, params, draft, lambda caller: _list(params, caller, draft))

@@ -23,7 +23,8 @@ async def run_locally(payload: dict[str, Any], settings: Settings, *, send: bool
         settings: The host, the time limits and where the keys are.
         send: Whether to follow the input's `mode`; else nothing leaves this machine.
     """
-    async with open_tools(settings) as tools:
+    # Nothing delivers the task again: it does not wait for an outage to end.
+    async with open_tools(settings.model_copy(update={"outage_budget_seconds": 0})) as tools:
         return await set_custom_ivr(Delivery(payload if send else {**payload, "mode": "validate"}), tools)
 
 

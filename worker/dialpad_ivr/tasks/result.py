@@ -62,6 +62,8 @@ class Draft:
         ivr_type: The slot.
         attempts: How often that call was sent, over all deliveries.
         waited_ms: Milliseconds waited, over all deliveries.
+        outage_ms: Milliseconds waited for Dialpad to work again, over all deliveries.
+        perhaps_sent: Whether the change was sent, or may have been, and its answer never came.
         warnings: What is allowed but probably not meant, or what a response leaves open.
         response: The response that the output shows.
         selected: What is selected in the slot now.
@@ -75,6 +77,8 @@ class Draft:
     attempts: int
     waited_ms: float
     warnings: list[str]
+    outage_ms: float = 0
+    perhaps_sent: bool = False
     response: Response | None = None
     selected: ListedIvr | FoundIvr | None = None
     previous: ListedIvr | None = None
@@ -101,6 +105,8 @@ class Draft:
             warnings=self.warnings[:LIST_LIMIT],
             attempts=self.attempts,
             waited_ms=round(self.waited_ms),
+            outage_ms=round(self.outage_ms),
+            perhaps_sent=self.perhaps_sent and outcome not in OK_OUTCOMES,
             **self.own_fields,
         )
 
@@ -123,6 +129,7 @@ def invalid_input(delivery: Delivery, field_errors: list[FieldError], task_type:
             ),
             attempts=delivery.attempts,
             waited_ms=delivery.waited_ms,
+            outage_ms=delivery.outage_ms,
         )
     )
 

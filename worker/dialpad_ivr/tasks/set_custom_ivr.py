@@ -14,7 +14,7 @@ from dialpad_ivr.dialpad.verdict import (
     patch_verdict,
     precondition_verdict,
 )
-from dialpad_ivr.pacing.limiter import PermitDeferredError
+from dialpad_ivr.pacing.limiter import CircuitOpenError, PermitDeferredError
 from dialpad_ivr.tasks.caller import Caller, run
 from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.result import Draft, Result, invalid_input
@@ -39,6 +39,8 @@ async def set_custom_ivr(delivery: Delivery, tools: Tools) -> Result:
         params.ivr_type,
         attempts=delivery.attempts,
         waited_ms=delivery.waited_ms,
+        outage_ms=delivery.outage_ms,
+        perhaps_sent=delivery.perhaps_sent and params.mode == "apply",
         warnings=input_warnings(delivery.payload, params),
     )
     if params.mode == "validate":
@@ -97,7 +99,9 @@ async def _apply(
         verdict = no_answer_verdict(exc)
     draft.selected = verdict.selected
     draft.warnings += verdict.warnings
-    if verdict.may_have_changed and last_attempt:
+    # An answer that never came before may have been to a change that was made, whatever came of this call.
+    unsettled = verdict.may_have_changed or (draft.perhaps_sent and verdict.outcome == "unavailable")
+    if unsettled and last_attempt:
         return await _settle(verdict, params, caller, draft)
     return verdict
 
@@ -127,11 +131,13 @@ async def _settle(verdict: Verdict, params: SetCustomIvrInput, caller: Caller, d
     """Let the current selection decide what became of a PATCH whose response never came."""
     try:
         slot, refusal, _ = await _read_slot(params, caller)
+    except CircuitOpenError:
+        raise  # the next delivery settles it
     except PermitDeferredError:
         slot, refusal = Slot(None, ()), verdict
     if refusal is not None or not slot.ivrs:
         # Where Dialpad itself said that it failed, that stands; where it said nothing, nothing is known.
-        unknown = draft.response is None or draft.response.status_code < 300
+        unknown = draft.perhaps_sent or draft.response is None or draft.response.status_code < 300
         message = f"{verdict.message} The current selection could not be read either."
         return Verdict("unconfirmed" if unknown else verdict.outcome, verdict.code, message)
     listed, draft.selected = slot.find(params.ivr_id), slot.selected()

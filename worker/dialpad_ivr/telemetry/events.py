@@ -39,6 +39,11 @@ EVENTS: Final[Mapping[str, str]] = {
     "redis_unavailable": "Redis does not answer, so nobody knows how much of the rate limit is used: tasks are "
     "deferred until it does (logged for the 1st, 2nd, 4th, 8th ... failure in a row).",
     "redis_recovered": "Redis answers again.",
+    # Outages of Dialpad
+    "circuit_opened": "Dialpad does not work for `company`, by its latest answer or error (`cause`): its tasks wait in "
+    "the engine, and one probe at a time is sent.",
+    "circuit_probe": "A task of `company` is sent to find out whether the outage is over.",
+    "circuit_closed": "Dialpad works again for `company`, after `seconds`.",
     # Traces
     "tracing_started": "Spans are exported by `exporters`.",
     "tracing_unavailable": "The `OTEL_` variables ask for traces, but they cannot be exported: it runs without them.",

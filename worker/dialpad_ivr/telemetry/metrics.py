@@ -51,6 +51,18 @@ class Metrics:
             registry=self.registry,
         )
         self._pauses = Counter("dialpad_ivr_pauses", "Pauses caused by a 429.", registry=self.registry)
+        self._circuit_open = Gauge(
+            "dialpad_ivr_circuit_open",
+            "Whether Dialpad does not work for a company, which it was seen not to do at least once.",
+            ["company"],
+            registry=self.registry,
+        )
+        self._circuits_opened = Counter(
+            "dialpad_ivr_circuits_opened", "Outages of Dialpad that this worker noticed first.", registry=self.registry
+        )
+        self._probes = Counter(
+            "dialpad_ivr_probes", "Calls sent to find out whether an outage is over.", registry=self.registry
+        )
         self._poll_failures = Counter("dialpad_ivr_poll_failures", "Failed polls.", registry=self.registry)
         self._update_failures = Counter(
             "dialpad_ivr_update_failures", "Results that the engine never accepted.", registry=self.registry
@@ -106,6 +118,15 @@ class Metrics:
     def paused(self) -> None:
         """Count a pause."""
         self._pauses.inc()
+
+    def circuit(self, company: str, is_open: Callable[[], bool], *, opened: bool) -> None:
+        """Show the state of a company's circuit from now on; count it if it was opened just now."""
+        self._circuit_open.labels(company).set_function(is_open)
+        self._circuits_opened.inc(opened)
+
+    def probed(self) -> None:
+        """Count a probe."""
+        self._probes.inc()
 
     def poll_failed(self) -> None:
         """Count a failed poll."""

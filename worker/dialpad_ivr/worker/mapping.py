@@ -38,8 +38,10 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
         runtime_metadata=task.runtime_metadata or {},
         attempts=_count(output, "attempts"),
         # Every result has an output, that of a deferral too: without one, the worker was killed, or is too late.
-        perhaps_sent=not output and not _is_first_delivery(task),
+        perhaps_sent=output.get("perhaps_sent") is True or (not output and not _is_first_delivery(task)),
         waited_ms=_count(output, "waited_ms"),
+        outage_ms=_count(output, "outage_ms"),
+        retried=bool(task.retry_count),
         last_attempt=(task.retry_count or 0) >= (retries or 0),
         send_deadline=polled.polled_at + max(lease - settings.deadline_seconds, lease / 2),
     )

@@ -109,7 +109,7 @@ def _warn_of_short_timeouts(settings: Settings) -> None:
     longest_run = 3 * (settings.max_inline_wait_seconds + settings.deadline_seconds) + _REPORTING_SECONDS
     for name, needed in (
         ("responseTimeoutSeconds", longest_run),
-        ("timeoutSeconds", settings.waiting_budget_seconds + longest_run),
+        ("timeoutSeconds", settings.waiting_budget_seconds + settings.outage_budget_seconds + longest_run),
     ):
         if needed > definition[name]:
             get_logger().warning("timeouts_too_short", field=name, shipped=definition[name], needed=needed)

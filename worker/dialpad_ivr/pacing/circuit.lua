@@ -1,0 +1,42 @@
+-- Record a failure in the circuit that the fleet shares; `dialpad_ivr.pacing.circuit` has the rules.
+-- One atomic step for Redis; all times are microseconds of Redis's own clock.
+--
+-- KEYS   state (hash)
+-- ARGV   member, target ("" if it is no evidence), cause, retry after (0 without one), age of this worker's last success,
+--        targets that open it, shortest wait, first back-off, time to live in ms
+-- returns {} or, if the circuit is open now, {wait, cause, age, opened (1 or 0)}
+local state = KEYS[1]
+local member, target, cause = ARGV[1], ARGV[2], ARGV[3]
+local retry_after, age, targets = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local shortest, first, ttl = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local known = redis.call('HMGET', state, 'probe_at', 'opened', 'prober', 'good', 'failed', 'failed_at')
+local probe_at, opened = tonumber(known[1]), tonumber(known[2])
+local opens = not probe_at
+
+if opens then
+  local good = math.max(tonumber(known[4] or 0), now - age)
+  local failed = good > tonumber(known[6] or 0) and '' or known[5] or ''
+  if target ~= '' and not string.find(failed, '\n' .. target .. '\n', 1, true) then
+    failed = failed .. '\n' .. target .. '\n'
+  end
+  local _, newlines = string.gsub(failed, '\n', '')
+  if retry_after == 0 and newlines < 2 * targets then
+    redis.call('HSET', state, 'failed', failed, 'failed_at', now)
+    redis.call('PEXPIRE', state, ttl)
+    return {}
+  end
+  probe_at, opened = now + (retry_after > 0 and retry_after or first), now
+  redis.call('HDEL', state, 'failed', 'failed_at', 'prober')
+  redis.call('HSET', state, 'opened', opened, 'probe_at', probe_at, 'backoff', first, 'lease', now)
+elseif known[3] == member then
+  if retry_after > 0 then
+    probe_at = now + retry_after
+  end
+  redis.call('HSET', state, 'probe_at', probe_at, 'lease', now)
+end
+redis.call('HSET', state, 'cause', cause)
+redis.call('PEXPIRE', state, ttl)
+return {math.ceil(math.max(probe_at - now, shortest)), cause, now - opened, opens and 1 or 0}

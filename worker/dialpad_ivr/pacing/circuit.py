@@ -1,0 +1,137 @@
+"""The circuit of a company: while Dialpad does not work for it, one probe at a time is sent, and nothing else.
+
+`Circuit` serves one process; `redis.lua` and `circuit.lua` follow the same rules for a fleet:
+
+- it opens at once when a failure names the time to come back (`Retry-After`), otherwise after failures of several
+  targets without a success between them: one target that always fails says nothing of the others;
+- a probe is an ordinary call. Probes are sent when Dialpad said, else with exponential back-off;
+- a probe that succeeds closes it. Calls that were under way when it opened do not: they may be older than the outage;
+- a probe has a lease: when its worker dies, or its answer is a 429, the next one is sent after that.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+TARGETS: Final = 3
+"""The failing targets that open a circuit."""
+
+# Seconds between two probes. The growth leaves several probes for an outage's length: Dialpad may be back for seconds
+# only. The longest leaves some of 30 s for the engine to deliver the probing task.
+FIRST_SECONDS: Final = 1.0
+GROWTH: Final = 1.25
+LONGEST_SECONDS: Final = 25.0
+SHORTEST_WAIT: Final = 1.0
+"""Seconds that a caller waits at least, e.g. for the answer of a probe that is late."""
+
+_LEASE_MARGIN: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A call that Dialpad did not answer, or answered with a status that shows that it does not work.
+
+    Attributes:
+        cause: The status or the error, in a word, e.g. `http_503`.
+        target: What it was about; `None` for a retry, which is no evidence against Dialpad that was not there before.
+        retry_after_seconds: When to come back, if the response says so; else 0.
+    """
+
+    cause: str
+    target: str | None
+    retry_after_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outage:
+    """An open circuit.
+
+    Attributes:
+        cause: The latest failure, in a word.
+        age_seconds: How long it has been open.
+        wait_seconds: When to try again.
+        opened: Whether it was opened just now.
+    """
+
+    cause: str
+    age_seconds: float
+    wait_seconds: float
+    opened: bool = False
+
+
+def lease_seconds(deadline_seconds: float) -> float:
+    """How long a probe may be under way, from the timeout of a call."""
+    return deadline_seconds + _LEASE_MARGIN
+
+
+def jitter() -> float:
+    """The share of a back-off to wait: workers that share nothing must not probe in step."""
+    return random.uniform(0.8, 1.0)  # noqa: S311
+
+
+class Circuit:
+    """The circuit of a company that only this process calls for.
+
+    Args:
+        lease: How long a probe may be under way, in seconds.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, lease: float, clock: Callable[[], float]) -> None:
+        self._lease = lease
+        self._clock = clock
+        self._failed: set[str] = set()  # targets, since the last success
+        self._cause = ""
+        self._opened_at: float | None = None
+        self._backoff = self._probe_at = self._lease_ends = 0.0
+        self._prober: object = None
+
+    def outage(self) -> Outage | None:
+        """The outage, unless a call may be sent now."""
+        if self._opened_at is None or max(self._probe_at, self._lease_ends) <= self._clock():
+            return None
+        return self._outage()
+
+    def sent(self, call: object) -> Outage | None:
+        """Record that a call is sent now; returns the outage if that makes it a probe."""
+        if self._opened_at is None:
+            return None
+        now = self._clock()
+        self._prober, self._lease_ends, self._probe_at = call, now + self._lease, now + self._next_backoff()
+        return self._outage()
+
+    def failed(self, call: object, failure: Failure) -> Outage | None:
+        """Record a failure; returns the outage if the circuit is open now."""
+        now = self._clock()
+        opens = False
+        if self._opened_at is None:
+            self._failed |= {failure.target} if failure.target else set()
+            opens = bool(failure.retry_after_seconds) or len(self._failed) >= TARGETS
+            if not opens:
+                return None
+            self._opened_at, self._backoff, self._lease_ends = now, 0.0, now
+            self._probe_at = now + (failure.retry_after_seconds or self._next_backoff())
+        elif call is self._prober:
+            self._lease_ends = now
+            if failure.retry_after_seconds:
+                self._probe_at = now + failure.retry_after_seconds
+        self._cause = failure.cause
+        return self._outage(opened=opens)
+
+    def succeeded(self, *, probe: bool) -> None:
+        """Record an answer that shows that Dialpad works."""
+        if self._opened_at is None or probe:
+            self._failed.clear()
+            self._opened_at = None
+
+    def _next_backoff(self) -> float:
+        self._backoff = min(max(self._backoff * GROWTH, FIRST_SECONDS), LONGEST_SECONDS)
+        return self._backoff * jitter()
+
+    def _outage(self, *, opened: bool = False) -> Outage:
+        now = self._clock()
+        wait = max(self._probe_at - now, SHORTEST_WAIT)
+        return Outage(self._cause, now - (self._opened_at or now), wait, opened)
