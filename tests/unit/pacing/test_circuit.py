@@ -208,7 +208,7 @@ async def test_parked_calls_return_at_the_permitted_rate(clock: Clock, limiter: 
         if clock.now > returns[0] + 0.01:
             assert (await parked(one)).seconds < 30 + 100 / 20
         else:
-            await fail(one, await one.permit(write=True), "a")
+            await fail(one, await one.permit(write=True), "a", retry_after_seconds=30)
 
 
 async def test_a_probe_that_fails_returns_after_those_that_have_not_called(clock: Clock, limiter: MakeLimiter) -> None:

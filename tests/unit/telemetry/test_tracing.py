@@ -159,7 +159,7 @@ async def test_an_error_response_is_an_error_of_both_spans(traced: Traced) -> No
 
 async def test_a_call_without_an_answer_says_why_and_has_no_status(free_port: int) -> None:
     traced = Traced(Settings(api_url=f"http://127.0.0.1:{free_port}", allow_loopback=True))
-    await traced.run(VALID, retry_count=1)
+    await traced.run(VALID, retry_count=1, output_data={"attempts": 1})
     call, task = traced.spans
     assert attributes_of(call)["error.type"] == attributes_of(task)["error.type"] == "connect_failed"
     assert "http.response.status_code" not in attributes_of(call)
