@@ -49,6 +49,26 @@ DialpadState = Literal["up", "answers get lost", "not reached", "fails"]
 EngineState = Literal["up", "down", "refuses results", "answers get lost"]
 
 
+class VirtualTime:
+    """The clock of the machine that runs, in place of the module `time`."""
+
+    clock: Clock
+
+    def monotonic(self) -> float:
+        return self.clock.now
+
+    perf_counter = monotonic
+
+
+VIRTUAL_TIME = VirtualTime()
+
+
+@pytest.fixture(autouse=True)
+def _virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dialpad.client", "tasks.caller", "worker.poller"):
+        monkeypatch.setattr(f"dialpad_ivr.{module}.time", VIRTUAL_TIME)
+
+
 class Dialpad:
     """What each target has selected, and how often it was asked to change that."""
 
@@ -172,10 +192,13 @@ class Engine:
             self.fail(attempt, "FAILED")
         elif result.status == "IN_PROGRESS":
             attempt.status = "SCHEDULED"
-            asyncio.get_running_loop().call_later(result.callback_after_seconds, self.queue.append, attempt.task_id)
+            asyncio.get_running_loop().call_later(result.callback_after_seconds, self._enqueue, attempt)
         else:
             attempt.status = result.status
             self.ended[attempt.target] = attempt
+
+    def _enqueue(self, attempt: Attempt) -> None:
+        self.queue.append(attempt.task_id)
 
     async def _read(self, _path: str, _method: str, params: dict[str, str], **_: Any) -> Task:
         self._refuse_if_down()
@@ -193,7 +216,8 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = VirtualLoop(Clock())
+        self.clock = VIRTUAL_TIME.clock = Clock()
+        self.loop = VirtualLoop(self.clock)
         self.folder = Path(tempfile.mkdtemp())
         self.engine, self.dialpad = Engine(), Dialpad()
         self.client = self.loop.run_until_complete(
@@ -209,7 +233,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     def _start_worker(self) -> None:
         metrics = Metrics()
         credentials = Credentials(environ={"DIALPAD_API_KEY": "a-key"})
-        tools = Tools(SETTINGS, self.client, credentials, Limiter(SETTINGS), metrics)
+        tools = Tools(SETTINGS, self.client, credentials, Limiter(SETTINGS, clock=self.clock), metrics)
         store = UndeliveredResults(self.folder)
         self.identity = f"worker {next(self.workers)}"
         handle = make_handler(TASK_TYPE, tools, self.engine, store, self.identity)
