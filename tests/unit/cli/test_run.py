@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.api import EngineApi, EngineError
+from dialpad_ivr.local.engine import free_port
 from support.invoke import Invoke
 from support.stub import StubEngine
 
@@ -60,6 +61,18 @@ def test_run_exit_code_follows_status_and_ok(
     shown = invoke("run", code=code)
     assert f"Workflow {ID}: {state['status']}" in shown.out
     assert state.get("reasonForIncompletion", "") in shown.out
+
+
+def test_a_start_that_was_not_answered_may_have_happened(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.outage = [0] * 3
+    assert "may have been started" in invoke("run", code=4).err
+
+
+def test_a_start_that_was_refused_did_not_happen(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONDUCTOR_SERVER_URL", f"http://127.0.0.1:{free_port()}/api")
+    shown = invoke("run", code=4).err
+    assert "may have been started" not in shown
+    assert "CONDUCTOR_SERVER_URL" in shown
 
 
 def test_follow_does_not_start_a_workflow(invoke: Invoke, stub_engine: StubEngine) -> None:

@@ -109,6 +109,9 @@ def apply(
         run = ProvisioningRun(engine, workflow_id)
         follow_to_report(engine, run, base, timeout, settings, as_json=as_json, plan=made, plan_file=file)
     except EngineError as exc:
+        if exc.perhaps_done:
+            again = shell_command("apply", file)
+            engine_failed(exc, f"\nIt may have been started all the same. Run `{again}` again to see whether it was.")
         engine_failed(exc, " Register it with: dialpad-ivr register" if exc.status == 404 and not workflow_id else "")
     except KeyboardInterrupt:
         if workflow_id is None:

@@ -63,9 +63,11 @@ def run(
         ended = follow(engine, workflow_id, (lambda _: None) if as_json else _progress(), timeout, notice)
     except EngineError as exc:
         if workflow_id is None:
-            engine_failed(exc, _unknown_workflow(engine, workflow) if exc.status == 404 else "")
+            perhaps = "\nIt may have been started all the same: look for it before you start it again."
+            unknown = _unknown_workflow(engine, workflow) if exc.status == 404 else ""
+            engine_failed(exc, perhaps if exc.perhaps_done else unknown)
         how = f"\nThe workflow may still be running. Resume with: dialpad-ivr run --follow {workflow_id}"
-        engine_failed(exc, how if exc.transient else "")
+        engine_failed(exc, how if exc.transient and engine.answered else "")
     except KeyboardInterrupt:
         if workflow_id is None:
             fail("Interrupted before the engine confirmed the start.", EXIT_INTERRUPTED)

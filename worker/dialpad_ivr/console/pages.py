@@ -26,6 +26,7 @@ from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS
 from dialpad_ivr.contract.schema import ENDPOINTS
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.engine.definitions import PURPOSES
+from dialpad_ivr.provisioning.run import NO_RESULT
 from dialpad_ivr.settings import SettingsError
 from dialpad_ivr.tasks.tools import Tools
 
@@ -78,6 +79,7 @@ class Pages:
             "purposes": PURPOSES,
             "ok_outcomes": OK_OUTCOMES,
             "meanings": OUTCOME_MEANINGS,
+            "no_result": NO_RESULT,
         }
 
     async def connection(self) -> Connection:

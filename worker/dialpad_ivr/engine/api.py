@@ -40,11 +40,13 @@ class EngineError(Exception):
 
     Attributes:
         status: The HTTP status; 0 if the engine did not answer.
+        perhaps_done: Whether what was asked for may have been done all the same.
     """
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, status: int, *, perhaps_done: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.perhaps_done = perhaps_done
 
     @property
     def unreachable(self) -> bool:
@@ -239,14 +241,18 @@ class EngineApi:
         except ApiException as exc:
             status = exc.status or 0
             self.answered = self.answered or status > 0
-            if status == 0:
-                reason = " ".join(str(exc.reason).split())[:200]
+            refused = isinstance(exc.__context__, httpx.ConnectError | httpx.ConnectTimeout)
+            reason = " ".join(str(exc.reason).split())[:200]
+            if status == 0 and not refused:
+                message = f"The Conductor server at {self.url} did not answer ({reason})."
+            elif status == 0:
                 message = f"No Conductor server answers at {self.url} ({reason}). Set CONDUCTOR_SERVER_URL."
             elif status in (401, 403):
                 message = f"{self.url} answered {status}: check CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET."
             else:
                 message = f"{self.url} answered {status} to {method} {path}: {str(exc.message or exc.reason)[:300]}"
-            raise EngineError(message, status) from None
+            perhaps_done = status == 0 and not refused and method != "GET"
+            raise EngineError(message, status, perhaps_done=perhaps_done) from None
 
 
 @contextmanager
