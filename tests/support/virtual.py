@@ -1,4 +1,4 @@
-"""An event loop whose time passes only when nothing is left to do, and then at once."""
+"""State machines in virtual time: an event loop whose time passes only when nothing is left to do, and then at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import asyncio
 import selectors
 from collections.abc import Callable
 from typing import Any
+
+from hypothesis import HealthCheck, Phase
+from hypothesis import settings as profile
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from support.windows import Clock
 
@@ -38,3 +42,24 @@ class _Selector(selectors.DefaultSelector):
             assert timeout is not None, "everything waits, and no timer is set: nobody would ever go on"
             self._clock.now += timeout
         return ready
+
+
+def explore(machine: type[RuleBasedStateMachine], runs: int, *, shrink: bool = True) -> None:
+    """Run a state machine that many times, 50 steps each.
+
+    Args:
+        machine: The machine.
+        runs: How often.
+        shrink: Whether to look for the shortest run that fails.
+    """
+    run_state_machine_as_test(
+        machine,
+        settings=profile(
+            max_examples=runs,
+            stateful_step_count=50,
+            deadline=None,
+            phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

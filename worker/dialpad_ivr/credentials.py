@@ -82,7 +82,7 @@ class Credentials:
             CredentialError: There is no key, or it cannot be sent in a header, or the file is unreadable.
         """
         name = variable(KEY_NAME, profile)
-        entry = self._in_file(profile)
+        entry = self._read_file().get(profile)
         from_file = entry if isinstance(entry, SecretStr) else entry.api_key if entry else None
         company = self._environ.get(variable(COMPANY_NAME, profile)) or (
             entry.company if isinstance(entry, _FileProfile) else None
@@ -107,15 +107,17 @@ class Credentials:
 
     def profiles(self) -> list[str]:
         """The profiles that have a key in the environment or the file, and `default`; in alphabetical order."""
+        in_file: Mapping[str, object] = {}
         with contextlib.suppress(CredentialError):  # `find` reports what is wrong with the file
-            self._in_file("default")
+            in_file = self._read_file()
         prefix = variable(KEY_NAME, "")
         in_environment = (name.removeprefix(prefix).lower() for name in self._environ if name.startswith(prefix))
-        return sorted(filter(PROFILE.search, {"default", *self._profiles, *in_environment}))
+        return sorted(filter(PROFILE.search, {"default", *in_file, *in_environment}))
 
-    def _in_file(self, profile: str) -> SecretStr | _FileProfile | None:
+    def _read_file(self) -> Mapping[str, SecretStr | _FileProfile]:
+        """The profiles in the file, if there is one."""
         if self._file is None:
-            return None
+            return {}
         try:
             stat = self._file.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -126,10 +128,10 @@ class Credentials:
             self._stamp, self._profiles = None, {}
         except (OSError, ValidationError) as exc:
             if self._profiles:  # perhaps half-written: use the last valid contents until then
-                return self._profiles.get(profile)
+                return self._profiles
             # Any text in the file may be a key: show only the type of the error.
             raise CredentialError(
                 f"The credentials file {self._file} is invalid ({type(exc).__name__}). It must be JSON such as "
                 '{"default": "KEY", "emea": {"api_key": "KEY", "company": "acme"}}.'
             ) from None
-        return self._profiles.get(profile)
+        return self._profiles

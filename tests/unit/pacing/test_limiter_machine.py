@@ -13,10 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as profile
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from redis.asyncio import Redis
 
 from dialpad_ivr.pacing.circuit import Outage
@@ -26,7 +24,7 @@ from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservat
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.redis import RedisServer
-from support.virtual import VirtualLoop
+from support.virtual import VirtualLoop, explore
 from support.windows import Clock, most_in_any_window, use_fake_redis_time
 
 LIMITS = Settings(
@@ -156,25 +154,7 @@ class PacingMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
-def explore(machine: type[PacingMachine], runs: int, *, shrink: bool = True) -> None:
-    phases = [Phase.generate, *([Phase.shrink] if shrink else [])]
-    run_state_machine_as_test(
-        machine,
-        settings=profile(
-            max_examples=runs,
-            stateful_step_count=50,
-            deadline=None,
-            phases=phases,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
-
-
-RUNS = pytest.mark.parametrize("runs", [40, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
-
-
-@RUNS
+@pytest.mark.parametrize("runs", [40, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
 def test_no_interleaving_breaks_a_rule(runs: int) -> None:
     explore(PacingMachine, runs)
 

@@ -22,10 +22,8 @@ import httpx
 import pytest
 from conductor.client.http.async_rest import ApiException
 from conductor.client.http.models import Task, TaskResult, WorkflowTask
-from hypothesis import HealthCheck, Phase
-from hypothesis import settings as profile
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.credentials import Credentials
@@ -38,7 +36,7 @@ from dialpad_ivr.worker.handler import make_handler
 from dialpad_ivr.worker.mapping import Polled
 from dialpad_ivr.worker.poller import Poller
 from dialpad_ivr.worker.undelivered import UndeliveredResults
-from support.virtual import VirtualLoop
+from support.virtual import VirtualLoop, explore
 from support.windows import Clock
 
 OLD, OURS, THEIRS = "1", "2", "3"
@@ -362,20 +360,6 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.loop.run_until_complete(self.client.__aexit__(None, None, None))
             self.loop.close()
             shutil.rmtree(self.folder)
-
-
-def explore(machine: type[DeliveryMachine], runs: int, *, shrink: bool = True) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=profile(
-            max_examples=runs,
-            stateful_step_count=50,
-            deadline=None,
-            phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
 
 
 @pytest.mark.parametrize("runs", [20, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])

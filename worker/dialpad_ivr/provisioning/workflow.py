@@ -23,6 +23,7 @@ from dialpad_ivr.provisioning.run import (
     is_held_back,
     unfinished_chunks,
 )
+from dialpad_ivr.tasks.delivery import untouched_output
 
 __all__ = [
     "MAX_CHANGES",
@@ -222,7 +223,6 @@ def _hold_back(engine: EngineApi, domain: str | None, chunks: list[str]) -> int:
                 break
     finally:
         for task in others:
-            # The output tells a worker that no earlier delivery can have sent the request.
-            first = not task.get("retryCount") and task.get("pollCount") == 1
-            engine.return_task(task, task.get("outputData") or ({"attempts": 0} if first else {}))
+            output = untouched_output(task.get("outputData"), task.get("retryCount"), task.get("pollCount"))
+            engine.return_task(task, output)
     return taken - len(others)

@@ -8,6 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def is_first_delivery(retry_count: int | None, poll_count: int | None) -> bool:
+    """Whether no earlier delivery of a task can have sent anything, by the engine's counts."""
+    return not retry_count and (poll_count or 0) <= 1
+
+
+def untouched_output(output: dict[str, Any] | None, retry_count: int | None, poll_count: int | None) -> dict[str, Any]:
+    """The output with which a polled task is put back unstarted: with what is known of it.
+
+    Of a first delivery it says that nothing was sent: to the next worker, the counts no longer show it.
+    """
+    return output or ({"attempts": 0} if is_first_delivery(retry_count, poll_count) else {})
+
+
 @dataclass(frozen=True)
 class Delivery:
     """One delivery of a task.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from conductor.client.http.models import Task, TaskExecLog, TaskResult
 
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.delivery import Delivery, is_first_delivery, untouched_output
 from dialpad_ivr.tasks.result import Result
 
 
@@ -33,12 +33,13 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
     own = getattr(task.workflow_task, "retry_count", None)
     retries = own if own is not None else task.task_definition.retry_count if task.task_definition else 0
     lease = task.response_timeout_seconds or math.inf
+    first = is_first_delivery(task.retry_count, task.poll_count)
     return Delivery(
         payload={} if task.input_data is None else task.input_data,
         runtime_metadata=task.runtime_metadata or {},
         attempts=_count(output, "attempts"),
         # Every result has an output, that of a deferral too: without one, the worker was killed, or is too late.
-        perhaps_sent=output.get("perhaps_sent") is True or (not output and not _is_first_delivery(task)),
+        perhaps_sent=output.get("perhaps_sent") is True or not (output or first),
         waited_ms=_count(output, "waited_ms"),
         outage_ms=_count(output, "outage_ms"),
         retried=bool(task.retry_count),
@@ -66,12 +67,8 @@ def completed(task: Task, identity: str, output: dict[str, Any]) -> TaskResult:
 
 def deferred(task: Task, identity: str) -> TaskResult:
     """The update for a task that cannot be started now: for the next worker, with what is known of it."""
-    output = task.output_data or ({"attempts": 0} if _is_first_delivery(task) else {})
+    output = untouched_output(task.output_data, task.retry_count, task.poll_count)
     return _task_result(task, identity, "IN_PROGRESS", output, callback_seconds=1)
-
-
-def _is_first_delivery(task: Task) -> bool:
-    return not task.retry_count and (task.poll_count or 0) <= 1
 
 
 def _task_result(
