@@ -16,6 +16,8 @@ from support.redis import RedisServer, running_redis
 
 pytest_plugins = ["support.fixtures", "support.browser", "support.leftovers"]
 
+hypothesis.settings.register_profile("quick", max_examples=30)
+hypothesis.settings.load_profile("quick")
 hypothesis.settings.register_profile("thorough", max_examples=1000)  # `make test-all` names it
 
 TESTS = Path(__file__).parent
@@ -30,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(TESTS).parts[0] in LONG:
             item.add_marker(pytest.mark.long)
+        if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.examples)
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]

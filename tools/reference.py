@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -240,8 +241,10 @@ class LogCall(NamedTuple):
     fields: list[str]
 
 
-def log_calls() -> Iterator[LogCall]:
+@functools.cache
+def log_calls() -> list[LogCall]:
     """Every call in the package that logs: of `get_logger()`, of a name bound to it, or of what its `bind` returns."""
+    calls = []
     package = Path(dialpad_ivr.__file__).parent
     for path in sorted(package.rglob("*.py")):
         tree = ast.parse(path.read_text("utf-8"))
@@ -262,7 +265,9 @@ def log_calls() -> Iterator[LogCall]:
             first = node.args[0] if node.args else None
             for event in (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,):
                 name = event.value if isinstance(event, ast.Constant) else "(not a constant)"
-                yield LogCall(f"{path.relative_to(package)}:{node.lineno}", str(name), _LEVELS[node.func.attr], fields)
+                place = f"{path.relative_to(package)}:{node.lineno}"
+                calls.append(LogCall(place, str(name), _LEVELS[node.func.attr], fields))
+    return calls
 
 
 def _bound_fields(logger: ast.expr) -> list[str]:
@@ -276,7 +281,7 @@ def _log_events() -> Iterator[str]:
         "traces on `trace_id` and `span_id`. A field that does not apply is null. A log never holds a body or a key. "
         "Lines with other events come from libraries."
     )
-    calls = list(log_calls())
+    calls = log_calls()
     rows = []
     for event, meaning in EVENTS.items():
         levels = dict.fromkeys(call.level for call in calls if call.event == event)

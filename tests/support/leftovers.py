@@ -16,6 +16,8 @@ import pytest
 from support.engine import until
 
 _SESSION = ("PYTEST_PROCESS", str(os.getpid()))
+# The processes that were there when a test ended: none of the next test's.
+_earlier: set[str] = set()
 # A child that ends with its parent needs a moment to notice; an engine that shuts down needs more.
 _GRACE_SECONDS = 25
 
@@ -33,6 +35,8 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
         marks = {"=".join(_SESSION)}
         if nextitem is not None:
             marks.add(f"PYTEST_CURRENT_TEST={item.nodeid} (call)")
+        else:
+            _earlier.clear()
         try:
             until(lambda: not _processes(marks), _GRACE_SECONDS, "the test's processes to end")
         except AssertionError:
@@ -41,15 +45,21 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             pytest.fail("Left running, and killed now:\n" + "\n".join(left.values()), pytrace=False)
+        _earlier.clear()
+        _earlier.update(_pids())
+
+
+def _pids() -> set[str]:
+    return {folder.name for folder in Path("/proc").glob("[0-9]*")}
 
 
 def _processes(marks: set[str]) -> dict[int, str]:
     """The other processes with all these in their environment: their commands, by id."""
     found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
+    for pid in _pids() - _earlier - {str(os.getpid())}:
         with contextlib.suppress(OSError):  # another user's, or one that has just ended
-            environ = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
-            if marks <= set(environ) and int(folder.name) != os.getpid():
-                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-                found[int(folder.name)] = command.decode(errors="replace")
+            environ = Path("/proc", pid, "environ").read_bytes().decode(errors="replace").split("\0")
+            if marks <= set(environ):
+                command = Path("/proc", pid, "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(pid)] = command.decode(errors="replace")
     return found

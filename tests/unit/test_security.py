@@ -40,6 +40,7 @@ from dialpad_ivr.provisioning.plan import write_atomically
 from dialpad_ivr.provisioning.report import report_csv
 from dialpad_ivr.settings import Settings, check_api_url, is_loopback
 from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
@@ -368,22 +369,29 @@ async def test_a_companys_name_is_only_ever_a_digest_to_redis(redis: Redis) -> N
     assert all(re.fullmatch(r"dialpad-ivr:\{[0-9a-f]{24}\}:(calls|patches|state)", str(key)) for key in keys)
 
 
-@pytest.mark.parametrize("value", ["1e18", "9" * 400, "nan", "-inf", "no number"])
-@pytest.mark.parametrize("field", ["calls_slot", "paused", "since", "seen"])
-async def test_whoever_writes_to_redis_can_hold_tasks_back_but_not_for_long_nor_break_a_worker(
-    redis: Redis, field: str, value: str
-) -> None:
+async def test_whoever_writes_to_redis_can_hold_tasks_back_but_not_for_long_nor_break_a_worker(redis: Redis) -> None:
     settings = Settings(longest_pause_seconds=60)
     fleet = RedisLimiter(redis, settings, Metrics())
-    await fleet.window("acme").take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
-    (state,) = await redis.keys("*:state")
-    await redis.hset(state, field, value)
-    environ = {"DIALPAD_API_KEY": KEY, "DIALPAD_COMPANY": "acme"}
+    written: dict[str, tuple[str, str]] = {}
+    for field in ("calls_slot", "paused", "since", "seen"):
+        for value in ("1e18", "9" * 400, "nan", "-inf", "no number"):
+            earlier = set(await redis.keys("*:state"))
+            company = f"company {len(written)}"
+            await fleet.window(company).take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
+            (state,) = set(await redis.keys("*:state")) - earlier
+            await redis.hset(state, field, value)
+            written[company] = field, value
     transport = httpx.MockTransport(lambda _: streamed(httpx.Response(500)))
     async with DialpadClient(settings, transport) as client:
-        tools = Tools(settings, client, Credentials(environ=environ), Limiter(settings, fleet.window), Metrics())
-        result = await set_custom_ivr(Delivery(VALID), tools)
-    if result.callback_seconds is None:
-        assert result.output.outcome in ("rate_limited", "unavailable")
-    else:
-        assert 1 <= result.callback_seconds <= 60
+
+        async def run(company: str) -> Result:
+            environ = {"DIALPAD_API_KEY": KEY, "DIALPAD_COMPANY": company}
+            tools = Tools(settings, client, Credentials(environ=environ), Limiter(settings, fleet.window), Metrics())
+            return await set_custom_ivr(Delivery(VALID), tools)
+
+        results = await asyncio.gather(*map(run, written))
+    for (field, value), result in zip(written.values(), results, strict=True):
+        if result.callback_seconds is None:
+            assert result.output.outcome in ("rate_limited", "unavailable"), (field, value)
+        else:
+            assert 1 <= result.callback_seconds <= 60, (field, value)

@@ -260,6 +260,7 @@ class PlaceLostByCancelling(PacingMachine):
         self.limiter._turn = self._Lock()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "faulty", [OneCallTooMany, WindowTooShort, PauseForgotten, LastComeFirstServed, PlaceLostByCancelling]
 )

@@ -210,6 +210,7 @@ def test_yaml_merge_key_is_refused_with_a_hint(read: Any) -> None:
     assert "Write the fields out" in next(v for v in changes.violations if v.path == "<<").hint
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text",
     [

@@ -16,7 +16,7 @@ from tools.reference import log_calls
 
 
 def test_every_log_call_uses_a_documented_event_and_every_event_is_used() -> None:
-    calls = list(log_calls())
+    calls = log_calls()
     assert {call.place: call.event for call in calls if call.event not in EVENTS} == {}
     assert set(EVENTS) - {call.event for call in calls} == set()
 

@@ -362,7 +362,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
-@pytest.mark.parametrize("runs", [20, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
+@pytest.mark.parametrize("runs", [10, pytest.param(2000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
 def test_no_interleaving_breaks_a_rule(runs: int) -> None:
     explore(DeliveryMachine, runs)
 
@@ -391,6 +391,7 @@ class FailureReportedAsSuccess(DeliveryMachine):
         return result
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("faulty", [ResultNotKept, ResultDropped, RunTwice, FailureReportedAsSuccess])
 def test_a_planted_fault_is_found(faulty: type[DeliveryMachine]) -> None:
     with pytest.raises(AssertionError):

@@ -146,7 +146,7 @@ LONG = pytest.mark.long
     ("fault", "minutes", "count", "most_calls"),
     [
         (busy, 4, 200, 60),
-        (silent, 4, 200, 60),
+        pytest.param(silent, 4, 200, 60, marks=LONG),
         pytest.param(broken, 4, 200, 60, marks=LONG),
         pytest.param(unreachable, 4, 200, 60, marks=LONG),
         pytest.param(broken, 20, 500, 100, marks=LONG),
