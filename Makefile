@@ -10,7 +10,7 @@ UI ?= ../shared/conductor-ui.tar.gz
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs
 
 # Tests side by side: those on the engine mostly wait, and each worker has an engine of its own.
-PARALLEL := -n 4
+PARALLEL := -n 3
 # Compiling every module again in each of the processes that tests start takes a third of the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTHONS := 3.10 3.11 3.12 3.13
@@ -44,7 +44,7 @@ dev: $(STAMP)  ## Keep that engine, a Dialpad double, a worker and the console r
 	@$(BIN)/dialpad-ivr dev
 
 check: lint  ## Before each commit: lint, and the unit tests with branch coverage
-	@$(BIN)/pytest tests/unit $(PARALLEL) -m "not long" -q --cov --cov-report= $(ARGS)
+	@$(BIN)/pytest tests/unit -n 4 -m "not long" -q --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report
 	@for floor in $(FLOORS); do \
 	  $(BIN)/coverage report --include="*/dialpad_ivr/$${floor%:*}/*" --fail-under=$${floor#*:} --format=total >/dev/null \

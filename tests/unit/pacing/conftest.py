@@ -21,7 +21,8 @@ from dialpad_ivr.telemetry.metrics import Metrics
 from support.windows import Clock, MakeLimiter, use_fake_redis_time
 
 
-@pytest.fixture(params=["memory", "redis"])
+# What the script of Redis alone does is in test_redis.py.
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.long)])
 def store(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name

@@ -173,6 +173,7 @@ async def test_an_outage_parks_tasks_and_fails_none(
     assert counted == {"circuits_opened": 1, "probes": events["circuit_probe"]}
 
 
+@LONG
 async def test_a_flapping_dialpad_makes_progress_whenever_it_works(settings: Settings) -> None:
     simulation = Simulation(settings, lambda now, _: broken() if now % 30 >= 10 else None)
     await simulation.run(400)
@@ -194,6 +195,7 @@ async def test_one_poison_target_fails_alone(settings: Settings) -> None:
     assert not any(entry["event"] == "circuit_opened" for entry in logs)
 
 
+@LONG
 async def test_poison_targets_that_open_it_do_not_keep_it_open(settings: Settings) -> None:
     poison = {str(number) for number in range(1, 11)}
     simulation = Simulation(settings, lambda _, target: broken() if target in poison else None)
@@ -202,6 +204,7 @@ async def test_poison_targets_that_open_it_do_not_keep_it_open(settings: Setting
     assert set(simulation.lost) == poison
 
 
+@LONG
 async def test_the_outage_budget_ends_the_wait_as_unavailable(settings: Settings) -> None:
     settings = settings.model_copy(update={"outage_budget_seconds": 600})
     simulation = Simulation(settings, lambda *_: unreachable())
