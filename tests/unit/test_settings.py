@@ -111,6 +111,27 @@ def test_invalid_value_is_rejected_at_start(variable: str, value: str, monkeypat
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("DIALPAD_IVR_PATCH_LIMIT", "12.5", "must be a whole number"),
+        ("DIALPAD_IVR_PATCH_LIMIT", "0", "must be at least 1"),
+        ("DIALPAD_IVR_DEADLINE_SECONDS", "soon", "must be a number"),
+        ("DIALPAD_IVR_DEADLINE_SECONDS", "0", "must be greater than 0"),
+        ("DIALPAD_IVR_DEADLINE_SECONDS", "601", "must be at most 600"),
+        ("DIALPAD_IVR_ALLOW_LOOPBACK", "perhaps", "must be true or false"),
+        ("DIALPAD_IVR_LOG_FORMAT", "xml", "must be 'auto', 'human' or 'json'"),
+    ],
+)
+def test_invalid_value_is_told_what_it_must_be(
+    variable: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == f"{variable}: {message}"
+
+
+@pytest.mark.parametrize(
     ("mistyped", "meant"),
     [
         ("DIALPAD_IVR_PATCH_LIMT", "DIALPAD_IVR_PATCH_LIMIT"),

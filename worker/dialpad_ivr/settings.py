@@ -22,6 +22,18 @@ from dialpad_ivr.contract.values import (
 )
 
 _PREFIX: Final = "DIALPAD_IVR_"
+# By pydantic's type of an error, with the fields of its context.
+_MESSAGES: Final = {
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_parsing": "must be true or false",
+    "literal_error": "must be {expected}",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
 
 OTHER_VARIABLES: Final = {
     f"{_PREFIX}CACHE_DIR": "The directory for downloads; by default one in the user's cache.",
@@ -247,7 +259,9 @@ def _prefixed(field: str) -> str:
 
 
 def _message(error: ErrorDetails) -> str:
-    """A validator's own message, else pydantic's."""
+    """A validator's own message, one of ours for what settings are made of, else pydantic's."""
+    if error["type"] in _MESSAGES:
+        return _MESSAGES[error["type"]].format(**error.get("ctx", {}))
     return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
 
 

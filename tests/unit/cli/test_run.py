@@ -107,12 +107,16 @@ def test_run_of_a_shipped_workflow_that_is_not_registered_names_register(invoke:
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [("nightly_musik", "nightly_music"), ("nope", "nightly_music, other"), ("other", "version 3")],
+    [
+        ("nightly_musik", 'no workflow "nightly_musik".\nDid you mean nightly_music?'),
+        ("nope", 'no workflow "nope". It has:\n  nightly_music\n  other\n'),
+        ("other", '"other" in version 3.'),
+    ],
 )
 def test_run_of_a_workflow_that_the_engine_does_not_have_names_those_that_it_has(
     invoke: Invoke, stub_engine: StubEngine, name: str, advice: str
 ) -> None:
-    stub_engine.definitions = {("nightly_music", "1"): {}, ("other", "3"): {}}
+    stub_engine.definitions = {(name, "3"): {} for name in ("nightly_music", "other", "provision_custom_ivrs_chunk")}
     shown = invoke("run", name, code=1).err
     assert advice in shown
     assert "register" not in shown

@@ -29,6 +29,7 @@ from dialpad_ivr.cli.completion import shipped_workflows, workflow_names
 from dialpad_ivr.cli.render_output import show_workflow
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import follow, task_tree
+from dialpad_ivr.provisioning.run import WORKFLOW
 
 _NAMES_SHOWN = 10
 _TASKS_SHOWN = 50
@@ -64,8 +65,9 @@ def run(
     except EngineError as exc:
         if workflow_id is None:
             perhaps = "\nIt may have been started all the same: look for it before you start it again."
-            unknown = _unknown_workflow(engine, workflow) if exc.status == 404 else ""
-            engine_failed(exc, perhaps if exc.perhaps_done else unknown)
+            if exc.status == 404:
+                _fail_unknown_workflow(engine, workflow, version)
+            engine_failed(exc, perhaps if exc.perhaps_done else "")
         how = f"\nThe workflow may still be running. Resume with: dialpad-ivr run --follow {workflow_id}"
         engine_failed(exc, how if exc.transient and engine.answered else "")
     except KeyboardInterrupt:
@@ -120,19 +122,23 @@ def _tasks(engine: EngineApi, workflow: JsonObject) -> list[tuple[int, JsonObjec
     return tasks
 
 
-def _unknown_workflow(engine: EngineApi, name: str) -> str:
-    """What to do about a workflow that the engine does not have, or not in that version; a line of its own."""
+def _fail_unknown_workflow(engine: EngineApi, name: str, version: int | None) -> None:
+    """End the command if the engine does not have that workflow, or not in that version; says what it has."""
     try:
         versions = engine.workflow_versions()
     except EngineError:
-        versions = {}
+        return  # what the engine said of the start has to do
+    versions.pop(f"{WORKFLOW}_chunk", None)  # a part, never run alone
     if name in versions:
-        return f"\nThe engine has it in version {', '.join(map(str, versions[name]))}."
+        has = ", ".join(map(str, versions[name]))
+        fail(f'The engine has "{name}" in version {has}' + (f", not in {version}." if version else "."), EXIT_FAILED)
+    what = f'The engine has no workflow "{name}".'
     if name in shipped_workflows():
-        return "\nRegister it with: dialpad-ivr register"
+        fail(f"{what}\nRegister it with: dialpad-ivr register", EXIT_FAILED)
     nearest = difflib.get_close_matches(name, versions)
     if nearest:
-        return f"\nDid you mean {' or '.join(nearest)}?"
+        fail(f"{what}\nDid you mean {' or '.join(nearest)}?", EXIT_FAILED)
     names = sorted(versions)
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return f"\nThe engine has {', '.join(names[:_NAMES_SHOWN])}{more}." if names else ""
+    more = [f"and {len(names) - _NAMES_SHOWN} more"] if len(names) > _NAMES_SHOWN else []
+    listed = "".join(f"\n  {line}" for line in names[:_NAMES_SHOWN] + more)
+    fail(f"{what} It has{':' + listed if names else ' none.'}", EXIT_FAILED)
