@@ -305,7 +305,7 @@ def test_rows_that_cannot_be_applied_are_told_and_left_out_only_when_asked(
 ) -> None:
     rows = [change(0), change(1, ivr_id="1"), unknown(2)]
     printed = command("plan", write_csv(tmp_path / "changes.csv", rows), code=1, **UNPACED)
-    assert "1 to change, 1 missing IVR, 1 unknown target" in printed
+    assert "1 to change, 1 with a missing IVR, 1 with an unknown target" in printed
     assert ivr(1) in printed  # what the target has instead
     plan = tmp_path / "changes.plan.json"
     assert "--partial" in command("apply", plan, "--yes", code=1)

@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(
         default=None,
         description="The directory for undelivered results, so that they survive a worker restart. Without it they "
-        "are held in memory, and in the Redis if there is one.",
+        "are held in memory, and in Redis if there is one.",
     )
 
     # Operations

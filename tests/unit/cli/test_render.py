@@ -111,7 +111,7 @@ def test_plan_shows_changes_and_blocked_rows_and_counts_the_rest(screen: Screen)
     assert "(line 4)" not in screen.text
     assert "! callcenter 1005 HOLD_MUSIC  (line 5)" in screen.text
     assert "No such IVR." in screen.text
-    assert "Plan: 2 to change, 1 unchanged, 1 missing IVR, 1 unreadable." in screen.text
+    assert "Plan: 2 to change, 1 unchanged, 1 with a missing IVR, 1 not read." in screen.text
 
 
 def test_plan_shows_no_selection_for_what_was_not_read(screen: Screen) -> None:
@@ -121,7 +121,7 @@ def test_plan_shows_no_selection_for_what_was_not_read(screen: Screen) -> None:
     assert "unknown target" in screen.text
     assert "nothing" not in screen.text
     assert "->" not in screen.text
-    assert "Plan: 1 unknown target, 1 unreadable." in screen.text
+    assert "Plan: 1 with an unknown target, 1 not read." in screen.text
 
 
 @pytest.mark.parametrize("terminal", [False, True])

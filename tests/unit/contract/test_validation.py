@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -135,6 +136,17 @@ def test_a_name_in_place_of_an_id_is_told_with_what_finds_the_id(value: str) -> 
     assert "/api/v2/callcenters" in found["target_id"].hint
     for field in ("ivr_id", "if_selected"):
         assert "dialpad-ivr run list_custom_ivrs_test_request" in found[field].hint
+        assert '"target_id": "TARGET_ID"' in found[field].hint
+
+
+def test_the_command_that_finds_an_ivr_names_the_target_unless_that_is_wrong_too() -> None:
+    valid = {"target_type": "department", "target_id": 77}
+    assert (
+        f"--input '{json.dumps({**valid, 'target_id': '77'})}'"
+        in violations({**VALID, **valid, "ivr_id": "Tom"})["ivr_id"].hint
+    )
+    hostile = {"target_type": "x'; rm -rf ~ #", "target_id": "7'"}
+    assert "rm" not in violations({**VALID, **hostile, "ivr_id": "Tom"})["ivr_id"].hint
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ async def _key_check(settings: Settings, client: DialpadClient, profile: str) ->
 
 
 async def _redis_check(url: SecretStr) -> Check:
-    """Whether the Redis answers. Its URL may hold a password: only the host and the port are shown."""
+    """Whether Redis answers. Its URL may hold a password: only the host and the port are shown."""
     try:
         from redis.asyncio import Redis  # noqa: PLC0415  # an optional extra
         from redis.exceptions import RedisError  # noqa: PLC0415

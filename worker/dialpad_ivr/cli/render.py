@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -19,7 +19,7 @@ from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.local.demo import ScenarioResult
 from dialpad_ivr.provisioning.changes import Violation, group_violations
-from dialpad_ivr.provisioning.plan import Action, Plan
+from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 
 _ROWS_SHOWN = 50  # on a terminal; files have all
@@ -27,8 +27,16 @@ _UNREAD = {"unreadable": "not read", "unknown_target": "unknown target"}
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
-# Outcomes of a row that no task had, and actions of a plan, as people read them.
-_LABELS = {"not_sent": "not sent", "missing_ivr": "missing IVR", "unknown_target": "unknown target"}
+# What a plan counts, by the rows' action.
+_COUNTED = {
+    "change": "to change",
+    "unchanged": "unchanged",
+    "missing_ivr": "with a missing IVR",
+    "unknown_target": "with an unknown target",
+    "unreadable": "not read",
+}
+# Outcomes of a row that no task had, as people read them.
+_LABELS = {"not_sent": "not sent"}
 
 
 def outcome_label(outcome: str | None) -> str:
@@ -38,7 +46,7 @@ def outcome_label(outcome: str | None) -> str:
 
 def outcome_text(outcome: str | None) -> Text:
     """An outcome, coloured."""
-    colour = "green" if outcome in OK_OUTCOMES else "yellow" if outcome is None else "red"
+    colour = "green" if outcome in OK_OUTCOMES else "yellow" if outcome in (None, "not_sent") else "red"
     return Text(outcome_label(outcome), style=f"bold {colour}")
 
 
@@ -98,7 +106,10 @@ def show_error(console: Console, place: str, error: Violation | FieldError) -> N
     """A validation error: where it is, unless that is empty, what is wrong, and what to do."""
     console.print(Text(f"{place}: " if place else "", style="bold"), Text(error.message), sep="")
     todo = advice(error.hint, error.suggestion, error.allowed)
-    console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
+    if ": dialpad-ivr " in todo:  # to be copied as it is
+        console.print(Text(f"    {todo}", style="dim"), soft_wrap=True)
+    else:
+        console.print(Padding(Text(todo, style="dim"), (0, 0, 0, 4)))
 
 
 def _lines_text(lines: Sequence[int]) -> str:
@@ -126,11 +137,7 @@ def show_plan(console: Console, plan: Plan) -> None:
             console.print(Padding(Text(row.note, style="dim" if row.action == "change" else "red"), (0, 0, 0, 4)))
     if len(shown) > _ROWS_SHOWN:
         console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan file has all of them.", style="dim"))
-    counts = [
-        f"{plan.counts[action]} {'to change' if action == 'change' else outcome_label(action)}"
-        for action in get_args(Action)
-        if plan.counts[action]
-    ]
+    counts = [f"{plan.counts[action]} {counted}" for action, counted in _COUNTED.items() if plan.counts[action]]
     console.print(Text(f"Plan: {', '.join(counts) or 'nothing to change'}.", style="bold"))
 
 
@@ -142,7 +149,7 @@ def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, An
     console.print(table)
     failed = [row for row in rows if row["outcome"] not in (None, "not_sent") and not row["ok"]]
     if failed:
-        table = Table("line", "target", "slot", "outcome", "reason", show_edge=False, pad_edge=False)
+        table = Table("line", "target", "IVR type", "outcome", "reason", show_edge=False, pad_edge=False)
         for row in failed[:_ROWS_SHOWN]:
             table.add_row(
                 Text(str(row["line"] or "")),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
-from dialpad_ivr.contract.values import INT64_MAX, LIST_TASK_TYPE
+from dialpad_ivr.contract.values import INT64_MAX, LIST_TASK_TYPE, TARGET_TYPES
 
 _QUOTES: Final = "'`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
 _SEPARATORS: Final = "., '_\N{RIGHT SINGLE QUOTATION MARK}\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
@@ -34,21 +36,18 @@ _DAMAGE: Final = tuple(
 )
 # Two letters in a row, and nothing that an address or a path has.
 _NAME: Final = re.compile(r"(?=.*[^\W\d_]{2})[\w .,&()+'\u2019-]+")
-_FIND: Final = {
-    "target_id": "Find its id with Dialpad's API, e.g. GET /api/v2/callcenters (or /departments, /offices, /users).",
-    "ivr_id": (
-        f"Find the id with: dialpad-ivr run {LIST_TASK_TYPE}_test_request --input "
-        '\'{"target_type": "callcenter", "target_id": "TARGET_ID"}\''
-    ),
-}
+_FIND_TARGET: Final = (
+    "Find its id with Dialpad's API, e.g. GET /api/v2/callcenters (or /departments, /offices, /users)."
+)
 
 
-def id_problem(name: str, value: Any) -> tuple[str, str | None]:
+def id_problem(name: str, value: Any, payload: Mapping[str, Any]) -> tuple[str, str | None]:
     """What is wrong with a value that is no id.
 
     Args:
         name: The field's name.
         value: Any JSON value that the schema rejects.
+        payload: The input that holds it.
 
     Returns:
         The problem, and how to fix it; `None` where the field's usual hint says so.
@@ -63,10 +62,10 @@ def id_problem(name: str, value: Any) -> tuple[str, str | None]:
         case int() | float():
             return _TOO_LARGE if value > INT64_MAX else "ids start at 1", None
         case _:
-            return _text_problem(name, str(value))
+            return _text_problem(name, str(value), payload)
 
 
-def _text_problem(name: str, text: str) -> tuple[str, str | None]:
+def _text_problem(name: str, text: str, payload: Mapping[str, Any]) -> tuple[str, str | None]:
     if text.isascii() and text.isdigit():
         if not text.strip("0"):
             return "ids start at 1", None
@@ -75,5 +74,15 @@ def _text_problem(name: str, text: str) -> tuple[str, str | None]:
         if pattern.fullmatch(text):
             return problem, fix
     if _NAME.fullmatch(text):
-        return "a name, where an id is needed", _FIND["target_id" if name == "target_id" else "ivr_id"]
+        return "a name, where an id is needed", _FIND_TARGET if name == "target_id" else _find_ivr(payload)
     return "a string must hold digits only", None
+
+
+def _find_ivr(payload: Mapping[str, Any]) -> str:
+    """The command that lists the target's IVRs; what is wrong with the target itself is not repeated in it."""
+    target_type, target_id = payload.get("target_type"), str(payload.get("target_id"))
+    target = {
+        "target_type": target_type if target_type in TARGET_TYPES else "callcenter",
+        "target_id": target_id if target_id.isascii() and target_id.isdigit() else "TARGET_ID",
+    }
+    return f"Find the id with: dialpad-ivr run {LIST_TASK_TYPE}_test_request --input '{json.dumps(target)}'"

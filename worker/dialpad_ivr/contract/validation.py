@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
@@ -190,7 +190,7 @@ def _explain(error: ValidationError, raw: Any, task_type: str) -> Iterable[Field
         )
     else:
         name = str(error.path[0])
-        rule, message, fix = _violation(name, raw[name], str(error.validator))
+        rule, message, fix = _violation(name, raw, str(error.validator))
         yield _field_error(name, rule, message, raw[name], task_type, fix)
 
 
@@ -209,14 +209,15 @@ def _field_error(name: str, rule: str, message: str, value: Any, task_type: str,
     )
 
 
-def _violation(name: str, value: Any, rule: str) -> tuple[str, str, str | None]:
+def _violation(name: str, raw: Mapping[str, Any], rule: str) -> tuple[str, str, str | None]:
     """The rule that a field's value breaks, what is wrong with it, and how to fix it if the hint does not say so."""
+    value = raw[name]
     if name == "credential":  # whatever stands there may be a key: it is not repeated
         return "pattern", "credential is not the name of a credential profile.", None
     if name == "if_selected":
-        return _list_violation(name, value)
+        return _list_violation(name, value, raw)
     if name.endswith("_id"):
-        problem, fix = id_problem(name, value)
+        problem, fix = id_problem(name, value, raw)
         return "int64", f"{name} is {_show(value)}: {problem}.", fix
     if not isinstance(value, str):
         problem = "a value is needed" if value is None else "not a text"
@@ -227,14 +228,14 @@ def _violation(name: str, value: Any, rule: str) -> tuple[str, str, str | None]:
     return rule, f"{name} is {_show(value)}: {problem}.", None
 
 
-def _list_violation(name: str, value: Any) -> tuple[str, str, str | None]:
+def _list_violation(name: str, value: Any, raw: Mapping[str, Any]) -> tuple[str, str, str | None]:
     """The same of a list of ids; of several wrong ones, the first."""
     if not isinstance(value, list):
         return "type", f"{name} is {_show(value)}: not a list of ids.", None
     if len(value) > EXPECTED_LIMIT:
         return "maxItems", f"{name} holds {len(value)} ids: at most {EXPECTED_LIMIT} are allowed.", None
     position, wrong = next((i, item) for i, item in enumerate(value) if not _ID_VALIDATOR.is_valid(item))
-    problem, fix = id_problem(name, wrong)
+    problem, fix = id_problem(name, wrong, raw)
     return "int64", f"{name}[{position}] is {_show(wrong)}: {problem}.", fix
 
 

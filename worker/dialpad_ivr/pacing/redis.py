@@ -38,7 +38,7 @@ _SCRIPT: Final = (Path(__file__).parent / "redis.lua").read_text("utf-8")
 _CIRCUIT_SCRIPT: Final = (Path(__file__).parent / "circuit.lua").read_text("utf-8")
 _CIRCUIT_FIELDS: Final = ("probe_at", "lease", "prober", "backoff", "opened", "cause", "failed", "failed_at")
 _RETRY_SECONDS, _MAX_RETRY_SECONDS = 1.0, 5.0
-_UNAVAILABLE: Final = "the Redis that the fleet shares does not answer"
+_UNAVAILABLE: Final = "the fleet's Redis does not answer"
 _EXPIRY_MS: Final = 24 * 3600 * 1000  # of an unused window
 
 

@@ -117,10 +117,10 @@ class ViolationGroup(NamedTuple):
 
 
 def group_violations(violations: Iterable[Violation]) -> list[ViolationGroup]:
-    """Group violations that differ only in their line; groups are in the order of their first lines."""
+    """Group violations that differ only in their line, and so in what finds an id there; in order of first lines."""
     groups: dict[Violation, list[Violation]] = {}
     for violation in violations:
-        groups.setdefault(replace(violation, line=0), []).append(violation)
+        groups.setdefault(replace(violation, line=0, hint=""), []).append(violation)
     return [ViolationGroup(group[0], tuple(sorted({each.line for each in group}))) for group in groups.values()]
 
 

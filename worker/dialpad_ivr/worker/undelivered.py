@@ -129,7 +129,7 @@ class UndeliveredResults:
         try:
             return _parse(await self._redis.get(_redis_key(delivery)))
         except redis_errors():
-            raise PermitDeferredError(_RETRY_SECONDS, why="the Redis that the fleet shares does not respond") from None
+            raise PermitDeferredError(_RETRY_SECONDS, why="the fleet's Redis does not respond") from None
 
     def _remembered(self, delivery: str) -> str | None:
         stored_at, text = self._memory.get(delivery, (0.0, None))
