@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import FloatRect, Page, sync_playwright
 
 from dialpad_ivr.engine.follow import follow
-from dialpad_ivr.local.stack import Stack, running_stack, temporary_log
+from dialpad_ivr.local.stack import Stack, running_stack
 
 FOLDER = Path(__file__).parents[2] / "docs" / "img"
 MAX_SIZE = 100_000  # bytes
@@ -70,8 +70,7 @@ def main(built_ui: Path) -> None:
         raise SystemExit(f"{built_ui} does not exist. Name a built Conductor UI: make pictures UI=FOLDER_OR_TAR_GZ")
     FOLDER.mkdir(exist_ok=True)
     with (
-        temporary_log() as log,
-        running_stack(print, console_port=0, ui=built_ui, worker_log=log) as stack,
+        running_stack(print, console_port=0, ui=built_ui) as stack,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=chromium)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +60,30 @@ def test_dev_prints_exports_and_a_command_that_work_and_stops_on_ctrl_c(request:
     rest = process.stderr.read()
     process.stderr.close()
     assert process.wait(60) == 0
+    assert "Traceback" not in rest
+
+
+@pytest.mark.long
+def test_dev_ends_with_its_worker_and_shows_its_log(request: pytest.FixtureRequest) -> None:
+    process = subprocess.Popen(
+        [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
+        env=clean_environ(),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    request.addfinalizer(process.kill)
+    lines = lines_until(process, "Ctrl-C stops everything", 120)
+    (log,) = (Path(line.split()[-1]) for line in lines if line.startswith("Its log"))
+    assert "worker_started" in log.read_text()
+    writes_it = [fd.parent.parent for fd in Path("/proc").glob("[0-9]*/fd/1") if fd.resolve() == log]
+    (worker,) = (folder for folder in writes_it if b"local.child" not in (folder / "cmdline").read_bytes())
+    os.kill(int(worker.name), signal.SIGKILL)
+    assert process.stderr is not None
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 1
+    assert "The worker ended with exit code 137. The end of its log:" in rest
     assert "Traceback" not in rest
 
 

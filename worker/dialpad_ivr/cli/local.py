@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -40,10 +39,10 @@ from dialpad_ivr.local.stack import (
     CONSOLE_PORT,
     DOUBLE_PORT,
     ENGINE_PORT,
+    PartEndedError,
     Stack,
     preferred_port,
     running_stack,
-    temporary_log,
 )
 
 
@@ -90,12 +89,13 @@ def dev(
             soft_wrap=True,
         )
         err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"), soft_wrap=True)
+        err.print(Text(f"Its log     {stack.parts['worker'][1]}"), soft_wrap=True)
         err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
         err.print(Text(f"  {own_command()} run set_custom_ivr_test_request", style="bold"), soft_wrap=True)
         err.print(Text("Ctrl-C stops everything."))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+            stack.wait()
 
     _with_stack(
         until_interrupted,
@@ -139,8 +139,7 @@ def demo(as_json: JsonFlag = False) -> None:
                 Text("All five ended as expected. To try it yourself: make dev (or dialpad-ivr dev)"), soft_wrap=True
             )
 
-    with temporary_log() as log_file:
-        _with_stack(perform, worker_log=log_file)
+    _with_stack(perform)
 
 
 def own_command() -> str:
@@ -168,5 +167,7 @@ def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
             err.print(Text("Stopping ...", style="dim"))
     except (EngineStartError, DoubleError, DownloadError, EngineError, httpx.HTTPError) as exc:
         fail(str(exc), EXIT_NO_ENGINE)
+    except PartEndedError as exc:
+        fail(str(exc), EXIT_FAILED)
     except KeyboardInterrupt:
         fail("Interrupted.", EXIT_INTERRUPTED)

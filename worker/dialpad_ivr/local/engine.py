@@ -47,10 +47,12 @@ class LocalEngine:
     Attributes:
         url: Its base URL, also of its UI.
         log: Its log file.
+        child: Its process.
     """
 
     url: str
     log: Path
+    child: Child
 
     @property
     def api_url(self) -> str:
@@ -156,8 +158,8 @@ def running_engine(
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
         child = Child(command(java_path, jar_path, port, database, ui_folder), environ, log)
         stack.callback(child.stop)
-        engine = LocalEngine(f"http://127.0.0.1:{port}", log)
-        _wait_until_healthy(engine, child)
+        engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)
+        _wait_until_healthy(engine)
         yield engine
 
 
@@ -209,15 +211,15 @@ def is_free(port: int) -> bool:
     return True
 
 
-def _wait_until_healthy(engine: LocalEngine, child: Child) -> None:
+def _wait_until_healthy(engine: LocalEngine) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     with httpx.Client(timeout=5, trust_env=False) as client:
         while True:
             with contextlib.suppress(httpx.HTTPError, ValueError):
                 if client.get(f"{engine.url}/health").json().get("healthy"):
                     return
-            if child.exit_code is not None or time.monotonic() > deadline:
+            if engine.child.exit_code is not None or time.monotonic() > deadline:
                 lines = engine.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
-                what = "exited" if child.exit_code is not None else f"was not healthy within {_READY_SECONDS} s"
+                what = "exited" if engine.child.exit_code is not None else f"was not healthy within {_READY_SECONDS} s"
                 raise EngineStartError("\n".join([f"The Conductor server {what}. Last lines of its log:", *lines]))
             time.sleep(0.2)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -21,10 +22,15 @@ from dialpad_ivr.local.engine import EngineStartError, free_port, is_free, runni
 from dialpad_ivr.settings import Settings
 
 _READY_SECONDS = 30
+_LOG_LINES = 15
 
 ENGINE_PORT = 8080
 DOUBLE_PORT = 8090
 CONSOLE_PORT = 8070
+
+
+class PartEndedError(Exception):
+    """A part of the stack ended by itself; the message has the end of its log."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class Stack:
         health_url: Base URL of the worker's health port.
         console_url: Base URL of the console; `None` without one.
         environ: Environment variables with which a command or another worker uses this stack.
+        parts: The processes that it cannot do without, and their logs, by name.
     """
 
     engine_url: str
@@ -44,11 +51,24 @@ class Stack:
     health_url: str
     console_url: str | None
     environ: dict[str, str]
+    parts: dict[str, tuple[Child, Path]]
 
     @property
     def engine(self) -> EngineApi:
         """A client of the engine."""
         return EngineApi(Settings(server_url=f"{self.engine_url}/api"))
+
+    def wait(self) -> NoReturn:
+        """Wait for one of its parts to end, which none should before the stack is stopped.
+
+        Raises:
+            PartEndedError: One has.
+        """
+        while True:
+            for name, (child, log) in self.parts.items():
+                if child.exit_code is not None:
+                    raise PartEndedError(f"The {name} ended with exit code {child.exit_code}.{_end_of(log)}")
+            time.sleep(0.5)
 
 
 @contextlib.contextmanager
@@ -60,7 +80,6 @@ def running_stack(
     console_port: int | None = None,
     ui: Path | None = None,
     data: Path | None = None,
-    worker_log: Path | None = None,
 ) -> Iterator[Stack]:
     """Run the stack while the context lasts. Everything listens on 127.0.0.1 and is stopped in reverse order.
 
@@ -71,7 +90,6 @@ def running_stack(
         console_port: The console's port; 0 for a free one, `None` for no console.
         ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
         data: The folder for the engine's database; a temporary one, removed at the end, if absent.
-        worker_log: The worker's log file; standard error if absent.
 
     Raises:
         EngineStartError: The engine, the worker or the console did not start.
@@ -91,28 +109,38 @@ def running_stack(
         }
         health_port, console_port = free_port(), free_port() if console_port == 0 else console_port
         console_url = None if console_port is None else f"http://127.0.0.1:{console_port}"
-        running = Stack(engine.url, double_url, f"http://127.0.0.1:{health_port}", console_url, environ)
+        running = Stack(
+            engine.url,
+            double_url,
+            f"http://127.0.0.1:{health_port}",
+            console_url,
+            environ,
+            {"Conductor server": (engine.child, engine.log)},
+        )
         report("Registering the task and workflow definitions ...")
         for definition in shipped():
             comparison = compare(running.engine, definition)
             if comparison.state != "same" and not comparison.needs_consent:
                 register(running.engine, definition)
         report("Starting the worker ...")
+        log = stack.enter_context(_temporary_log())
         worker = Child(
             [sys.executable, "-m", "dialpad_ivr", "worker"],
             {**environ, "DIALPAD_IVR_HEALTH_PORT": str(health_port)},
-            worker_log,
+            log,
             grace_seconds=30,
         )
         stack.callback(worker.stop)
-        _wait_until_ready("worker", f"{running.health_url}/readyz", worker, worker_log)
+        _wait_until_ready("worker", f"{running.health_url}/readyz", worker, log)
+        running.parts["worker"] = worker, log
         if console_url:
             report("Starting the console ...")
-            log = stack.enter_context(temporary_log())  # it would only print its address, which the caller prints
+            log = stack.enter_context(_temporary_log())  # it would only print its address, which the caller prints
             command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(console_port)]
             console = Child(command, environ, log)
             stack.callback(console.stop)
             _wait_until_ready("console", console_url, console, log)
+            running.parts["console"] = console, log
         yield running
 
 
@@ -122,13 +150,18 @@ def preferred_port(port: int) -> int:
 
 
 @contextlib.contextmanager
-def temporary_log() -> Iterator[Path]:
+def _temporary_log() -> Iterator[Path]:
     """A temporary log file."""
     with tempfile.TemporaryDirectory(prefix="dialpad-ivr-") as folder:
         yield Path(folder) / "log"
 
 
-def _wait_until_ready(what: str, url: str, child: Child, log: Path | None) -> None:
+def _end_of(log: Path) -> str:
+    lines = log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+    return "\n".join([" The end of its log:", *lines]) if lines else " Its log is empty."
+
+
+def _wait_until_ready(what: str, url: str, child: Child, log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and child.exit_code is None:
         with contextlib.suppress(httpx.HTTPError):
@@ -136,5 +169,4 @@ def _wait_until_ready(what: str, url: str, child: Child, log: Path | None) -> No
                 return
         time.sleep(0.1)
     problem = f"was not ready within {_READY_SECONDS} s" if child.exit_code is None else "exited"
-    tail = f" End of its log:\n{log.read_text('utf-8', 'replace')[-1000:]}" if log else ""
-    raise EngineStartError(f"The {what} {problem}.{tail}")
+    raise EngineStartError(f"The {what} {problem}.{_end_of(log)}")
