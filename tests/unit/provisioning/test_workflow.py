@@ -47,7 +47,9 @@ def test_stop_takes_what_waits_from_the_queue_and_awaits_what_workers_have(
 ) -> None:
     stub_engine.runs = chunk_states([AT_WORK, WAITING], [AT_WORK, HELD_BACK], [MADE, HELD_BACK])
     stub_engine.polled = [[change_task(1)]]
-    workflow.stop(engine, ID, by="ann@desk")
+    reports: list[str] = []
+    workflow.stop(engine, ID, by="ann@desk", report=reports.append)
+    assert reports == ["Held back 1; waiting for the results of 1 ..."] * 2
     assert methods(stub_engine) == ["PUT", "DELETE"]  # pause, terminate
     assert "ann@desk" in stub_engine.writes[-1].query["reason"]
     assert {query["workerid"] for query in polls(stub_engine)} == {STOP_WORKER}

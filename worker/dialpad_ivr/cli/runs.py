@@ -57,7 +57,8 @@ def stop(
         if not run.ended:
             confirm(f"{run.summary} Stop {workflow_id}?", yes=yes)
             err.print(Text("Waiting for the changes that workers are making ...", style="dim"))
-        workflow.stop(engine, workflow_id, by=current_user())
+        with err.status("Stopping ...") as status:
+            workflow.stop(engine, workflow_id, by=current_user(), report=status.update)
         base = report or report_base(workflow_id)
         follow_to_report(engine, run, base, _SETTLE_SECONDS, settings, as_json=as_json)
     except EngineError as exc:

@@ -153,7 +153,7 @@ def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, rea
     engine.complete_task(workflow_id, task["taskId"], {"approved": approved, "by": by, "reason": reason})
 
 
-def stop(engine: EngineApi, workflow_id: str, *, by: str) -> None:
+def stop(engine: EngineApi, workflow_id: str, *, by: str, report: Report = lambda _: None) -> None:
     """End a run: take the changes that wait out of the queue, await the results of the others, and terminate it.
 
     Terminated at once, it would lose those results: the engine ignores what arrives later. On Ctrl-C, and for a change
@@ -163,6 +163,7 @@ def stop(engine: EngineApi, workflow_id: str, *, by: str) -> None:
         engine: The engine.
         workflow_id: A run that has not ended.
         by: Who stops it, for the reason that the engine stores.
+        report: Called with a sentence on how far it is, until the run is terminated.
 
     Raises:
         EngineError: It is not a run of this workflow, or has ended (409); or the engine did not terminate it.
@@ -176,28 +177,32 @@ def stop(engine: EngineApi, workflow_id: str, *, by: str) -> None:
     try:
         with contextlib.suppress(EngineError):  # at worst, more results are unknown
             engine.pause(workflow_id)  # no chunk is started; the engine still dispatches the tasks of running ones
-            _settle(engine, workflow_id)
+            _settle(engine, workflow_id, report)
     finally:
         engine.terminate(workflow_id, f"Stopped by {by}.")
 
 
-def _settle(engine: EngineApi, workflow_id: str) -> None:
+def _settle(engine: EngineApi, workflow_id: str, report: Report) -> None:
     """Hold back or await each change that the engine has scheduled."""
     settled: set[str] = set()
+    held_back = 0
     deadline = time.monotonic() + _RESULTS_SECONDS
     while unfinished := unfinished_chunks(engine.workflow(workflow_id)):
-        taken = 0
+        taken = awaited = 0
         for chunk in unfinished:  # all of them before any is awaited: they may wait in different queues
             if chunk in settled:
                 continue
             tasks = change_tasks(engine.workflow(chunk))
             unsettled = [task for task in tasks if task["status"] in UNFINISHED and not is_held_back(task)]
+            awaited += len(unsettled)
             for domain in {task.get("domain") for task in unsettled}:
                 taken += _hold_back(engine, domain, unfinished)  # of all chunks: others share the queue
             if not unsettled:
                 settled.add(chunk)
         if settled.issuperset(unfinished):
             return
+        held_back += taken
+        report(f"Held back {held_back}; waiting for the results of {max(awaited - taken, 0)} ...")
         if taken:
             deadline = time.monotonic() + _RESULTS_SECONDS
         elif time.monotonic() > deadline:
