@@ -117,7 +117,16 @@ async def test_list_says_that_a_run_ended_early(on_engine: httpx.AsyncClient, st
     run_of(stub_engine, "TERMINATED", "updated", "not_sent", reasonForIncompletion="Stopped by me@here.")
     stub_engine.runs["search"] = [{"results": [{"workflowId": "w1"}]}]
     (row,) = cells((await on_engine.get("/provisioning")).text, "Recent runs")
-    assert row[-2:] == ["terminated", "Ended early. Stopped by me@here."]
+    assert row[-2:] == ["terminated", "Ended early: 1 of 2 changes done, 1 not sent. Stopped by me@here."]
+
+
+async def test_list_counts_the_changes_of_a_run_that_is_running(
+    on_engine: httpx.AsyncClient, stub_engine: StubEngine
+) -> None:
+    run_of(stub_engine, "RUNNING", "updated", "not_found", None)
+    stub_engine.runs["search"] = [{"results": [{"workflowId": "w1"}]}]
+    (row,) = cells((await on_engine.get("/provisioning")).text, "Recent runs")
+    assert row[-2:] == ["running", "1 of 3 changes done, 1 failed."]
 
 
 # ---- a run

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dialpad_ivr.console.pages import Pages, digest, read_form
-from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, current_user
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineError, current_user
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows
 from dialpad_ivr.provisioning.run import NO_RESULT
 from dialpad_ivr.provisioning.workflow import WORKFLOW, ChangeResult, ProvisioningRun, stop
@@ -23,7 +23,7 @@ from dialpad_ivr.provisioning.workflow import WORKFLOW, ChangeResult, Provisioni
 REPORTS: Final = {"json": "application/json", "csv": "text/csv"}
 """The kinds of report, and the media type of each."""
 
-_RUNS_CACHED = 8  # that are read incrementally
+_RUNS_CACHED = 16  # that are read incrementally
 _RUNS_LISTED = 10
 _ROWS_SHOWN = 100  # on a page
 
@@ -88,9 +88,28 @@ class RunPages:
 
     def _newest(self) -> list[RunSummary]:
         ids = [found["workflowId"] for found in self._pages.engine.newest(WORKFLOW, _RUNS_LISTED)]
-        runs = [self._summaries.get(id_) or _summary(self._pages.engine, id_) for id_ in ids]
+        runs = [self._summaries.get(id_) or self._summary(id_) for id_ in ids]
         self._summaries = {run.workflow_id: run for run in runs if run.ended}
         return runs
+
+    def _summary(self, workflow_id: str) -> RunSummary:
+        workflow = self._pages.engine.workflow(workflow_id, tasks=False)
+        inputs, output = workflow.get("input") or {}, workflow.get("output") or {}
+        changes, plan = inputs.get("changes"), inputs.get("plan")
+        message = str(output.get("message") or "")
+        if not message:  # it runs, or ended early: its changes have to be counted
+            run = self._run(workflow_id)
+            run.refresh()
+            message = f"{run.summary} {workflow.get('reasonForIncompletion') or ''}".rstrip()
+        return RunSummary(
+            workflow_id,
+            workflow["status"],
+            str(plan.get("source") or "") if isinstance(plan, dict) else "",
+            len(changes) if isinstance(changes, list) else 0,
+            message,
+            workflow.get("startTime") or 0,
+            workflow.get("endTime") or 0,
+        )
 
     async def run(self, request: Request) -> Response:
         """A provisioning run: progress, counts by outcome, and its changes, failed ones first."""
@@ -163,15 +182,20 @@ class RunPages:
 
     async def _read(self, workflow_id: str) -> tuple[ProvisioningRun, EngineError | None]:
         """The run as of now; with an error, as far as it was read before."""
-        run = self._runs.pop(workflow_id, None) or ProvisioningRun(self._pages.engine, workflow_id)
+        run = self._run(workflow_id)
         try:
             await anyio.to_thread.run_sync(run.refresh, limiter=self._reading)
         except EngineError as exc:
             return run, exc
+        return run, None
+
+    def _run(self, workflow_id: str) -> ProvisioningRun:
+        """A run as it was read before, if it is among the last ones."""
+        run = self._runs.pop(workflow_id, None) or ProvisioningRun(self._pages.engine, workflow_id)
         self._runs[workflow_id] = run
         if len(self._runs) > _RUNS_CACHED:
             del self._runs[next(iter(self._runs))]
-        return run, None
+        return run
 
 
 def _path(workflow_id: str) -> str:
@@ -194,18 +218,3 @@ def _progress(run: ProvisioningRun) -> Progress:
     pending = ranks.count(2)
     at_work = min(run.in_flight, pending)
     return Progress(len(ranks), ranks.count(3), ranks.count(0), at_work, pending - at_work)
-
-
-def _summary(engine: EngineApi, workflow_id: str) -> RunSummary:
-    workflow = engine.workflow(workflow_id, tasks=False)
-    inputs, output = workflow.get("input") or {}, workflow.get("output") or {}
-    changes, plan = inputs.get("changes"), inputs.get("plan")
-    return RunSummary(
-        workflow_id,
-        workflow["status"],
-        str(plan.get("source") or "") if isinstance(plan, dict) else "",
-        len(changes) if isinstance(changes, list) else 0,
-        str(output.get("message") or workflow.get("reasonForIncompletion") or ""),
-        workflow.get("startTime") or 0,
-        workflow.get("endTime") or 0,
-    )
