@@ -105,6 +105,46 @@ async def test_waiters_are_served_in_the_order_in_which_they_came(clock: Clock, 
     assert order == list(range(60))
 
 
+async def test_bulk_work_lets_others_go_first_and_still_gets_its_turns(clock: Clock, limiter: MakeLimiter) -> None:
+    async def sleep(seconds: float) -> None:
+        await clock.sleep(seconds)
+        await asyncio.sleep(0)
+
+    one = limiter(sleep)
+    order: list[str] = []
+
+    async def take(name: str, *, bulk: bool) -> None:
+        await (await one.permit(write=True, bulk=bulk)).answered(clock.now + 0.05)
+        order.append(name)
+
+    bulk = [asyncio.create_task(take(f"bulk {number}", bulk=True)) for number in range(20)]
+    await asyncio.sleep(0)  # each stands in its line
+    await asyncio.gather(*(take(f"single {number}", bulk=False) for number in range(3)), *bulk)
+    # The first went at once, the second had its turn already.
+    assert order[:5] == ["bulk 0", "bulk 1", "single 0", "single 1", "single 2"]
+    assert order[5:] == [f"bulk {number}" for number in range(2, 20)]
+
+
+async def test_a_single_change_is_not_deferred_because_of_bulk_work(clock: Clock, limiter: MakeLimiter) -> None:
+    async def never(_: float) -> None:
+        await asyncio.Event().wait()
+
+    one = limiter(never, max_inline_wait_seconds=1)
+
+    async def take(*, bulk: bool) -> None:
+        await one.permit(write=True, bulk=bulk)
+
+    waiting = [asyncio.create_task(take(bulk=True)) for _ in range(18)]
+    await asyncio.sleep(0)
+    with pytest.raises(PermitDeferredError):
+        await asyncio.wait_for(asyncio.gather(*(take(bulk=True) for _ in range(4))), 5)
+    single = asyncio.create_task(take(bulk=False))
+    await asyncio.sleep(0)
+    assert not single.done()
+    for task in (single, *waiting):
+        task.cancel()
+
+
 async def test_a_wait_beyond_max_inline_wait_is_deferred(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter(patch_limit=1, patch_window_seconds=30, max_inline_wait_seconds=3)
     await (await one.permit(write=True)).answered(clock.now + 0.05)

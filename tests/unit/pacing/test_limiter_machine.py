@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from redis.asyncio import Redis
 
 from dialpad_ivr.pacing.circuit import Outage
-from dialpad_ivr.pacing.limiter import CompanyLimiter, PermitDeferredError
+from dialpad_ivr.pacing.limiter import CompanyLimiter, Permit, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter
 from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Wait
 from dialpad_ivr.settings import Settings
@@ -50,7 +50,7 @@ class PacingMachine(RuleBasedStateMachine):
         self.sent: list[float] = []
         self.patches: list[float] = []
         self.tickets = 0
-        self.served: list[int] = []  # tickets, in the order in which their calls were sent
+        self.served: dict[bool, list[int]] = {True: [], False: []}  # tickets as their calls were sent: bulk, and others
         self.paused_until = float("-inf")
         self.callers: set[asyncio.Task[None]] = set()
 
@@ -66,18 +66,20 @@ class PacingMachine(RuleBasedStateMachine):
     async def close(self) -> None:
         """Whatever the window has opened."""
 
-    async def _call(self, answer_seconds: float, *, write: bool) -> None:
+    async def _call(self, answer_seconds: float, *, write: bool, bulk: bool) -> None:
         while True:
             self.tickets += 1
-            ticket = self.tickets
+            ticket, overtaken = self.tickets, len(self.served[True])
             try:
-                permit = await self.limiter.permit(write=write)
+                permit = await self.limiter.permit(write=write, bulk=bulk)
             except PermitDeferredError as deferred:
                 await asyncio.sleep(deferred.seconds)
                 continue
             break
         assert self.clock.now >= self.paused_until, "a call was sent during a pause"
-        self.served.append(ticket)
+        if not bulk:
+            assert len(self.served[True]) - overtaken <= 1, "bulk work went before what somebody waits for"
+        self.served[bulk].append(ticket)
         self.sent.append(self.clock.now)
         if write:
             self.patches.append(self.clock.now)
@@ -92,10 +94,10 @@ class PacingMachine(RuleBasedStateMachine):
         while self.awaits_network():
             self.loop.run_until_complete(asyncio.sleep(1e-6))
 
-    @rule(write=st.booleans(), count=st.integers(1, 8), answer_seconds=st.floats(0.01, 5))
-    def take(self, *, write: bool, count: int, answer_seconds: float) -> None:
+    @rule(write=st.booleans(), bulk=st.booleans(), count=st.integers(1, 8), answer_seconds=st.floats(0.01, 5))
+    def take(self, *, write: bool, bulk: bool, count: int, answer_seconds: float) -> None:
         for _ in range(count):
-            self.callers.add(self.loop.create_task(self._call(answer_seconds, write=write)))
+            self.callers.add(self.loop.create_task(self._call(answer_seconds, write=write, bulk=bulk)))
         self._let(0)
 
     @rule(seconds=BRIEF)
@@ -128,7 +130,8 @@ class PacingMachine(RuleBasedStateMachine):
 
     @invariant()
     def first_come_first_served(self) -> None:
-        assert self.served == sorted(self.served)
+        for served in self.served.values():
+            assert served == sorted(served)
 
     @invariant()
     def nobody_failed(self) -> None:
@@ -249,6 +252,16 @@ class _Stack(deque[Any]):
         self.appendleft(item)
 
 
+class ClassesForgotten(PacingMachine):
+    class _Limiter(CompanyLimiter):
+        async def permit(self, *, write: bool, bulk: bool = False) -> Permit:
+            return await super().permit(write=write)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limiter = self._Limiter(LIMITS, self.clock, asyncio.sleep, self.make_window())
+
+
 class PlaceLostByCancelling(PacingMachine):
     class _Lock(asyncio.Lock):
         async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -262,7 +275,8 @@ class PlaceLostByCancelling(PacingMachine):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "faulty", [OneCallTooMany, WindowTooShort, PauseForgotten, LastComeFirstServed, PlaceLostByCancelling]
+    "faulty",
+    [OneCallTooMany, WindowTooShort, PauseForgotten, LastComeFirstServed, ClassesForgotten, PlaceLostByCancelling],
 )
 def test_a_planted_fault_is_found(faulty: type[PacingMachine]) -> None:
     with pytest.raises(AssertionError):

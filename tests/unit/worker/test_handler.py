@@ -208,6 +208,14 @@ def test_the_last_attempt_is_the_one_that_no_retry_follows(
     assert to_delivery(Polled(one, 0), None, settings).last_attempt is last
 
 
+@pytest.mark.parametrize(
+    ("domain", "bulk"),
+    [(None, False), ("night", False), ("bulky", False), ("bulk", True), ("bulk.emea", True), ("night.bulk.emea", True)],
+)
+def test_a_task_of_a_bulk_domain_is_bulk_work(settings: Settings, domain: str | None, *, bulk: bool) -> None:
+    assert to_delivery(Polled(task(domain=domain), 0), None, settings).bulk is bulk
+
+
 @pytest.mark.parametrize(("lease", "deadline"), [(150, 230.0), (30, 115.0), (0, math.inf), (None, math.inf)])
 def test_the_send_deadline_leaves_a_call_the_time_it_needs(
     settings: Settings, lease: int | None, deadline: float

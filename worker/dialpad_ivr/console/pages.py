@@ -80,6 +80,7 @@ class Pages:
             "ok_outcomes": OK_OUTCOMES,
             "meanings": OUTCOME_MEANINGS,
             "no_result": NO_RESULT,
+            "zone": datetime.now().astimezone().strftime("%Z (UTC%z)"),
         }
 
     async def connection(self) -> Connection:

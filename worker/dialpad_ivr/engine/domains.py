@@ -25,6 +25,11 @@ def bulk_domain(domain: str | None, profile: str = "default") -> str:
     return ".".join(filter(None, (domain, BULK, profile if profile != "default" else None)))
 
 
+def is_bulk(domain: str | None) -> bool:
+    """Whether a domain is one of bulk work."""
+    return _BULK.fullmatch(domain or "") is not None
+
+
 def worker_domain(domain: str | None) -> str | None:
     """The `DIALPAD_IVR_DOMAIN` of the workers that poll a domain, be it their own or one of their bulk work."""
     bulk = _BULK.fullmatch(domain or "")

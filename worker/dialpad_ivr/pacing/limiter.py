@@ -3,7 +3,8 @@
 Two limits of the company hold at once: PATCHes in any minute, and calls of any kind in any second. A call window
 (`dialpad_ivr.pacing.window`) counts both. This module adds
 
-- order: first come, first served;
+- order: first come, first served; of bulk work one call at a time queues with the others, so that no more than that one
+  goes before what somebody waits for, and bulk work still gets its turns;
 - arrivals: a server counts when a call arrives, not when it leaves, so jitter can move calls closer together than they
   were sent. A response bounds the network delay of its call: that exceeds the minimum by at most what the round trip
   does. The call then counts from that time on (`Permit.answered`). So the jitter allowance follows the jitter that is
@@ -24,6 +25,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 from dialpad_ivr.pacing.circuit import Failure, Outage
@@ -144,7 +146,8 @@ class CompanyLimiter:
         self._sleep = sleep
         self._window = window
         self._turn = asyncio.Lock()  # wakes its waiters in the order in which they came
-        self._waiting = 0
+        self._bulk_turn = asyncio.Lock()
+        self._waiting = {True: 0, False: 0}  # bulk work, and other calls
         self._throttled_in_a_row = 0
         self._deferred_in_a_row = 0
         self._returns_at = float("-inf")  # the last of the calls that an outage deferred
@@ -155,24 +158,26 @@ class CompanyLimiter:
         shortest = self._limits.shortest
         self._delays = {True: DelayEstimator(shortest), False: DelayEstimator(shortest)}
 
-    async def permit(self, *, write: bool) -> Permit:
+    async def permit(self, *, write: bool, bulk: bool = False) -> Permit:
         """Wait for the permission to send one call.
 
         Args:
             write: Whether it is a PATCH, which both limits count; any other call counts for the company's only.
+            bulk: Whether other calls of this process go first.
 
         Raises:
             CircuitOpenError: Dialpad does not work for this company.
             PermitDeferredError: The wait exceeds `max_inline_wait_seconds`, or the window does not respond.
         """
         arrived = self._clock()
-        self._defer_if_far(0, max(self._waiting * self._interval(write=write), self.pause_seconds))
-        self._waiting += 1
+        ahead = self._waiting[False] + (self._waiting[True] if bulk else min(self._waiting[True], 1))
+        self._defer_if_far(0, max(ahead * self._interval(write=write), self.pause_seconds))
+        self._waiting[bulk] += 1
         try:
-            async with self._turn:
+            async with self._bulk_turn if bulk else nullcontext(), self._turn:
                 reservation, requested = await self._reserve(arrived, write=write)
         finally:
-            self._waiting -= 1
+            self._waiting[bulk] -= 1
         now = self._clock()
         self._record_interval(arrived, now)
         self._deferred_in_a_row = 0

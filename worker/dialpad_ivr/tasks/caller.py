@@ -76,7 +76,7 @@ class Caller:
         """
         write = request.method != "GET"
         limiter = self._tools.limiter.company(self._credential.company)
-        permit = await limiter.permit(write=write)
+        permit = await limiter.permit(write=write, bulk=self._delivery.bulk)
         if write and time.monotonic() >= self._delivery.send_deadline:
             raise LeaseExpiredError
         self._draft.waited_ms += permit.waited_seconds * 1000

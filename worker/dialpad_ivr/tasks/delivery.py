@@ -35,6 +35,7 @@ class Delivery:
         outage_ms: Milliseconds waited there for Dialpad to work again.
         retried: Whether a previous attempt failed.
         last_attempt: Whether no retry follows a failure.
+        bulk: Whether other calls go first: nobody waits for this one.
         send_deadline: No change is sent from then on (monotonic seconds). The engine re-queues the task shortly after;
             a later PATCH could overtake its replacement.
     """
@@ -47,4 +48,5 @@ class Delivery:
     outage_ms: int = 0
     retried: bool = False
     last_attempt: bool = True
+    bulk: bool = False
     send_deadline: float = math.inf

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from conductor.client.http.models import Task, TaskExecLog, TaskResult
 
+from dialpad_ivr.engine.domains import is_bulk
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.delivery import Delivery, is_first_delivery, untouched_output
 from dialpad_ivr.tasks.result import Result
@@ -43,6 +44,7 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
         waited_ms=_count(output, "waited_ms"),
         outage_ms=_count(output, "outage_ms"),
         retried=bool(task.retry_count),
+        bulk=is_bulk(task.domain),
         last_attempt=(task.retry_count or 0) >= (retries or 0),
         send_deadline=polled.polled_at + max(lease - settings.deadline_seconds, lease / 2),
     )
