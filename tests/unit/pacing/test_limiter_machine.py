@@ -151,7 +151,9 @@ class PacingMachine(RuleBasedStateMachine):
                 self.first_come_first_served()
                 self.nobody_failed()
         finally:
-            for task in asyncio.all_tasks(self.loop):
+            for task in self.callers | asyncio.all_tasks(self.loop):
+                if task.done() and not task.cancelled():
+                    task.exception()  # else it is logged while something is parsed, which Python 3.11 does not bear
                 task.cancel()
             self.loop.run_until_complete(self.close())
             self.loop.close()
