@@ -36,6 +36,7 @@ _DAMAGE: Final = tuple(
 )
 # Two letters in a row, and nothing that an address or a path has.
 _NAME: Final = re.compile(r"(?=.*[^\W\d_]{2})[\w .,&()+'\u2019-]+")
+_ID: Final = re.compile("[1-9][0-9]{0,18}")
 _FIND_TARGET: Final = (
     "Find its id with Dialpad's API, e.g. GET /api/v2/callcenters (or /departments, /offices, /users)."
 )
@@ -80,9 +81,9 @@ def _text_problem(name: str, text: str, payload: Mapping[str, Any]) -> tuple[str
 
 def _find_ivr(payload: Mapping[str, Any]) -> str:
     """The command that lists the target's IVRs; what is wrong with the target itself is not repeated in it."""
-    target_type, target_id = payload.get("target_type"), str(payload.get("target_id"))
+    target_type, target_id = payload.get("target_type"), payload.get("target_id")
     target = {
         "target_type": target_type if target_type in TARGET_TYPES else "callcenter",
-        "target_id": target_id if target_id.isascii() and target_id.isdigit() else "TARGET_ID",
+        "target_id": str(target_id) if _ID.fullmatch(str(target_id)) else "TARGET_ID",
     }
     return f"Find the id with: dialpad-ivr run {LIST_TASK_TYPE}_test_request --input '{json.dumps(target)}'"
