@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import kubernetes_validate
 import pytest
@@ -117,7 +118,7 @@ def test_every_variable_is_one_that_the_worker_reads() -> None:
 
 def test_probes_and_ports_are_those_of_the_worker() -> None:
     (container,) = WORKER["spec"]["template"]["spec"]["containers"]
-    paths = {route.path for route in health_app(None, lambda: None).routes}  # type: ignore[arg-type,attr-defined]
+    paths = {route.path for route in health_app(None, lambda: None, AsyncMock()).routes}  # type: ignore[arg-type,attr-defined]
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["path"] in paths
     assert container["ports"][0]["containerPort"] == PORT
@@ -139,7 +140,7 @@ async def test_the_images_health_check_asks_a_running_worker_and_no_proxy() -> N
         )
         return await process.wait()
 
-    async with serving(health_app(CollectorRegistry(), lambda: "no engine"), "127.0.0.1", 0) as port:
+    async with serving(health_app(CollectorRegistry(), lambda: "no engine", AsyncMock()), "127.0.0.1", 0) as port:
         assert await checked(port) == 0  # alive, though not ready
     assert await checked(port) == 1
 

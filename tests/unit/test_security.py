@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -127,7 +128,7 @@ def test_an_allowed_url_has_the_same_host_for_the_http_client(url: str) -> None:
 
 @contextlib.asynccontextmanager
 async def _health_port() -> Any:
-    app = health.health_app(CollectorRegistry(), lambda: None)
+    app = health.health_app(CollectorRegistry(), lambda: None, AsyncMock(return_value={}))
     async with http_server.serving(app, "127.0.0.1", 0) as port:
         yield f"http://127.0.0.1:{port}"
 

@@ -32,6 +32,11 @@ class CredentialError(Exception):
     """No usable key for a profile. The message names the profile and the places searched, never a key."""
 
 
+def company_label(company: str) -> str:
+    """A company as it is shown: its name, or the beginning of its key's digest."""
+    return company[:12] if company.startswith("key:") else company
+
+
 @dataclass(frozen=True)
 class Credential:
     """An API key, and the company whose limits its calls count against."""
@@ -43,8 +48,8 @@ class Credential:
 
     @property
     def company_label(self) -> str:
-        """The company in logs and metrics: its name, or the beginning of its key's digest."""
-        return self.company[:12] if self.company.startswith("key:") else self.company
+        """The company in logs and metrics."""
+        return company_label(self.company)
 
 
 class _FileProfile(BaseModel):

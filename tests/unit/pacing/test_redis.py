@@ -305,6 +305,19 @@ async def test_calls_are_deferred_until_redis_responds_again(
     assert "redis_recovered" in said
 
 
+async def test_each_worker_knows_what_all_have_used(worker: MakePacer, server: RedisServer) -> None:
+    (first, _), (second, _) = await worker(), await worker()
+    before = (await first.company(COMPANY).state()).usage
+    await first.company(COMPANY).permit(write=True)
+    await second.company(COMPANY).permit(write=False)
+    for pacer in (first, second):
+        used = (await pacer.company(COMPANY).state()).usage
+        assert (used.company, used.patch) == (before.company + 2, before.patch + 1)
+    await gone(server, on=True)
+    with pytest.raises(PermitDeferredError, match="Redis"):
+        await first.company(COMPANY).state()
+
+
 async def test_redis_lost_after_a_permit_harms_nothing(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
     permit = await pacer.company(COMPANY).permit(write=True)

@@ -18,6 +18,7 @@ from dialpad_ivr.cli.apply import apply, status
 from dialpad_ivr.cli.common import EXIT_CODES, EXIT_FAILED, EXIT_NO_ENGINE, JsonFlag, out, settings_or_fail
 from dialpad_ivr.cli.console import console
 from dialpad_ivr.cli.doctor import examine
+from dialpad_ivr.cli.limits import limits
 from dialpad_ivr.cli.local import demo, dev
 from dialpad_ivr.cli.plan import plan
 from dialpad_ivr.cli.register import register
@@ -90,7 +91,7 @@ def doctor(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check the engine, the definitions, the workers, the keys, the clocks and the Redis. Changes nothing.
+    """Check the engine, the definitions, the workers, the keys, the clocks and Redis. Changes nothing.
 
     Examples:
     - `dialpad-ivr doctor`
@@ -106,7 +107,7 @@ def doctor(
         raise typer.Exit(EXIT_NO_ENGINE if any(check.no_engine for check in failed) else EXIT_FAILED)
 
 
-for command in (dev, demo, console, plan, apply, status, stop, approve, rollback):
+for command in (limits, dev, demo, console, plan, apply, status, stop, approve, rollback):
     app.command()(command)
 
 

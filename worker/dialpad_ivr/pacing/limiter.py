@@ -26,10 +26,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dialpad_ivr.pacing.circuit import Failure, Outage
-from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Wait
+from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Usage, Wait
 from dialpad_ivr.settings import Settings
 
 
@@ -123,6 +123,25 @@ class Permit:
         await self.reservation.move(self._delays.observe(moment - self._requested))
 
 
+@dataclass(frozen=True)
+class LimiterState:
+    """What stands between a company's calls and Dialpad.
+
+    Attributes:
+        usage: How much of the limits is used; of a fleet's, if it shares them.
+        waiting: The calls that wait in this process for a permit, without those of bulk work.
+        waiting_bulk: Those of bulk work.
+        pause_seconds: The rest of the pause that a 429 caused.
+        outage: The open circuit, as far as this process knows.
+    """
+
+    usage: Usage
+    waiting: int
+    waiting_bulk: int
+    pause_seconds: float
+    outage: Outage | None
+
+
 class CompanyLimiter:
     """The permits of one company, in this process."""
 
@@ -152,6 +171,7 @@ class CompanyLimiter:
         self._deferred_in_a_row = 0
         self._returns_at = float("-inf")  # the last of the calls that an outage deferred
         self._open_until = float("-inf")  # as far as this process knows
+        self._outage: tuple[Outage, float] | None = None  # the latest, and when it was told
         self._last_permit = float("-inf")
         self._interval_seen = 0.0  # between two permits while calls waited, on average: others may share the limit
         # Separately, since a read takes a different time from a write.
@@ -230,6 +250,22 @@ class CompanyLimiter:
         """Whether Dialpad does not work for the company, by the latest that this process knows."""
         return self._clock() < self._open_until
 
+    async def state(self) -> LimiterState:
+        """What stands between this company's calls and Dialpad now.
+
+        Raises:
+            PermitDeferredError: The window does not respond.
+        """
+        outage = None
+        if self._outage and self.circuit_open:
+            told, then = self._outage
+            gone = self._clock() - then
+            outage = replace(
+                told, age_seconds=told.age_seconds + gone, wait_seconds=max(told.wait_seconds - gone, 0), opened=False
+            )
+        usage = await self._window.usage()
+        return LimiterState(usage, self._waiting[False], self._waiting[True], self.pause_seconds, outage)
+
     @property
     def pause_seconds(self) -> float:
         """The rest of the pause."""
@@ -276,6 +312,7 @@ class CompanyLimiter:
 
     def _deferred_by(self, outage: Outage, *, called: bool) -> CircuitOpenError:
         now = self._clock()
+        self._outage = outage, now
         # Each return, a probe perhaps, tells more; without one nothing is known.
         self._open_until = now + outage.wait_seconds + self._limits.lease_seconds
         returns_at = max(self._returns_at + self._interval(write=True), now + outage.wait_seconds)
@@ -307,6 +344,11 @@ class Limiter:
         self._clock = clock
         self._sleep = sleep
         self._companies: dict[str, CompanyLimiter] = {}
+
+    @property
+    def companies(self) -> dict[str, CompanyLimiter]:
+        """The limiters that were used, by the company's name."""
+        return dict(self._companies)
 
     def company(self, name: str) -> CompanyLimiter:
         """The limiter of a company, made at its first use."""

@@ -28,7 +28,7 @@ from typing import Any, Final
 from dialpad_ivr.pacing import circuit
 from dialpad_ivr.pacing.circuit import Failure, Outage
 from dialpad_ivr.pacing.limiter import DelayEstimator, Limiter, PermitDeferredError
-from dialpad_ivr.pacing.window import CATCH_UP, MICROSECONDS, Limits, Reservation, Wait
+from dialpad_ivr.pacing.window import CATCH_UP, MICROSECONDS, Limits, Reservation, Usage, Wait
 from dialpad_ivr.redis_client import open_redis, redis_errors
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.logs import get_logger
@@ -132,6 +132,19 @@ class RedisLimiter:
         except redis_errors() as exc:
             await self._failed(exc)
 
+    async def count(self, keys: dict[str, int]) -> list[int]:
+        """The calls under each key in the last microseconds, by Redis's clock.
+
+        Raises:
+            PermitDeferredError: Redis does not respond.
+        """
+        try:
+            seconds, microseconds = await self._redis.time()
+            now = seconds * MICROSECONDS + microseconds
+            return [await self._redis.zcount(key, now - length, "(+inf") for key, length in keys.items()]
+        except redis_errors() as exc:
+            raise await self._failed(exc) from None
+
     async def _failed(self, exc: Exception) -> PermitDeferredError:
         self._failures += 1
         delay = min(_RETRY_SECONDS * 2 ** min(self._failures - 1, 8), _MAX_RETRY_SECONDS)
@@ -164,6 +177,8 @@ class RedisWindow:
             *map(_microseconds, (limits.lease_seconds, *backoffs)),
             circuit.GROWTH,
         ]
+        lengths = map(_microseconds, (limits.company.seconds, limits.patch.seconds))
+        self._lengths = dict(zip(self._keys[:2], lengths, strict=True))
         self._hold = _hold_seconds(limits)
         self._paused_until = float("-inf")
         self._ordered_until = float("-inf")  # by a response to this process: Redis may lose it
@@ -207,6 +222,10 @@ class RedisWindow:
         if wait > 0:
             return Wait(wait)
         return _RedisReservation(self, self._keys[: 2 if write else 1], member, now, outage)
+
+    async def usage(self) -> Usage:
+        """See `CallWindow`."""
+        return Usage(*await self.limiter.count(self._lengths))
 
     async def failed(self, member: str, failure: Failure) -> Outage | None:
         """Record a failure of a call; see `Reservation`."""

@@ -79,6 +79,19 @@ class Wait:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Usage:
+    """The calls that count now.
+
+    Attributes:
+        company: Calls of any kind in the company's window.
+        patch: PATCHes in theirs.
+    """
+
+    company: int
+    patch: int
+
+
 class Reservation(Protocol):
     """A call that is counted in a window."""
 
@@ -121,6 +134,13 @@ class CallWindow(Protocol):
     async def pause(self, seconds: float) -> None:
         """Send nothing for that many seconds, or for the rest of a longer pause."""
 
+    async def usage(self) -> Usage:
+        """How much of the limits is used.
+
+        Raises:
+            PermitDeferredError: It cannot be found out.
+        """
+
 
 class SlidingWindow:
     """One limit: the times of the calls that count, in order. All times are whole microseconds."""
@@ -138,6 +158,10 @@ class SlidingWindow:
         del self._times[: bisect_left(self._times, now - self._length)]
         excess = len(self._times) - self._calls
         return 0 if excess < 0 else self._times[excess] + self._length - now + 1
+
+    def used(self, now: int) -> int:
+        """The calls that count at a time."""
+        return len(self._times) - bisect_left(self._times, now - self._length)
 
     def add(self, time: int) -> None:
         """Count a call from a time on."""
@@ -218,6 +242,11 @@ class MemoryWindow:
     async def pause(self, seconds: float) -> None:
         """See `CallWindow`."""
         self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    async def usage(self) -> Usage:
+        """See `CallWindow`."""
+        now = int(self._clock() * MICROSECONDS)
+        return Usage(self._company.used(now), self._patch.used(now))
 
     async def take(
         self, *, write: bool, waited_seconds: float, average_delay: float, assumed_delay: float

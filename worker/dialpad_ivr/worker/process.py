@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 from dialpad_ivr.engine.definitions import task_definition
@@ -20,7 +21,7 @@ from dialpad_ivr.telemetry.logs import get_logger
 from dialpad_ivr.telemetry.tracing import Tracing
 from dialpad_ivr.worker.engine_client import open_engine_client
 from dialpad_ivr.worker.handler import make_handler
-from dialpad_ivr.worker.health import health_app
+from dialpad_ivr.worker.health import health_app, limits_report
 from dialpad_ivr.worker.poller import Poller
 from dialpad_ivr.worker.undelivered import undelivered_results
 
@@ -66,7 +67,11 @@ async def run_worker(settings: Settings, tracing: Tracing) -> int:
             pollers.append(
                 Poller(task_type, handle, undelivered.store, engine, identity, settings, tools.metrics, bulk_domains)
             )
-        app = health_app(tools.metrics.registry, lambda: next(filter(None, (p.unready for p in pollers)), None))
+        app = health_app(
+            tools.metrics.registry,
+            lambda: next(filter(None, (p.unready for p in pollers)), None),
+            partial(limits_report, tools),
+        )
         async with serving(app, settings.health_host, settings.health_port) as port:
             running = [asyncio.create_task(poller.run()) for poller in pollers]
             first_signal, second_signal = asyncio.Event(), asyncio.Event()
