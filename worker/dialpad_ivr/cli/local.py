@@ -91,7 +91,8 @@ def dev(
         err.print(Text(f"Worker      {stack.health_url}  (/healthz, /readyz, /metrics)"), soft_wrap=True)
         err.print(Text(f"Its log     {stack.parts['worker'][1]}"), soft_wrap=True)
         err.print(Text("In another terminal:"), Text(f"  export {exports}", style="bold"), sep="\n", soft_wrap=True)
-        err.print(Text(f"  {own_command()} run set_custom_ivr_test_request", style="bold"), soft_wrap=True)
+        for command in ("run set_custom_ivr_test_request", f"limits --worker {stack.health_url}"):
+            err.print(Text(f"  {own_command()} {command}", style="bold"), soft_wrap=True)
         err.print(Text("Ctrl-C stops everything."))
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
