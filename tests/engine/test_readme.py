@@ -83,7 +83,7 @@ def test_dev_ends_with_its_worker_and_shows_its_log(request: pytest.FixtureReque
     rest = process.stderr.read()
     process.stderr.close()
     assert process.wait(60) == 1
-    assert "The worker ended with exit code 137. The end of its log:" in rest
+    assert "The worker ended with exit code 137, so everything is stopped." in rest
     assert "Traceback" not in rest
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.api import EngineApi, EngineError
+from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.local.engine import free_port
 from support.invoke import Invoke
 from support.stub import StubEngine
@@ -65,7 +66,7 @@ def test_run_exit_code_follows_status_and_ok(
 
 def test_a_start_that_was_not_answered_may_have_happened(invoke: Invoke, stub_engine: StubEngine) -> None:
     stub_engine.outage = [0] * 3
-    assert "may have been started" in invoke("run", code=4).err
+    assert "may have been started" in invoke("run", "nightly", code=4).err
 
 
 def test_a_start_that_was_refused_did_not_happen(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,6 +121,22 @@ def test_run_of_a_workflow_that_the_engine_does_not_have_names_those_that_it_has
     shown = invoke("run", name, code=1).err
     assert advice in shown
     assert "register" not in shown
+
+
+def test_input_that_a_shipped_workflow_does_not_have_is_refused(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.definitions = {(d.name, str(d.body["version"])): d.body for d in shipped() if d.kind == "workflow"}
+    payload = json.dumps({"selectoption": "inbound", "Mode": "plan", "ivr_id": 5, "colour": "red"})
+    shown = invoke("run", "set_custom_ivr", "--input", payload, code=2).err
+    assert 'set_custom_ivr has no input "selectoption". Did you mean "select_option"?' in shown
+    assert 'set_custom_ivr has no input "Mode". Did you mean "mode"?' in shown
+    assert 'set_custom_ivr has no input "colour". It has target_type, target_id,' in shown
+    assert "ivr_id" not in shown.splitlines()[0]
+    assert not stub_engine.writes
+
+
+@pytest.mark.parametrize(("text", "told"), [("{'a': 1}", "not valid JSON"), ("@nope.json", "nope.json cannot be read")])
+def test_input_that_cannot_be_read_says_what_to_do(invoke: Invoke, text: str, told: str) -> None:
+    assert told in invoke("run", "set_custom_ivr", "--input", text, code=2).err
 
 
 def test_names_of_many_workflows_are_shown_in_part(invoke: Invoke, stub_engine: StubEngine) -> None:

@@ -131,8 +131,9 @@ def _applicable(file: Path, settings: Settings, *, partial: bool) -> Plan:
         fail(f"The plan was made at {made.api_url}, but DIALPAD_IVR_API_URL is {settings.api_url}.", EXIT_USAGE)
     if made.blocked and not (partial and made.changes):
         render.show_plan(err, made.model_copy(update={"rows": tuple(made.blocked)}))
-        skip = ", or skip them with --partial" if made.changes else ""
-        fail(f"{plural(len(made.blocked), 'row')} cannot be applied. Fix them and plan again{skip}.", EXIT_FAILED)
+        skip = f", or apply the other {len(made.changes)} with --partial" if made.changes else ""
+        count = plural(len(made.blocked), "row")
+        fail(f"{count} cannot be applied. Correct the file and plan again{skip}.", EXIT_FAILED)
     if len(made.changes) > workflow.MAX_CHANGES:
         fail(f"{len(made.changes)} changes; at most {workflow.MAX_CHANGES} are allowed. Split the file.", EXIT_USAGE)
     return made

@@ -133,8 +133,10 @@ def json_object(text: str) -> JsonObject:
         elif text.startswith("@"):
             text = Path(text[1:]).read_text("utf-8")
         value = json.loads(text)
-    except (OSError, ValueError, RecursionError) as exc:
-        fail(f"--input: {exc}", EXIT_USAGE)
+    except OSError as exc:
+        fail(f"--input: {text[1:]} cannot be read: {exc.strerror}", EXIT_USAGE)
+    except (ValueError, RecursionError) as exc:
+        fail(f"--input is not valid JSON: {exc}\nTo read a file: --input @change.json", EXIT_USAGE)
     if not isinstance(value, dict):
         fail("--input must be a JSON object.", EXIT_USAGE)
     return cast("JsonObject", value)

@@ -53,7 +53,7 @@ def _read(url: str) -> dict[str, Any]:
     except httpx.InvalidURL as exc:
         fail(f"--worker {url}: {exc}", EXIT_FAILED)
     except httpx.HTTPError:
-        return {"error": "no worker answers. Is it running, and DIALPAD_IVR_HEALTH_PORT its port?"}
+        return {"error": "no worker answers. Name the health port of one that runs: --worker URL"}
     except ValueError:
         return {"error": f"HTTP {response.status_code}: not a worker's health port."}
     if not isinstance(report, dict) or not {"companies", "error"} & report.keys():

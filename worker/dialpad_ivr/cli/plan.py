@@ -74,7 +74,9 @@ def plan(
         typer.echo(json.dumps({"plan": str(to), "hash": made.hash, "actions": dict(made.counts)}, indent=2))
     else:
         render.show_plan(out, made)
-        how = f" Apply it with: {shell_command('apply', to)}" if made.changes else ""
+        what = f"the other {plural(len(made.changes), 'change')}" if made.blocked else "it"
+        command = shell_command("apply", to, *(["--partial"] if made.blocked else []))
+        how = f" Apply {what} with: {command}" if made.changes else ""
         out.print(Text(f"Written to {to}.{how}"), soft_wrap=True)
     if made.blocked:
         raise typer.Exit(EXIT_FAILED)

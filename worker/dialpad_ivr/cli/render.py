@@ -126,6 +126,8 @@ def _lines_text(lines: Sequence[int]) -> str:
 def show_plan(console: Console, plan: Plan) -> None:
     """The changes of a plan, as Terraform shows them."""
     shown = [row for row in plan.rows if row.action != "unchanged"]
+    if len(shown) > _ROWS_SHOWN:
+        shown.sort(key=lambda row: row.action == "change")  # what cannot be applied comes first
     for row in shown[:_ROWS_SHOWN]:
         sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
         slot = f"{row.target_type} {row.target_id} {row.ivr_type} {row.select_option or ''}".rstrip()

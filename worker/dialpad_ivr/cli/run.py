@@ -14,6 +14,7 @@ from rich.text import Text
 from dialpad_ivr.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    EXIT_USAGE,
     InputJson,
     JsonFlag,
     Timeout,
@@ -28,6 +29,7 @@ from dialpad_ivr.cli.common import (
 from dialpad_ivr.cli.completion import shipped_workflows, workflow_names
 from dialpad_ivr.cli.render_output import show_workflow
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.engine.follow import follow, task_tree
 from dialpad_ivr.provisioning.run import WORKFLOW
 
@@ -58,7 +60,9 @@ def run(
     engine = EngineApi(settings_or_fail())
     workflow_id = follow_id
     try:
-        workflow_id = workflow_id or engine.start_workflow(workflow, inputs, version)
+        if workflow_id is None:
+            _check_names(engine, workflow, version, inputs)
+            workflow_id = engine.start_workflow(workflow, inputs, version)
         if not as_json:
             err.print(Text(f"{'Following' if follow_id else 'Started'} {workflow_id}", style="dim"))
         ended = follow(engine, workflow_id, (lambda _: None) if as_json else _progress(), timeout, notice)
@@ -95,6 +99,26 @@ def run(
         )
     if ended["status"] != "COMPLETED" or ("ok" in output and output["ok"] is not True):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _check_names(engine: EngineApi, name: str, version: int | None, inputs: JsonObject) -> None:
+    """End the command if a shipped workflow has no input of some name: the engine would drop it without a word.
+
+    What was meant to be planned only would be made.
+    """
+    ours = next((d.body for d in shipped() if (d.kind, d.name) == ("workflow", name)), None)
+    definition = ours and engine.workflow_definition(name, version or ours["version"])
+    if not definition:
+        return
+    known = definition.get("inputParameters") or []
+    lines = []
+    for key in inputs:
+        if key not in known:
+            near = difflib.get_close_matches(key.lower(), known, n=1)
+            hint = f'Did you mean "{near[0]}"?' if near else f"It has {', '.join(known)}."
+            lines.append(f'{name} has no input "{key}". {hint}')
+    if lines:
+        fail("\n".join([*lines, "Nothing was started."]), EXIT_USAGE)
 
 
 def _progress() -> Callable[[JsonObject], None]:

@@ -67,7 +67,8 @@ class Stack:
         while True:
             for name, (child, log) in self.parts.items():
                 if child.exit_code is not None:
-                    raise PartEndedError(f"The {name} ended with exit code {child.exit_code}.{_end_of(log)}")
+                    what = f"The {name} ended with exit code {child.exit_code}, so everything is stopped."
+                    raise PartEndedError(f"{_end_of(log).lstrip()}\n{what}")
             time.sleep(0.5)
 
 
@@ -126,7 +127,7 @@ def running_stack(
         log = stack.enter_context(_temporary_log())
         worker = Child(
             [sys.executable, "-m", "dialpad_ivr", "worker"],
-            {**environ, "DIALPAD_IVR_HEALTH_PORT": str(health_port)},
+            {**environ, "DIALPAD_IVR_HEALTH_PORT": str(health_port), "DIALPAD_IVR_LOG_FORMAT": "human"},
             log,
             grace_seconds=30,
         )
