@@ -25,7 +25,7 @@ MENU = 240  # width of the menu at the left of the engine's UI, which is cut off
 def console(page: Page, stack: Stack) -> None:
     """The console: the form with the example, and the response to a test request."""
     page.goto(f"{stack.console_url}/")
-    page.get_by_text("Test requests run through").wait_for()
+    page.get_by_text("Requests run through").wait_for()
     page.get_by_role("button", name="Test request").click()
     page.locator("#response .badge").wait_for()
     take(page, "console", {"x": 0, "y": 0, "width": 1385, "height": 880})

@@ -90,7 +90,7 @@ def test_test_request_shows_the_response(
     page: Page, console: str, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
     page.goto(console)
-    expect(page.get_by_text("Test requests run through Conductor")).to_be_visible()
+    expect(page.get_by_text("Requests run through Conductor")).to_be_visible()
     press(page)
     outcome(page, "planned")
     response = page.locator("#response")

@@ -134,6 +134,12 @@ def test_input_that_a_shipped_workflow_does_not_have_is_refused(invoke: Invoke, 
     assert not stub_engine.writes
 
 
+def test_id_with_an_exponent_is_passed_on_as_it_was_written(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.runs[ID] = [workflow("COMPLETED")]
+    invoke("run", "nightly", "--input", '{"ivr_id": 5.1274930e15, "share": 0.5, "tiny": 1e-3}')
+    assert stub_engine.writes[-1].body["input"] == {"ivr_id": "5.1274930e15", "share": 0.5, "tiny": 0.001}
+
+
 @pytest.mark.parametrize(("text", "told"), [("{'a': 1}", "not valid JSON"), ("@nope.json", "nope.json cannot be read")])
 def test_input_that_cannot_be_read_says_what_to_do(invoke: Invoke, text: str, told: str) -> None:
     assert told in invoke("run", "set_custom_ivr", "--input", text, code=2).err
@@ -171,17 +177,20 @@ def test_following_exits_4_at_once_without_an_engine(
     assert time.monotonic() - began < 5  # the timeouts are an hour and a day
 
 
-@pytest.mark.parametrize("arguments", [["run", "set_custom_ivr", "--json"], ["run", "--follow", ID]])
+# The first asks for the workflow's inputs and starts it, the second reads once.
+@pytest.mark.parametrize(
+    ("arguments", "answered"), [(["run", "set_custom_ivr", "--json"], 2), (["run", "--follow", ID], 1)]
+)
 def test_engine_that_goes_away_exits_4_at_the_timeout_and_shows_how_to_resume(
-    invoke: Invoke, stub_engine: StubEngine, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    invoke: Invoke, stub_engine: StubEngine, monkeypatch: pytest.MonkeyPatch, arguments: list[str], answered: int
 ) -> None:
     stub_engine.runs[ID] = [workflow("RUNNING")]
     reads = itertools.count()
     respond = stub_engine.stub.respond
     monkeypatch.setattr(
-        stub_engine.stub, "respond", lambda request: respond(request) if next(reads) < 2 else (0, "gone")
+        stub_engine.stub, "respond", lambda request: respond(request) if next(reads) < answered else (0, "gone")
     )
-    shown = invoke(*arguments, "--timeout", "0.2", code=4)
+    shown = invoke(*arguments, "--timeout", "1", code=4)
     assert f"dialpad-ivr run --follow {ID}" in shown.err
     assert shown.out == ""
 

@@ -132,7 +132,7 @@ def json_object(text: str) -> JsonObject:
             text = sys.stdin.read()
         elif text.startswith("@"):
             text = Path(text[1:]).read_text("utf-8")
-        value = json.loads(text)
+        value = json.loads(text, parse_float=_number)
     except OSError as exc:
         fail(f"--input: {text[1:]} cannot be read: {exc.strerror}", EXIT_USAGE)
     except (ValueError, RecursionError) as exc:
@@ -140,6 +140,12 @@ def json_object(text: str) -> JsonObject:
     if not isinstance(value, dict):
         fail("--input must be a JSON object.", EXIT_USAGE)
     return cast("JsonObject", value)
+
+
+def _number(text: str) -> float | str:
+    """A number that is no integer; an id with an exponent stays text, so that the validation says what it has lost."""
+    number = float(text)
+    return text if "e" in text.lower() and number.is_integer() else number
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -80,7 +80,7 @@ class Pages:
             "ok_outcomes": OK_OUTCOMES,
             "meanings": OUTCOME_MEANINGS,
             "no_result": NO_RESULT,
-            "zone": datetime.now().astimezone().strftime("%Z (UTC%z)"),
+            "zone": datetime.now().astimezone().tzname(),
         }
 
     async def connection(self) -> Connection:
