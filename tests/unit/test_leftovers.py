@@ -26,7 +26,7 @@ def test_it():
 def test_what_a_failing_test_leaves_running_is_killed_and_named(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(FAILING)
     environ = {**os.environ, "PYTHONPATH": f"{TESTS}"}
-    command = [sys.executable, "-m", "pytest", "-p", "support.leftovers", "-p", "no:cacheprovider", "test_it.py"]
+    command = [sys.executable, "-m", "pytest", "--disable-plugin-autoload", "-p", "support.leftovers", "test_it.py"]
     ended = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert re.search(r"Left running, and killed now:\nE? *sleep 600", ended.stdout), ended.stdout
