@@ -498,7 +498,7 @@ def test_notes_of_others_are_no_hindrance(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(480)
 def test_interrupted_half_way_it_finishes_with_every_row_right_and_a_true_report(tmp_path: Path) -> None:
     report, right, sums = interrupted_run(150, tmp_path)
     assert all(right)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +101,10 @@ def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool
                     return not left
 
                 until(timed_out, 60, f"the engine to time out the {len(abandoned)} tasks of the killed worker")
-                report = command.json("status", started, "--report", folder / "after")
+                # Usually it takes some seconds; rarely the engine looks at a chunk again only after 60 to 170 s.
+                report = json.loads(
+                    command.run(("status", started, "--report", folder / "after", "--json"), 0, {}, 240)[0]
+                )
             return (
                 report,
                 [now == ivr(number) for number, now in enumerate(selected(double, range(count)))],
