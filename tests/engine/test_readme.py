@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,12 @@ def test_make_demo_prints_the_table_of_the_readme() -> None:
         assert any(words == re.sub(r"\d+\.\d s", "", real).split() for real in completed.stdout.splitlines()), line
 
 
-@pytest.mark.long
-def test_dev_prints_exports_and_a_command_that_work_and_stops_on_ctrl_c(request: pytest.FixtureRequest) -> None:
+Dev = tuple[subprocess.Popen[str], list[str]]
+"""A running `dev`, and what it has printed until it was ready."""
+
+
+@pytest.fixture
+def dev() -> Iterator[Dev]:
     process = subprocess.Popen(
         [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
         env=clean_environ(),
@@ -44,9 +49,21 @@ def test_dev_prints_exports_and_a_command_that_work_and_stops_on_ctrl_c(request:
         stderr=subprocess.PIPE,
         text=True,
     )
-    request.addfinalizer(process.kill)  # which does nothing if it has ended; its engine ends with it
+    try:
+        yield process, lines_until(process, "Ctrl-C stops everything", 120)
+    finally:
+        process.kill()  # which does nothing if it has ended; its engine ends with it
+
+
+def rest_of(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
-    lines = lines_until(process, "Ctrl-C stops everything", 120)
+    with process.stderr:
+        return process.stderr.read()
+
+
+@pytest.mark.long
+def test_dev_prints_exports_and_a_command_that_work_and_stops_on_ctrl_c(dev: Dev) -> None:
+    process, lines = dev
     (number,) = (number for number, line in enumerate(lines) if line.strip().startswith("export "))
     pasted = dict(part.split("=", 1) for part in shlex.split(lines[number])[1:])
     assert [line for line in lines if line != f"{line.rstrip()}\n"] == []
@@ -57,31 +74,20 @@ def test_dev_prints_exports_and_a_command_that_work_and_stops_on_ctrl_c(request:
     completed = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(completed.stdout)["output"]["outcome"] == "planned"
     process.send_signal(2)
-    rest = process.stderr.read()
-    process.stderr.close()
+    rest = rest_of(process)
     assert process.wait(60) == 0
     assert "Traceback" not in rest
 
 
 @pytest.mark.long
-def test_dev_ends_with_its_worker_and_shows_its_log(request: pytest.FixtureRequest) -> None:
-    process = subprocess.Popen(
-        [".venv/bin/dialpad-ivr", "dev", "--engine-port", "0", "--double-port", "0", "--console-port", "0"],
-        env=clean_environ(),
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    request.addfinalizer(process.kill)
-    lines = lines_until(process, "Ctrl-C stops everything", 120)
+def test_dev_ends_with_its_worker_and_shows_its_log(dev: Dev) -> None:
+    process, lines = dev
     (log,) = (Path(line.split()[-1]) for line in lines if line.startswith("Its log"))
     assert "worker_started" in log.read_text()
     writes_it = [fd.parent.parent for fd in Path("/proc").glob("[0-9]*/fd/1") if fd.resolve() == log]
     (worker,) = (folder for folder in writes_it if b"local.child" not in (folder / "cmdline").read_bytes())
     os.kill(int(worker.name), signal.SIGKILL)
-    assert process.stderr is not None
-    rest = process.stderr.read()
-    process.stderr.close()
+    rest = rest_of(process)
     assert process.wait(60) == 1
     assert "The worker ended with exit code 137, so everything is stopped." in rest
     assert "Traceback" not in rest

@@ -66,9 +66,9 @@ class Command:
         """Run it; returns both outputs. No key may be in them."""
         return "".join(self.run(arguments, code, environ))
 
-    def json(self, *arguments: str | Path, code: int = 0, **environ: str) -> Any:
+    def json(self, *arguments: str | Path, code: int = 0, timeout: float = 100, **environ: str) -> Any:
         """Run it with `--json`; returns what it prints on its standard output."""
-        return json.loads(self.run((*arguments, "--json"), code, environ)[0])
+        return json.loads(self.run((*arguments, "--json"), code, environ, timeout)[0])
 
     def run(
         self, arguments: tuple[str | Path, ...], code: int, environ: dict[str, str], timeout: float = 100

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,9 +101,7 @@ def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool
 
                 until(timed_out, 60, f"the engine to time out the {len(abandoned)} tasks of the killed worker")
                 # Usually it takes some seconds; rarely the engine looks at a chunk again only after 60 to 170 s.
-                report = json.loads(
-                    command.run(("status", started, "--report", folder / "after", "--json"), 0, {}, 240)[0]
-                )
+                report = command.json("status", started, "--report", folder / "after", timeout=240)
             return (
                 report,
                 [now == ivr(number) for number, now in enumerate(selected(double, range(count)))],

@@ -55,7 +55,7 @@ def _read(url: str) -> dict[str, Any]:
     except httpx.HTTPError:
         return {"error": "no worker answers. Name the health port of one that runs: --worker URL"}
     except ValueError:
-        return {"error": f"HTTP {response.status_code}: not a worker's health port."}
+        report = None
     if not isinstance(report, dict) or not {"companies", "error"} & report.keys():
         return {"error": f"HTTP {response.status_code}: not a worker's health port."}
     return report

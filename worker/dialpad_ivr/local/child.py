@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+_LOG_LINES = 15
 # Settings of real engines and real keys: a local child must use neither.
 _NOT_INHERITED = ("CONDUCTOR_", "conductor", "DIALPAD_")
 
@@ -67,6 +68,11 @@ class Child:
             if stream:
                 stream.close()
         return code
+
+
+def last_lines(log: Path) -> list[str]:
+    """The end of a child's log."""
+    return log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
 
 
 def main() -> None:

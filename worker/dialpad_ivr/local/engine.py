@@ -23,7 +23,7 @@ from pathlib import Path
 
 import httpx
 
-from dialpad_ivr.local.child import Child
+from dialpad_ivr.local.child import Child, last_lines
 from dialpad_ivr.local.download import Artifact, fetch
 
 VERSION = "3.32.3"
@@ -33,7 +33,6 @@ _SIZE = 457_760_812
 
 _JAVA = 21  # the oldest version that runs it
 _READY_SECONDS = 180
-_LOG_LINES = 15
 
 
 class EngineStartError(Exception):
@@ -219,7 +218,7 @@ def _wait_until_healthy(engine: LocalEngine) -> None:
                 if client.get(f"{engine.url}/health").json().get("healthy"):
                     return
             if engine.child.exit_code is not None or time.monotonic() > deadline:
-                lines = engine.log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
+                lines = last_lines(engine.log)
                 what = "exited" if engine.child.exit_code is not None else f"was not healthy within {_READY_SECONDS} s"
                 raise EngineStartError("\n".join([f"The Conductor server {what}. Last lines of its log:", *lines]))
             time.sleep(0.2)

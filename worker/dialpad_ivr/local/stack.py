@@ -16,13 +16,12 @@ import httpx
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.engine.definitions import compare, register, shipped
-from dialpad_ivr.local.child import Child
+from dialpad_ivr.local.child import Child, last_lines
 from dialpad_ivr.local.double import DEFAULT_KEY, running_double
 from dialpad_ivr.local.engine import EngineStartError, free_port, is_free, running_engine
 from dialpad_ivr.settings import Settings
 
 _READY_SECONDS = 30
-_LOG_LINES = 15
 
 ENGINE_PORT = 8080
 DOUBLE_PORT = 8090
@@ -68,7 +67,7 @@ class Stack:
             for name, (child, log) in self.parts.items():
                 if child.exit_code is not None:
                     what = f"The {name} ended with exit code {child.exit_code}, so everything is stopped."
-                    raise PartEndedError(f"{_end_of(log).lstrip()}\n{what}")
+                    raise PartEndedError(f"{_end_of(log)}\n{what}")
             time.sleep(0.5)
 
 
@@ -158,8 +157,8 @@ def _temporary_log() -> Iterator[Path]:
 
 
 def _end_of(log: Path) -> str:
-    lines = log.read_text("utf-8", "replace").splitlines()[-_LOG_LINES:]
-    return "\n".join([" The end of its log:", *lines]) if lines else " Its log is empty."
+    lines = last_lines(log)
+    return "\n".join(["The end of its log:", *lines]) if lines else "Its log is empty."
 
 
 def _wait_until_ready(what: str, url: str, child: Child, log: Path) -> None:
@@ -170,4 +169,4 @@ def _wait_until_ready(what: str, url: str, child: Child, log: Path) -> None:
                 return
         time.sleep(0.1)
     problem = f"was not ready within {_READY_SECONDS} s" if child.exit_code is None else "exited"
-    raise EngineStartError(f"The {what} {problem}.{_end_of(log)}")
+    raise EngineStartError(f"The {what} {problem}. {_end_of(log)}")

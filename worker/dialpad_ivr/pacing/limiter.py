@@ -170,8 +170,7 @@ class CompanyLimiter:
         self._throttled_in_a_row = 0
         self._deferred_in_a_row = 0
         self._returns_at = float("-inf")  # the last of the calls that an outage deferred
-        self._open_until = float("-inf")  # as far as this process knows
-        self._outage: tuple[Outage, float] | None = None  # the latest, and when it was told
+        self._told: tuple[Outage, float] | None = None  # the open circuit, as far as this process knows, and since when
         self._last_permit = float("-inf")
         self._interval_seen = 0.0  # between two permits while calls waited, on average: others may share the limit
         # Separately, since a read takes a different time from a write.
@@ -202,7 +201,7 @@ class CompanyLimiter:
         self._record_interval(arrived, now)
         self._deferred_in_a_row = 0
         if reservation.outage is None:
-            self._open_until = float("-inf")
+            self._told = None
         return Permit(now - arrived, requested, reservation, self._delays[write])
 
     async def throttled(self, retry_after_seconds: float | None) -> float:
@@ -243,12 +242,12 @@ class CompanyLimiter:
         """Record an answer that shows that Dialpad works; that of a probe closes the circuit."""
         await permit.reservation.succeeded()
         if permit.outage is not None:
-            self._open_until = float("-inf")
+            self._told = None
 
     @property
     def circuit_open(self) -> bool:
         """Whether Dialpad does not work for the company, by the latest that this process knows."""
-        return self._clock() < self._open_until
+        return self._outage() is not None
 
     async def state(self) -> LimiterState:
         """What stands between this company's calls and Dialpad now.
@@ -256,15 +255,8 @@ class CompanyLimiter:
         Raises:
             PermitDeferredError: The window does not respond.
         """
-        outage = None
-        if self._outage and self.circuit_open:
-            told, then = self._outage
-            gone = self._clock() - then
-            outage = replace(
-                told, age_seconds=told.age_seconds + gone, wait_seconds=max(told.wait_seconds - gone, 0), opened=False
-            )
         usage = await self._window.usage()
-        return LimiterState(usage, self._waiting[False], self._waiting[True], self.pause_seconds, outage)
+        return LimiterState(usage, self._waiting[False], self._waiting[True], self.pause_seconds, self._outage())
 
     @property
     def pause_seconds(self) -> float:
@@ -310,11 +302,21 @@ class CompanyLimiter:
                 raise PermitDeferredError(seconds + stagger, self.pause_seconds, "Dialpad's rate limit was reached")
             raise PermitDeferredError(seconds + stagger)
 
+    def _outage(self) -> Outage | None:
+        """The open circuit as of now, by the latest that this process was told."""
+        if self._told is None:
+            return None
+        outage, then = self._told
+        gone = self._clock() - then
+        # Each return, a probe perhaps, tells more; without one nothing is known.
+        if gone >= outage.wait_seconds + self._limits.lease_seconds:
+            return None
+        wait = max(outage.wait_seconds - gone, 0)
+        return replace(outage, age_seconds=outage.age_seconds + gone, wait_seconds=wait, opened=False)
+
     def _deferred_by(self, outage: Outage, *, called: bool) -> CircuitOpenError:
         now = self._clock()
-        self._outage = outage, now
-        # Each return, a probe perhaps, tells more; without one nothing is known.
-        self._open_until = now + outage.wait_seconds + self._limits.lease_seconds
+        self._told = outage, now
         returns_at = max(self._returns_at + self._interval(write=True), now + outage.wait_seconds)
         if called:
             return CircuitOpenError(returns_at + self._PROBED_SECONDS - now, outage)

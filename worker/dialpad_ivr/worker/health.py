@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.applications import Starlette
@@ -13,10 +12,9 @@ from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from dialpad_ivr.credentials import company_label
+from dialpad_ivr.engine.api import JsonObject
 from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.tasks.tools import Tools
-
-JsonObject = dict[str, Any]
 
 
 def health_app(
