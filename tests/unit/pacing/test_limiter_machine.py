@@ -52,7 +52,7 @@ class PacingMachine(RuleBasedStateMachine):
         self.tickets = 0
         self.served: dict[bool, list[int]] = {True: [], False: []}  # tickets as their calls were sent: bulk, and others
         self.paused_until = float("-inf")
-        self.callers: set[asyncio.Task[None]] = set()
+        self.callers: list[asyncio.Task[None]] = []
 
     def make_clock(self) -> Clock:
         return Clock()
@@ -97,7 +97,7 @@ class PacingMachine(RuleBasedStateMachine):
     @rule(write=st.booleans(), bulk=st.booleans(), count=st.integers(1, 8), answer_seconds=st.floats(0.01, 5))
     def take(self, *, write: bool, bulk: bool, count: int, answer_seconds: float) -> None:
         for _ in range(count):
-            self.callers.add(self.loop.create_task(self._call(answer_seconds, write=write, bulk=bulk)))
+            self.callers.append(self.loop.create_task(self._call(answer_seconds, write=write, bulk=bulk)))
         self._let(0)
 
     @rule(seconds=BRIEF)
@@ -113,7 +113,7 @@ class PacingMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 30))
     def cancel(self, number: int) -> None:
-        waiting = sorted((task for task in self.callers if not task.done()), key=lambda task: task.get_name())
+        waiting = [task for task in self.callers if not task.done()]
         if waiting:
             waiting[number % len(waiting)].cancel()
             self._let(0)
@@ -151,7 +151,7 @@ class PacingMachine(RuleBasedStateMachine):
                 self.first_come_first_served()
                 self.nobody_failed()
         finally:
-            for task in self.callers | asyncio.all_tasks(self.loop):
+            for task in {*self.callers, *asyncio.all_tasks(self.loop)}:
                 if task.done() and not task.cancelled():
                     task.exception()  # else it is logged while something is parsed, which Python 3.11 does not bear
                 task.cancel()
