@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import coverage
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
@@ -28,6 +29,14 @@ UNTRACED = {"test_delivery_machine", "test_limiter_machine", "test_outage", "tes
 # Their tests can run one by one in any process. The other modules stay whole: they start something for all their tests,
 # or look at every process of the machine.
 INDEPENDENT = re.compile(r"tests/(unit/|engine/test_(by_name|command|provisioning|worker)\.py)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # pytest-cov starts twice in each process of pytest-xdist; `no_cover` pauses the second, and the first would go on.
+    first = coverage.Coverage.current()
+    if first and hasattr(session.config, "workerinput"):
+        first.stop()
 
 
 def pytest_collection_finish() -> None:
