@@ -14,11 +14,11 @@ import typer
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic_core import PydanticUndefined
 from typer.cli import get_docs_for_click
-from typer.main import get_command
+from typer.core import TyperGroup
 
 import dialpad_ivr
-from dialpad_ivr.cli.app import app
-from dialpad_ivr.cli.common import EXIT_CODES
+from dialpad_ivr.cli.app import imported_group
+from dialpad_ivr.cli.exit_codes import EXIT_CODES
 from dialpad_ivr.contract.inputs import ID_SCHEMA
 from dialpad_ivr.contract.outcomes import OUTCOME_MEANINGS
 from dialpad_ivr.contract.schema import (
@@ -54,7 +54,7 @@ def reference_pages() -> dict[str, str]:
         "settings.md": _page("Settings", _settings()),
         "metrics.md": _page("Metrics", _metrics()),
         "log-events.md": _page("Log events", _log_events()),
-        "commands.md": _page("Commands", _commands(app, EXIT_CODES)),
+        "commands.md": _page("Commands", _commands(imported_group(), EXIT_CODES)),
     }
 
 
@@ -290,12 +290,11 @@ def _log_events() -> Iterator[str]:
     yield _table("event, level, fields, meaning", rows)
 
 
-def _commands(app: typer.Typer, exit_codes: dict[int, str]) -> Iterator[str]:
+def _commands(group: TyperGroup, exit_codes: dict[int, str]) -> Iterator[str]:
     yield "The `--help` of each command. Settings are [environment variables](settings.md)."
     yield "## Exit codes"
     yield _table("code, meaning", ([str(code), meaning] for code, meaning in exit_codes.items()))
-    command = get_command(app)
-    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="dialpad-ivr")
+    text = get_docs_for_click(obj=group, ctx=typer.Context(group), name="dialpad-ivr")
     # What every command has, and what `dialpad-ivr` alone has, need no repeating.
     text = re.sub(r"^\* `(?:-h, )?--(?:help|install-completion|show-completion)`.*\n", "", text, flags=re.MULTILINE)
     text = text.replace("**Options**:\n\n\n", "")

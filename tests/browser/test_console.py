@@ -562,6 +562,7 @@ STATES: dict[str, tuple[str, Any]] = {
     "test_request": ("/test-requests/{run}", None),
     "test_requests": ("/test-requests", None),
     "execution": ("/executions/{run}", None),
+    "limits": ("/limits", None),
 }
 SHIFTS = """() => { window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())
   if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map((source) => source.node?.outerHTML)]);
@@ -602,7 +603,9 @@ def test_pages_are_accessible_stable_and_small(
         assert page.evaluate("shifts") == []
 
 
-@pytest.mark.parametrize("path", [PAGE, "/provisioning", "/provisioning/{run}", "/test-requests", "/executions/{run}"])
+@pytest.mark.parametrize(
+    "path", [PAGE, "/provisioning", "/provisioning/{run}", "/test-requests", "/executions/{run}", "/limits"]
+)
 def test_narrow_window_does_not_scroll_sideways(browser: Browser, console: str, run_id: str, path: str) -> None:
     with context_of(browser, viewport={"width": 360, "height": 740}) as page:
         page.goto(console + path.format(run=run_id))

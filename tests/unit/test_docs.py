@@ -23,10 +23,9 @@ import pytest
 import typer
 import yaml
 from pydantic import AliasChoices
-from typer.main import get_command
 
-from dialpad_ivr.cli.app import app
-from dialpad_ivr.cli.common import EXIT_CODES
+from dialpad_ivr.cli.app import imported_group
+from dialpad_ivr.cli.exit_codes import EXIT_CODES
 from dialpad_ivr.contract.outcomes import OUTCOMES
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.contract.validation import check_input
@@ -70,14 +69,14 @@ def of_ours(command: str) -> list[str]:
     return []
 
 
-ROOT_COMMAND = get_command(app)
+ROOT_COMMAND = imported_group()
 CONTEXT = typer.Context(ROOT_COMMAND)
 
 
 @pytest.mark.parametrize(("where", "command"), [c for c in commands() if of_ours(c[1])])
 def test_commands_in_blocks_can_be_parsed(where: str, command: str) -> None:
     name, *arguments = of_ours(command)
-    found = ROOT_COMMAND.get_command(CONTEXT, name)  # type: ignore[attr-defined]
+    found = ROOT_COMMAND.get_command(CONTEXT, name)
     if name != "--help":
         assert found is not None, name
         assert found.make_context(name, arguments)
@@ -88,7 +87,7 @@ def test_commands_and_options_in_prose_exist(where: str, command: str) -> None:
     name, *arguments = of_ours(command)
     if name == "...":
         return
-    found = ROOT_COMMAND.get_command(CONTEXT, name)  # type: ignore[attr-defined]
+    found = ROOT_COMMAND.get_command(CONTEXT, name)
     assert found is not None, name
     options = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {argument for argument in arguments if argument.startswith("-")} <= options

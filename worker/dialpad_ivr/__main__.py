@@ -14,10 +14,9 @@ def main() -> None:
         # The worker later sets a handler of its own, which drains; until then nothing is in flight. No exception, which
         # an import might turn into another one.
         signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
-        from dialpad_ivr.cli.worker import app  # noqa: PLC0415
     else:
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        from dialpad_ivr.cli.app import app  # noqa: PLC0415
+    from dialpad_ivr.cli.app import app  # noqa: PLC0415
 
     app(prog_name="dialpad-ivr")
 

@@ -12,16 +12,14 @@ from rich.panel import Panel
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
-from typer.main import get_command
 
 from dialpad_ivr import __version__
 from dialpad_ivr.cli import common
-from dialpad_ivr.cli.app import app
+from dialpad_ivr.cli.app import COMMANDS, imported
+from dialpad_ivr.cli.exit_codes import EXIT_CODES
 from dialpad_ivr.contract.schema import INPUTS, input_schema, output_schema
 from dialpad_ivr.engine.definitions import task_definition
 from support.invoke import Invoke
-
-COMMANDS = sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("task_type", INPUTS)
@@ -42,9 +40,24 @@ def test_help_of_every_command_has_an_example(invoke: Invoke, name: str) -> None
     assert f"dialpad-ivr {name}" in shown
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_the_help_of_each_begins_with(name: str) -> None:
+    assert " ".join(str(imported(name).help).partition("\n\n")[0].split()) == COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["--show-completion"]])
+def test_what_needs_no_command_imports_none(arguments: list[str]) -> None:
+    code = f"import sys; sys.argv[1:] = {arguments}\nfrom dialpad_ivr.__main__ import main\n"
+    code += "try: main()\nfinally: print('loaded:', *sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = {name.partition(".")[0] for name in shown.rpartition("loaded:")[2].split()}
+    assert "typer" in loaded  # which imports pydantic where there is one
+    assert {"conductor", "httpx", "structlog", "jinja2", "starlette"} & loaded == set()
+
+
 def test_help_lists_every_exit_code(invoke: Invoke) -> None:
     shown = invoke("--help").all
-    for code, meaning in common.EXIT_CODES.items():
+    for code, meaning in EXIT_CODES.items():
         assert f"{code} {meaning}" in shown
 
 

@@ -17,6 +17,7 @@ from dialpad_ivr.engine.definitions import Definition, register, shipped
 from dialpad_ivr.settings import load_settings
 from support.double import DoubleControl
 from support.invoke import Invoke
+from support.limits import ACME, OUTAGE
 from support.redis import RedisServer
 from support.stub import Stub, StubEngine, running_stub
 
@@ -68,6 +69,23 @@ async def test_checks_change_nothing(dialpad: DoubleControl, stub_engine: StubEn
     await checks()
     assert len(stub_engine.writes) == before
     assert {arrival["method"] for arrival in dialpad.ledger()} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("more", "result", "detail"),
+    [
+        ({}, "ok", "neither a pause nor an outage"),
+        ({"pause_seconds": 12.5}, "warning", "paused for 12.5 s: Dialpad answered 429"),
+        ({"circuit": OUTAGE}, "warning", "Dialpad has not worked for 61 s (http_503); next probe in 5 s"),
+    ],
+)
+async def test_what_keeps_calls_back_is_a_warning(
+    dialpad: DoubleControl, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], result: str, detail: str
+) -> None:
+    with running_stub(lambda _: (200, {"shared": False, "companies": [{**ACME, **more}]})) as worker:
+        monkeypatch.setenv("DIALPAD_IVR_HEALTH_PORT", worker.url.rpartition(":")[2])
+        check = (await checks())["limits of acme" if more else "limits"]
+    assert (check.result, check.detail) == (result, detail)
 
 
 async def test_missing_definition_is_a_failure(dialpad: DoubleControl, stub_engine: StubEngine) -> None:

@@ -8,16 +8,9 @@ import pytest
 
 from dialpad_ivr.local.engine import free_port
 from support.invoke import Invoke
+from support.limits import ACME, OUTAGE
 from support.stub import running_stub
 
-ACME = {
-    "company": "acme",
-    "patch": {"used": 1100, "limit": 1200, "window_seconds": 60.0},
-    "all": {"used": 19, "limit": 20, "window_seconds": 1.0},
-    "waiting": {"single": 2, "bulk": 24},
-    "pause_seconds": 0.0,
-    "circuit": None,
-}
 IDLE = {**ACME, "company": "key:1a2b3c4d", "waiting": {"single": 0, "bulk": 0}}
 
 
@@ -36,10 +29,9 @@ def test_each_company_is_shown_with_what_is_used_and_who_waits(invoke: Invoke) -
 
 
 def test_a_pause_and_an_outage_are_told_with_their_cause(invoke: Invoke) -> None:
-    outage = {"cause": "http_503", "open_seconds": 61.2, "probe_in_seconds": 4.8}
-    ((*_, paused), (*_, down)) = shown(invoke, {**ACME, "pause_seconds": 12.5}, {**ACME, "circuit": outage})
+    ((*_, paused), (*_, down)) = shown(invoke, {**ACME, "pause_seconds": 12.5}, {**ACME, "circuit": OUTAGE})
     assert paused == "paused for 12.5 s: Dialpad answered 429"
-    assert down == "Dialpad has not worked for 61 seconds (http_503); next probe in 5 s"
+    assert down == "Dialpad has not worked for 61 s (http_503); next probe in 5 s"
 
 
 def test_several_workers_are_told_apart_and_one_that_is_away_is_named(invoke: Invoke) -> None:
@@ -73,3 +65,7 @@ def test_this_machines_worker_is_asked_by_default(invoke: Invoke, monkeypatch: p
     with running_stub(lambda _: (200, {"shared": False, "companies": [ACME]})) as worker:
         monkeypatch.setenv("DIALPAD_IVR_HEALTH_PORT", worker.url.rpartition(":")[2])
         assert invoke("limits", "--json").json == {worker.url: {"shared": False, "companies": [ACME]}}
+
+
+def test_an_address_that_is_none_is_told(invoke: Invoke) -> None:
+    assert "http://worker:port: not a URL" in invoke("limits", "--worker", "http://worker:port", code=1).err

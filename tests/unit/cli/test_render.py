@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.doctor import Check
+from dialpad_ivr.cli.doctor import Check, show_checks
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.engine.api import EngineApi
@@ -64,7 +64,7 @@ def test_outcome_is_green_if_ok_red_if_not_and_yellow_while_it_waits(outcome: st
 def test_control_characters_and_markup_from_outside_stay_text() -> None:
     screen = Screen(force_terminal=True)
     selected = SelectedIvr(id="1", name=HOSTILE)
-    render.show_checks(screen.console, [Check(HOSTILE, "failed", HOSTILE, HOSTILE)])
+    show_checks(screen.console, [Check(HOSTILE, "failed", HOSTILE, HOSTILE)])
     render.show_comparison(screen.console, Comparison(shipped()[0], "edited", (HOSTILE,)))
     render.show_plan(
         screen.console, make_plan([change(2, ivr_name=HOSTILE, previous=(selected,), note=HOSTILE)], "u", "f")
@@ -81,7 +81,7 @@ def test_control_characters_and_markup_from_outside_stay_text() -> None:
 
 @pytest.mark.parametrize("result", ["ok", "warning", "failed"])
 def test_check_shows_its_fix_only_when_it_is_not_ok(screen: Screen, result: Any) -> None:
-    render.show_checks(screen.console, [Check("engine", result, "the detail", "the fix")])
+    show_checks(screen.console, [Check("engine", result, "the detail", "the fix")])
     assert result in screen.text
     assert "engine: the detail" in screen.text
     assert ("-> the fix" in screen.text) == (result != "ok")

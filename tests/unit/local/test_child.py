@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from dialpad_ivr.local.child import Child
-from dialpad_ivr.local.engine import EngineStartError, command, free_port, is_free, jar, java, running_engine
+from dialpad_ivr.local.engine import (
+    EngineStartError,
+    command,
+    free_port,
+    is_free,
+    jar,
+    java,
+    running_engine,
+    unpacked,
+)
 from support.engine import until
 
 
@@ -51,6 +60,15 @@ def test_maven_mirror_setting_replaces_the_jar_url(monkeypatch: pytest.MonkeyPat
     assert jar().url == (
         "https://mirror.example/maven/org/conductoross/conductor-server/3.32.3/conductor-server-3.32.3-boot.jar"
     )
+
+
+def test_a_server_that_cannot_be_unpacked_says_why_and_what_to_do(tmp_path: Path) -> None:
+    failing = tmp_path / "java"
+    failing.write_text("#!/bin/sh\necho No space left on device >&2\nexit 1\n")
+    failing.chmod(0o755)
+    with pytest.raises(EngineStartError, match=r"No space left on device.*DIALPAD_IVR_CACHE_DIR"):
+        unpacked(tmp_path / "server.jar", str(failing))
+    assert list(tmp_path.iterdir()) == [failing]
 
 
 def test_java_is_found() -> None:

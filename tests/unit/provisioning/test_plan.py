@@ -70,6 +70,14 @@ def test_file_that_is_not_a_plan_is_an_error(tmp_path: Path, content: str) -> No
         read_plan(path)
 
 
+def test_a_file_of_changes_is_told_from_a_plan(tmp_path: Path) -> None:
+    path = tmp_path / "changes.csv"
+    path.write_text("target_type,target_id\n")
+    with pytest.raises(PlanError) as caught:
+        read_plan(path)
+    assert str(caught.value).endswith(f"Make one with: dialpad-ivr plan {path}")
+
+
 def test_missing_plan_file_error_says_how_to_make_a_plan(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="dialpad-ivr plan FILE"):
         read_plan(tmp_path / "none")

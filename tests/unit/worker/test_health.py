@@ -16,7 +16,8 @@ from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
-from dialpad_ivr.worker.health import health_app, limits_report
+from dialpad_ivr.worker.health import health_app
+from dialpad_ivr.worker.limits import limits_report
 from support.bench import KEY, VALID, streamed
 from support.windows import Clock
 

@@ -171,10 +171,7 @@ def test_an_outage_parks_tasks_and_fails_none(
     assert simulation.failures.total() <= (0 if fault is busy else 2)
     during = [moment for moment, _ in simulation.called if moment < over]
     assert len(during) <= most_calls
-    # Who comes while the last probe is under way is told when the one after it would be sent.
-    ended = sorted(simulation.ended.values())
-    assert ended[count * 9 // 10] <= over + 30 + count / 20 + 1
-    assert ended[-1] <= over + 60 + count / 20
+    assert max(simulation.ended.values()) <= over + 30 + count / 20
     events = Counter(entry["event"] for entry in logs)
     assert (events["circuit_opened"], events["circuit_closed"]) == (1, 1)
     assert events["circuit_probe"] <= len(during)

@@ -1,67 +1,89 @@
-"""The command `dialpad-ivr`. A command calls another room, shows the result and sets the exit code."""
+"""The command `dialpad-ivr`: what it has, each command in a module of its own, which is imported when it is run.
+
+A command calls another room, shows the result and sets the exit code.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import signal
-from collections.abc import Callable
-from dataclasses import asdict
-from enum import Enum
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from dialpad_ivr import __version__
-from dialpad_ivr.cli import render
-from dialpad_ivr.cli.apply import apply, status
-from dialpad_ivr.cli.common import EXIT_CODES, EXIT_FAILED, EXIT_NO_ENGINE, JsonFlag, out, settings_or_fail
-from dialpad_ivr.cli.console import console
-from dialpad_ivr.cli.doctor import examine
-from dialpad_ivr.cli.limits import limits
-from dialpad_ivr.cli.local import demo, dev
-from dialpad_ivr.cli.plan import plan
-from dialpad_ivr.cli.register import register
-from dialpad_ivr.cli.run import run
-from dialpad_ivr.cli.runs import approve, rollback, stop
-from dialpad_ivr.cli.try_request import try_request
-from dialpad_ivr.cli.worker import worker
-from dialpad_ivr.contract.schema import input_schema, output_schema
-from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
-from dialpad_ivr.engine.definitions import task_definition
+from dialpad_ivr.cli.exit_codes import EXIT_CODES
 
-_EPILOG = (
-    f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}. "
-    "Settings are environment variables: see docs/reference/settings.md."
-)
+COMMANDS: Final = {
+    "worker": ("worker:worker", "Poll the engine and run tasks until SIGTERM or Ctrl-C."),
+    "register": (
+        "register:register",
+        "Register the task and workflow definitions on the engine, and show what differs.",
+    ),
+    "run": (
+        "run:run",
+        "Start a workflow, follow it and show its outcome. Ctrl-C stops following; the workflow keeps running.",
+    ),
+    "test-request": (
+        "try_request:try_request",
+        "Build and show one request, without an engine and with the worker's own code. With `--send`, also send it.",
+    ),
+    "doctor": (
+        "doctor:doctor",
+        "Check the engine, the definitions, the workers, the keys, the clocks and Redis. Changes nothing.",
+    ),
+    "limits": (
+        "limits:limits",
+        "Show each company's limits: what is used, who waits, a pause, an outage. Asks the workers' health ports.",
+    ),
+    "dev": (
+        "local:dev",
+        "Run a real Conductor server, a Dialpad double, a worker and the console on this machine, until Ctrl-C.",
+    ),
+    "demo": (
+        "local:demo",
+        "Run real workflows end to end, and show their outcomes. Exits 0 only if all are correct.",
+    ),
+    "console": (
+        "console:console",
+        "Serve the web console on this machine until Ctrl-C: task reference, test requests, provisioning runs, limits.",
+    ),
+    "plan": (
+        "plan:plan",
+        "Validate a file of changes, read the current selections, and show what would change. Changes nothing.",
+    ),
+    "apply": ("apply:apply", "Apply a plan: start one workflow, follow it, and write a report and a rollback plan."),
+    "status": (
+        "apply:status",
+        "Follow a provisioning workflow started anywhere, and write its report. Ctrl-C only stops following.",
+    ),
+    "stop": (
+        "runs:stop",
+        "Stop a provisioning workflow: send no more changes, and write a report and the plan that undoes it.",
+    ),
+    "approve": ("runs:approve", "Approve or reject a provisioning workflow that waits for approval."),
+    "rollback": (
+        "runs:rollback",
+        "Write a plan that restores the selections from before a run. Changes nothing until that plan is applied.",
+    ),
+    "schema": ("schema:schema", "Print the JSON schema of a task's input or output, or its task definition."),
+}
+"""The place of each command, and the first paragraph of its help."""
 
 app = typer.Typer(
     name="dialpad-ivr",
     help="Dialpad custom-IVR changes as a task of the Conductor workflow engine.\n\n"
     "A *target* is a call center, department, office, user, ... of Dialpad. A *slot* is an occasion on which it plays "
     "an IVR, such as GREETING or HOLD_MUSIC. A *profile* is the name of an API key.",
-    epilog=_EPILOG,
+    epilog=f"Exit codes: {'; '.join(f'{code} {meaning}' for code, meaning in EXIT_CODES.items())}. "
+    "Settings are environment variables: see docs/reference/settings.md.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     # A traceback with its variables could show a key.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class SchemaKind(str, Enum):
-    """What `schema` prints."""
-
-    INPUT = "input"
-    OUTPUT = "output"
-    TASK = "task"
-
-
-class TaskType(str, Enum):
-    """The tasks."""
-
-    SET_CUSTOM_IVR = TASK_TYPE
-    LIST_CUSTOM_IVRS = LIST_TASK_TYPE
 
 
 @app.callback(invoke_without_command=True)
@@ -75,57 +97,28 @@ def _main(
         raise typer.Exit
 
 
-app.command()(worker)
-app.command()(register)
-app.command()(run)
-app.command("test-request")(try_request)
+class _Imported(TyperCommand):
+    """A command that is imported when it is run: most of what one imports others do not need."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return imported(str(self.name)).make_context(info_name, args, parent, **extra)
 
 
-@app.command()
-def doctor(
-    profile: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A credential profile to check, i.e. the name of a key: emea for DIALPAD_API_KEY_EMEA; repeatable."
-        ),
-    ] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Check the engine, the definitions, the workers, the keys, the clocks and Redis. Changes nothing.
-
-    Examples:
-    - `dialpad-ivr doctor`
-    - `dialpad-ivr doctor --profile default --profile emea --json`
-    """
-    checks = asyncio.run(examine(settings_or_fail(), profile or ["default"]))
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
-    else:
-        render.show_checks(out, checks)
-    failed = [check for check in checks if check.result == "failed"]
-    if failed:
-        raise typer.Exit(EXIT_NO_ENGINE if any(check.no_engine for check in failed) else EXIT_FAILED)
+for _name, (_, _summary) in COMMANDS.items():
+    app.command(_name, cls=_Imported, help=_summary)(lambda: None)
 
 
-for command in (limits, dev, demo, console, plan, apply, status, stop, approve, rollback):
-    app.command()(command)
+def imported(name: str) -> TyperCommand:
+    """A command with its options and its whole help."""
+    module, _, function = COMMANDS[name][0].partition(":")
+    alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    alone.command(name)(getattr(import_module(f"dialpad_ivr.cli.{module}"), function))
+    command: TyperCommand = typer.main.get_command(alone)  # type: ignore[assignment]
+    return command
 
 
-@app.command()
-def schema(
-    kind: Annotated[SchemaKind, typer.Argument(help="What to print.")] = SchemaKind.INPUT,
-    task: Annotated[TaskType, typer.Option(help="The task.")] = TaskType.SET_CUSTOM_IVR,
-) -> None:
-    """Print the JSON schema of a task's input or output, or its task definition.
-
-    Examples:
-    - `dialpad-ivr schema > set_custom_ivr.schema.json`
-    - `dialpad-ivr schema task`
-    - `dialpad-ivr schema --task list_custom_ivrs`
-    """
-    makers: dict[SchemaKind, Callable[[str], dict[str, Any]]] = {
-        SchemaKind.INPUT: input_schema,
-        SchemaKind.OUTPUT: output_schema,
-        SchemaKind.TASK: task_definition,
-    }
-    typer.echo(json.dumps(makers[kind](task.value), indent=2))
+def imported_group() -> TyperGroup:
+    """`dialpad-ivr` with all of its commands, for what describes them."""
+    group: TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
+    group.commands = {name: imported(name) for name in COMMANDS}
+    return group

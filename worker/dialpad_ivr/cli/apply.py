@@ -14,9 +14,6 @@ from rich.text import Text
 
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
     PLAN_SUFFIX,
     JsonFlag,
     Timeout,
@@ -31,6 +28,7 @@ from dialpad_ivr.cli.common import (
     settings_or_fail,
     shell_command,
 )
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import Plan, PlanError, read_plan, write_atomically, write_plan
@@ -103,6 +101,8 @@ def apply(
         )
         err.print(Text(f"Started {workflow_id}", style="dim"))
         if detach:
+            if not as_json:
+                err.print(Text("Follow it with:", style="dim"))
             typer.echo(json.dumps({"workflow_id": workflow_id}) if as_json else follow_command(workflow_id, report))
             return
         base = report or file.with_name(f"{file.name.removesuffix(PLAN_SUFFIX)}.{workflow_id[:8]}")

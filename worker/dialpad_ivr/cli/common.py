@@ -1,4 +1,4 @@
-"""Shared by all commands: exit codes, consoles, settings, and how a command fails."""
+"""Shared by all commands: consoles, settings, and how a command fails."""
 
 from __future__ import annotations
 
@@ -17,21 +17,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.segment import Segment
 from rich.text import Text
 
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_NO_ENGINE, EXIT_USAGE
 from dialpad_ivr.engine.api import EngineError, JsonObject
 from dialpad_ivr.settings import Settings, SettingsError, load_settings
 from dialpad_ivr.telemetry import logs
 
 PLAN_SUFFIX: Final = ".plan.json"
-
-EXIT_FAILED, EXIT_USAGE, EXIT_CONSENT, EXIT_NO_ENGINE, EXIT_INTERRUPTED = 1, 2, 3, 4, 130
-EXIT_CODES = {
-    0: "success",
-    EXIT_FAILED: "a change failed, or a check failed",
-    EXIT_USAGE: "invalid usage or settings",
-    EXIT_CONSENT: "a definition on the server was edited, or is newer",
-    EXIT_NO_ENGINE: "no engine answers",
-    EXIT_INTERRUPTED: "interrupted",
-}
 
 _CONTROLS: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _PADDING: Final = re.compile(r" +(?=\n)")

@@ -1,23 +1,31 @@
-"""The checks of `doctor`: engine, definitions, keys, clocks and Redis, each with a fix."""
+"""The command `doctor`: checks of the engine, definitions, keys, clocks and Redis, each with a fix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
+import typer
 from pydantic import SecretStr
+from rich.console import Console
+from rich.text import Text
 
+from dialpad_ivr.cli.common import JsonFlag, out, settings_or_fail
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_NO_ENGINE
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.credentials import CredentialError, Credentials
 from dialpad_ivr.dialpad.client import CallError, DialpadClient
 from dialpad_ivr.dialpad.verdict import error_verdict, http_date
-from dialpad_ivr.engine.api import EngineApi, EngineError
+from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.engine.domains import bulk_domain
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.worker.limits import health_url, limits_rows, read_limits
 
 _TOLERATED_SKEW_SECONDS = 5.0
 # A worker polls every second or more often, but not for a type whose slots are all in use: a task may take 69 s, three
@@ -25,6 +33,9 @@ _TOLERATED_SKEW_SECONDS = 5.0
 _TOLERATED_POLL_SECONDS, _TOLERATED_BUSY_SECONDS = 10, 90
 # Any target will do: an invalid key is answered 401 before the target is looked up.
 _ANY_TARGET = ("office", "1")
+
+
+_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,44 @@ class Check:
     hint: str = ""
     no_engine: bool = False
     """Whether it failed because no engine answered."""
+
+
+def doctor(
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A credential profile to check, i.e. the name of a key: emea for DIALPAD_API_KEY_EMEA; repeatable."
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check the engine, the definitions, the workers, the keys, the clocks and Redis. Changes nothing.
+
+    Examples:
+    - `dialpad-ivr doctor`
+    - `dialpad-ivr doctor --profile default --profile emea --json`
+    """
+    checks = asyncio.run(examine(settings_or_fail(), profile or ["default"]))
+    if as_json:
+        typer.echo(json.dumps([asdict(check) for check in checks], indent=2))
+    else:
+        show_checks(out, checks)
+    failed = [check for check in checks if check.result == "failed"]
+    if failed:
+        raise typer.Exit(EXIT_NO_ENGINE if any(check.no_engine for check in failed) else EXIT_FAILED)
+
+
+def show_checks(console: Console, checks: Sequence[Check]) -> None:
+    """The results of `doctor`, each with its fix."""
+    for check in checks:
+        console.print(
+            Text(f"{check.result:<8}", style=_COLOURS[check.result]),
+            Text(f"{check.name}: {check.detail}"),
+            sep="",
+            soft_wrap=True,
+        )
+        if check.hint and check.result != "ok":
+            console.print(Text(f"         -> {check.hint}", style="dim"), soft_wrap=True)
 
 
 async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
@@ -56,6 +105,8 @@ async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
         checks += _skew("Dialpad's clock", dates[0]) if dates else []
     if settings.redis_url is not None:
         checks.append(await _redis_check(settings.redis_url))
+    for report in (await read_limits([health_url(settings)])).values():
+        checks += _limits_checks(report)
     return checks
 
 
@@ -115,6 +166,18 @@ def _duration(seconds: int) -> str:
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}"
     return f"{seconds} s"
+
+
+def _limits_checks(report: JsonObject) -> Iterator[Check]:
+    """What keeps calls back by this machine's worker; nothing if none answers: it may run elsewhere."""
+    if "companies" not in report:
+        return
+    kept_back = [row for row in limits_rows(report) if row.kept_back_by]
+    if not kept_back:
+        yield Check("limits", "ok", "neither a pause nor an outage")
+    for row in kept_back:
+        hint = "Its tasks wait, and none is lost. Who waits: dialpad-ivr limits"
+        yield Check(f"limits of {row.company}", "warning", row.state, hint)
 
 
 async def _key_check(settings: Settings, client: DialpadClient, profile: str) -> tuple[Check, str | None]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.cli.common import EXIT_FAILED, JsonFlag, err, fail, out, plural, settings_or_fail
+from dialpad_ivr.cli.common import JsonFlag, err, out, settings_or_fail
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED
+from dialpad_ivr.engine.api import JsonObject
+from dialpad_ivr.worker.limits import health_url, limits_rows, read_limits
 
-_TIMEOUT_SECONDS = 5.0
+_STYLES = {None: "green", "pause": "yellow", "outage": "red"}
 
 
 def limits(
@@ -32,8 +35,7 @@ def limits(
     - `dialpad-ivr limits --worker http://10.0.0.7:9464 --worker http://10.0.0.8:9464`
     """
     settings = settings_or_fail()
-    urls = workers or [f"http://{settings.health_host}:{settings.health_port}"]
-    reports = {url: _read(url.rstrip("/")) for url in urls}
+    reports = asyncio.run(read_limits(workers or [health_url(settings)]))
     if as_json:
         typer.echo(json.dumps(reports, indent=2))
     else:
@@ -45,53 +47,15 @@ def limits(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _read(url: str) -> dict[str, Any]:
-    """What a worker reports, or under `error` why it does not."""
-    try:
-        response = httpx.get(f"{url}/limits", timeout=_TIMEOUT_SECONDS, trust_env=False)
-        report = response.json()
-    except httpx.InvalidURL as exc:
-        fail(f"--worker {url}: {exc}", EXIT_FAILED)
-    except httpx.HTTPError:
-        return {"error": "no worker answers. Name the health port of one that runs: --worker URL"}
-    except ValueError:
-        report = None
-    if not isinstance(report, dict) or not {"companies", "error"} & report.keys():
-        return {"error": f"HTTP {response.status_code}: not a worker's health port."}
-    return report
-
-
-def _show(reports: dict[str, dict[str, Any]]) -> None:
+def _show(reports: dict[str, JsonObject]) -> None:
     several = len(reports) > 1
     columns = [*(["worker"] if several else []), "company", "PATCHes", "calls", "waiting", "state"]
     table = Table(*columns, show_edge=False, pad_edge=False)
     for url, report in reports.items():
-        for company in report["companies"]:
-            cells = [url] if several else []
-            cells += [company["company"], _used(company["patch"]), _used(company["all"]), _waiting(company["waiting"])]
-            state, style = _state(company)
-            table.add_row(*map(Text, cells), Text(state, style=style))
+        for *cells, state, kept_back_by in limits_rows(report):
+            worker = [url] if several else []
+            table.add_row(*map(Text, worker + cells), Text(state, style=_STYLES[kept_back_by]))
     if table.row_count:
         out.print(table)
     elif reports:
         out.print(Text("No calls were made yet."))
-
-
-def _used(limit: dict[str, Any]) -> str:
-    return f"{limit['used']:,} of {limit['limit']:,} in {limit['window_seconds']:g} s"
-
-
-def _waiting(waiting: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in waiting.items() if count) or "none"
-
-
-def _state(company: dict[str, Any]) -> tuple[str, str]:
-    """What keeps calls back, and its colour."""
-    circuit = company["circuit"]
-    if circuit:
-        since, probe = (round(circuit[name]) for name in ("open_seconds", "probe_in_seconds"))
-        what = f"Dialpad has not worked for {plural(since, 'second')} ({circuit['cause']})"
-        return f"{what}; next probe in {probe} s", "red"
-    if company["pause_seconds"]:
-        return f"paused for {company['pause_seconds']:g} s: Dialpad answered 429", "yellow"
-    return "open", "green"

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,21 +17,15 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_NO_ENGINE,
-    JsonFlag,
-    err,
-    fail,
-    out,
-    settings_or_fail,
-)
+from dialpad_ivr.cli.common import JsonFlag, err, fail, out, settings_or_fail
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_ENGINE
+from dialpad_ivr.cli.render import outcome_text
 from dialpad_ivr.engine.api import EngineError
-from dialpad_ivr.local.demo import SCENARIOS, run_scenarios
+from dialpad_ivr.local.demo import SCENARIOS, ScenarioResult, run_scenarios
 from dialpad_ivr.local.double import DoubleError
 from dialpad_ivr.local.download import DownloadError
 from dialpad_ivr.local.engine import EngineStartError
@@ -132,7 +126,7 @@ def demo(as_json: JsonFlag = False) -> None:
         if as_json:
             typer.echo(json.dumps([asdict(result) for result in results], indent=2))
         else:
-            render.show_results(out, results)
+            _show_results(out, results)
         if any(result.mismatches for result in results):
             raise typer.Exit(EXIT_FAILED)
         if not as_json:
@@ -172,3 +166,24 @@ def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
         fail(str(exc), EXIT_FAILED)
     except KeyboardInterrupt:
         fail("Interrupted.", EXIT_INTERRUPTED)
+
+
+def _show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
+    """The results of the demo's scenarios."""
+    table = Table("scenario", box=None, pad_edge=False)
+    for heading in ("responses", "branch taken", "workflow", "retries", "time", ""):
+        table.add_column(heading, no_wrap=True)
+    for result in results:
+        table.add_row(
+            Text(result.scenario.title),
+            Text(", ".join(str(status) for status in result.responses) or "none"),
+            outcome_text(result.branch),
+            Text(result.status),
+            Text(str(result.retries)),
+            Text(f"{result.seconds:.1f} s"),
+            Text("ok", style="green") if not result.mismatches else Text("WRONG", style="bold red"),
+        )
+    console.print(table)
+    for result in results:
+        for mismatch in result.mismatches:
+            console.print(Text(f"{result.scenario.title}: {mismatch} (workflow {result.workflow_id})", style="red"))

@@ -12,19 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from dialpad_ivr.cli.common import plural
-from dialpad_ivr.cli.doctor import Check
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.validation import advice
 from dialpad_ivr.engine.definitions import Comparison
-from dialpad_ivr.local.demo import ScenarioResult
 from dialpad_ivr.provisioning.changes import Violation, group_violations
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 
 _ROWS_SHOWN = 50  # on a terminal; files have all
 _UNREAD = {"unreadable": "not read", "unknown_target": "unknown target"}
-_COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 # What a plan counts, by the rows' action.
@@ -50,46 +47,12 @@ def outcome_text(outcome: str | None) -> Text:
     return Text(outcome_label(outcome), style=f"bold {colour}")
 
 
-def show_checks(console: Console, checks: Sequence[Check]) -> None:
-    """The results of `doctor`, each with its fix."""
-    for check in checks:
-        console.print(
-            Text(f"{check.result:<8}", style=_COLOURS[check.result]),
-            Text(f"{check.name}: {check.detail}"),
-            sep="",
-            soft_wrap=True,
-        )
-        if check.hint and check.result != "ok":
-            console.print(Text(f"         -> {check.hint}", style="dim"), soft_wrap=True)
-
-
 def show_comparison(console: Console, comparison: Comparison) -> None:
     """A definition's state and diff."""
     console.print(Text(f"{comparison.local.label}: ", style="bold"), Text(comparison.state), sep="")
     for line in comparison.diff:
         style = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], "dim")
         console.print(Text(f"    {line}", style=style), soft_wrap=True)
-
-
-def show_results(console: Console, results: Sequence[ScenarioResult]) -> None:
-    """The results of the demo's scenarios."""
-    table = Table("scenario", box=None, pad_edge=False)
-    for heading in ("responses", "branch taken", "workflow", "retries", "time", ""):
-        table.add_column(heading, no_wrap=True)
-    for result in results:
-        table.add_row(
-            Text(result.scenario.title),
-            Text(", ".join(str(status) for status in result.responses) or "none"),
-            outcome_text(result.branch),
-            Text(result.status),
-            Text(str(result.retries)),
-            Text(f"{result.seconds:.1f} s"),
-            Text("ok", style="green") if not result.mismatches else Text("WRONG", style="bold red"),
-        )
-    console.print(table)
-    for result in results:
-        for mismatch in result.mismatches:
-            console.print(Text(f"{result.scenario.title}: {mismatch} (workflow {result.workflow_id})", style="red"))
 
 
 def show_violations(console: Console, violations: Sequence[Violation]) -> None:

@@ -12,9 +12,6 @@ import typer
 from rich.text import Text
 
 from dialpad_ivr.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
-    EXIT_USAGE,
     InputJson,
     JsonFlag,
     Timeout,
@@ -27,6 +24,7 @@ from dialpad_ivr.cli.common import (
     settings_or_fail,
 )
 from dialpad_ivr.cli.completion import shipped_workflows, workflow_names
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.render_output import show_workflow
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.definitions import shipped

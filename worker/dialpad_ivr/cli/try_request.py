@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dialpad_ivr.cli.common import EXIT_FAILED, InputJson, JsonFlag, confirm, json_object, out, settings_or_fail
+from dialpad_ivr.cli.common import InputJson, JsonFlag, confirm, json_object, out, settings_or_fail
 from dialpad_ivr.cli.completion import one_of
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED
 from dialpad_ivr.cli.render_output import answer, show_output
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.values import IVR_TYPES, MODES, SELECT_OPTIONS, TARGET_TYPES

@@ -6,23 +6,15 @@ import asyncio
 
 import typer
 
-from dialpad_ivr.cli.common import EXIT_USAGE, fail, settings_or_fail
+from dialpad_ivr.cli.common import fail, settings_or_fail
+from dialpad_ivr.cli.exit_codes import EXIT_USAGE
 from dialpad_ivr.http_server import PortError
 from dialpad_ivr.settings import SettingsError
 from dialpad_ivr.telemetry import logs
 from dialpad_ivr.telemetry.tracing import tracing
 from dialpad_ivr.worker.process import run_worker
 
-# A traceback with its variables could show a key.
-app = typer.Typer(pretty_exceptions_enable=False)
 
-
-@app.callback()
-def _has_commands() -> None:
-    """Makes Typer expect the command's name: with a single command and no callback it would not."""
-
-
-@app.command()
 def worker() -> None:
     """Poll the engine and run tasks until SIGTERM or Ctrl-C.
 

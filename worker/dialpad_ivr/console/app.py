@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -22,6 +23,7 @@ from dialpad_ivr.console.task_pages import TaskPages
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.tasks.tools import Tools
+from dialpad_ivr.worker.limits import limits_rows, read_limits
 
 _MAX_QUERY = 200  # characters
 
@@ -36,12 +38,13 @@ _HEADERS: Final = {
 }
 
 
-def console_app(tools: Tools, engine: EngineApi) -> ASGIApp:
+def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) -> ASGIApp:
     """The console as an ASGI app.
 
     Args:
         tools: For test requests sent directly to Dialpad.
         engine: For everything else.
+        workers: The health ports of the workers whose limits are shown.
 
     Raises:
         SettingsError: The extra `console` is not installed.
@@ -64,6 +67,7 @@ def console_app(tools: Tools, engine: EngineApi) -> ASGIApp:
                     for kind in REPORTS
                 ),
                 Route("/provisioning/{workflow_id}/stop", runs.stop, methods=["POST"]),
+                Route("/limits", partial(_limits, pages, workers)),
                 Route("/executions/{workflow_id}", partial(execution, pages)),
                 Mount("/static", StaticFiles(directory=FOLDER / "static")),
             ],
@@ -93,3 +97,13 @@ async def _engine(pages: Pages, request: Request) -> Response:
     """The route of test requests, in one line."""
     connection, dialpad = await pages.connection(), pages.tools.settings.api_url
     return pages.page(request, "engine", connection=connection, url=pages.engine.url, dialpad=dialpad)
+
+
+async def _limits(pages: Pages, workers: Sequence[str], request: Request) -> Response:
+    """What stands between each company's calls and Dialpad, by the workers."""
+    reports = await read_limits(workers)
+    problems = {worker: report["error"] for worker, report in reports.items() if "error" in report}
+    rows = [
+        (worker, row) for worker, report in reports.items() if worker not in problems for row in limits_rows(report)
+    ]
+    return pages.page(request, "limits", several=len(reports) > 1, problems=problems, rows=rows)

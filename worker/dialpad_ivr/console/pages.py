@@ -42,6 +42,7 @@ _PARTS: Final = {
     "run": ("run",),
     "search": ("results",),
     "engine": ("engine",),
+    "limits": ("limits",),
 }
 
 

@@ -114,7 +114,7 @@ def command(java_path: str, jar_path: Path, port: int, database: Path, ui: Path 
     return [
         java_path,
         "-Xmx1g",
-        "-XX:+UseSerialGC",  # on two cores it starts in 14 s instead of 16
+        "-XX:+UseSerialGC",  # on two cores it starts in seven eighths of the time
         "-jar",
         str(jar_path),
         f"--server.port={port}",
@@ -148,7 +148,8 @@ def running_engine(
         raise EngineStartError(f"Port {port} is in use. Choose another one, or leave it out for a free one.")
     with contextlib.ExitStack() as stack:
         ui_folder = ui and stack.enter_context(_built_ui(ui))
-        jar_path, java_path = fetch(jar(), cache_folder()), java()
+        java_path = java()
+        jar_path = unpacked(fetch(jar(), cache_folder()), java_path)
         port = port or free_port()
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-engine-")))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its database holds the workflows' inputs
@@ -160,6 +161,25 @@ def running_engine(
         engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)
         _wait_until_healthy(engine)
         yield engine
+
+
+def unpacked(jar_path: Path, java_path: str) -> Path:
+    """The jar that starts the server from its unpacked libraries, which takes two thirds of the time."""
+    folder = jar_path.with_suffix("")
+    if not folder.exists():
+        with tempfile.TemporaryDirectory(dir=jar_path.parent) as temporary:
+            target = Path(temporary, "unpacked")
+            unpack = [java_path, "-Djarmode=tools", "-jar", str(jar_path), "extract", "--destination", str(target)]
+            result = subprocess.run(unpack, capture_output=True, text=True, check=False)  # noqa: S603
+            if result.returncode:
+                problem = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+                raise EngineStartError(
+                    f"{jar_path} cannot be unpacked beside itself ({problem}). It needs {_SIZE / 1e6:.0f} MB of disk; "
+                    "set DIALPAD_IVR_CACHE_DIR to a folder that has them."
+                )
+            with contextlib.suppress(OSError):  # another process has just done it
+                target.rename(folder)
+    return folder / jar_path.name
 
 
 def _release_queues(database: Path) -> None:

@@ -97,7 +97,7 @@ def running_stack(
         DownloadError: The engine could not be downloaded.
     """
     with contextlib.ExitStack() as stack:
-        report("Starting the Conductor server (about 15 s; the first run downloads 458 MB) ...")
+        report("Starting the Conductor server (about 13 s; the first run downloads 458 MB) ...")
         engine = stack.enter_context(running_engine(engine_port, data, ui))
         report("Starting the Dialpad double, a local stand-in for Dialpad's API ...")
         double_url = stack.enter_context(running_double(double_port))
@@ -137,7 +137,7 @@ def running_stack(
             report("Starting the console ...")
             log = stack.enter_context(_temporary_log())  # it would only print its address, which the caller prints
             command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(console_port)]
-            console = Child(command, environ, log)
+            console = Child([*command, "--worker", running.health_url], environ, log)
             stack.callback(console.stop)
             _wait_until_ready("console", console_url, console, log)
             running.parts["console"] = console, log

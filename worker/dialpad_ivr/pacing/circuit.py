@@ -6,6 +6,7 @@
   targets without a success between them: one target that always fails says nothing of the others;
 - a probe is an ordinary call. Probes are sent when Dialpad said, else with exponential back-off;
 - a probe that succeeds closes it. Calls that were under way when it opened do not: they may be older than the outage;
+- who comes while a probe is under way comes back after as long as that has been, to learn of its answer;
 - a probe has a lease: when its worker dies, or its answer is a 429, the next one is sent after that.
 """
 
@@ -25,7 +26,7 @@ FIRST_SECONDS: Final = 1.0
 GROWTH: Final = 1.25
 LONGEST_SECONDS: Final = 25.0
 SHORTEST_WAIT: Final = 1.0
-"""Seconds that a caller waits at least, e.g. for the answer of a probe that is late."""
+"""Seconds that a caller waits at least, e.g. for the answer of a probe."""
 
 _LEASE_MARGIN: Final = 5.0
 
@@ -134,4 +135,6 @@ class Circuit:
     def _outage(self, *, opened: bool = False) -> Outage:
         now = self._clock()
         wait = max(self._probe_at - now, SHORTEST_WAIT)
+        if self._lease_ends > now:  # a probe is under way: the longer it takes, the less likely is a success
+            wait = min(wait, max(now - (self._lease_ends - self._lease), SHORTEST_WAIT))
         return Outage(self._cause, now - (self._opened_at or now), wait, opened)

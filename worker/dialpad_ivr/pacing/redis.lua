@@ -50,8 +50,13 @@ end
 -- While the circuit is open, one probe at a time is sent (see circuit.lua).
 local probe_at = tonumber(known[6])
 local circuit = probe_at and redis.call('HMGET', state, 'cause', 'opened', 'backoff')
-if probe_at and math.max(probe_at, tonumber(known[7])) > now then
-  return {math.ceil(math.max(probe_at - now, ARGV[17])), 'open', now, circuit[1], now - circuit[2]}
+local lease = probe_at and tonumber(known[7])
+if probe_at and math.max(probe_at, lease) > now then
+  local wait = math.max(probe_at - now, ARGV[17])
+  if lease > now then
+    wait = math.min(wait, math.max(now - (lease - ARGV[16]), ARGV[17]))
+  end
+  return {math.ceil(wait), 'open', now, circuit[1], now - circuit[2]}
 end
 
 -- Slots spread the calls evenly over all workers.

@@ -134,7 +134,8 @@ def read_plan(path: Path) -> Plan:
     except ValidationError as exc:
         error = exc.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in error["loc"]) or "the file"
-        message = f"{path} is not a plan ({where}: {error['msg']}). Make one with: dialpad-ivr plan FILE"
+        file = "FILE" if path.suffix == ".json" else path
+        message = f"{path} is not a plan ({where}: {error['msg']}). Make one with: dialpad-ivr plan {file}"
         raise PlanError(message) from None
     if _hash(plan) != plan.hash:
         raise PlanError(

@@ -11,10 +11,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from dialpad_ivr.credentials import company_label
 from dialpad_ivr.engine.api import JsonObject
 from dialpad_ivr.pacing.limiter import PermitDeferredError
-from dialpad_ivr.tasks.tools import Tools
 
 
 def health_app(
@@ -25,7 +23,7 @@ def health_app(
     Args:
         registry: The metrics.
         unready: Why the worker takes no work right now; `None` when it does.
-        limits: What stands between its calls and Dialpad; see `limits_report`.
+        limits: What stands between its calls and Dialpad; see `dialpad_ivr.worker.limits`.
     """
 
     async def healthz(_: Request) -> Response:
@@ -55,41 +53,3 @@ def health_app(
             Mount("/metrics", reading),
         ]
     )
-
-
-async def limits_report(tools: Tools) -> JsonObject:
-    """What stands between each company's calls and Dialpad, as `/limits` and the command `limits` show it.
-
-    Raises:
-        PermitDeferredError: The fleet's Redis does not respond.
-    """
-    settings = tools.settings
-    companies = []
-    for name, limiter in tools.limiter.companies.items():
-        state = await limiter.state()
-        outage = state.outage
-        companies.append(
-            {
-                "company": company_label(name),
-                "patch": {
-                    "used": state.usage.patch,
-                    "limit": settings.patch_limit,
-                    "window_seconds": settings.patch_window_seconds,
-                },
-                "all": {
-                    "used": state.usage.company,
-                    "limit": settings.company_limit,
-                    "window_seconds": settings.company_window_seconds,
-                },
-                "waiting": {"single": state.waiting, "bulk": state.waiting_bulk},
-                "pause_seconds": round(state.pause_seconds, 1),
-                "circuit": None
-                if outage is None
-                else {
-                    "cause": outage.cause,
-                    "open_seconds": round(outage.age_seconds, 1),
-                    "probe_in_seconds": round(outage.wait_seconds, 1),
-                },
-            }
-        )
-    return {"shared": settings.redis_url is not None, "companies": companies}

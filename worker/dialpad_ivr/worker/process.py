@@ -21,7 +21,8 @@ from dialpad_ivr.telemetry.logs import get_logger
 from dialpad_ivr.telemetry.tracing import Tracing
 from dialpad_ivr.worker.engine_client import open_engine_client
 from dialpad_ivr.worker.handler import make_handler
-from dialpad_ivr.worker.health import health_app, limits_report
+from dialpad_ivr.worker.health import health_app
+from dialpad_ivr.worker.limits import limits_report
 from dialpad_ivr.worker.poller import Poller
 from dialpad_ivr.worker.undelivered import undelivered_results
 

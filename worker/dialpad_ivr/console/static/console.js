@@ -153,6 +153,6 @@
       if (!$("[data-poll]", within)) announce(within);
     }
   };
-  for (const name of ["response", "run"]) if (document.getElementById(name)) poll(document.getElementById(name), name);
+  for (const name of ["response", "run", "limits"]) if (document.getElementById(name)) poll(document.getElementById(name), name);
   for (const element of $$("[data-load]")) fetchPart("engine", element.dataset.load).then((html) => { element.innerHTML = html; });
 }
