@@ -50,6 +50,9 @@ check: lint  ## Before each commit: lint, and the unit tests with branch coverag
 	  $(BIN)/coverage report --include="*/dialpad_ivr/$${floor%:*}/*" --fail-under=$${floor#*:} --format=total >/dev/null \
 	    || { echo "The branch coverage of $${floor%:*} is below $${floor#*:} %."; exit 1; }; done
 
+# The servers of tests live for minutes: what their optimizing compiler costs would not come back.
+test test-all: export JDK_JAVA_OPTIONS := -XX:TieredStopAtLevel=1
+
 test: $(STAMP)  ## Run the unit tests, and a selection on the real engine
 	@$(BIN)/pytest $(PARALLEL) -m "not long" $(ARGS)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -18,9 +17,6 @@ from xdist.scheduler import LoadScopeScheduling
 from support.redis import RedisServer, running_redis
 
 pytest_plugins = ["support.fixtures", "support.browser", "support.leftovers"]
-
-# The servers that tests start live for minutes: the time of their optimizing compiler would not come back.
-os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1"
 
 hypothesis.settings.register_profile("quick", max_examples=30)
 hypothesis.settings.load_profile("quick")
