@@ -19,8 +19,8 @@ from support.outcomes import QUICK, ROWS, Case, prepared, profiles
 from support.worker import CREDENTIALS, KEYS, running_worker
 
 COMPLETED = "COMPLETED"
-# What FAILED and FAILED_WITH_TERMINAL_ERROR become on an optional task; the engine may write the reported status once more
-# over it, when the result is reported again because its acknowledgement was late.
+# What FAILED and FAILED_WITH_TERMINAL_ERROR become on an optional task. The engine may write the reported status
+# over it when the result is reported again because its acknowledgement was late.
 TOLERATED = ("COMPLETED_WITH_ERRORS", "FAILED", "FAILED_WITH_TERMINAL_ERROR")
 
 

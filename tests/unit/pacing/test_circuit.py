@@ -16,7 +16,7 @@ from support.windows import Clock, MakeLimiter
 LEASE = rules.lease_seconds(Settings().deadline_seconds)
 
 
-async def fail(one: CompanyLimiter, permit: Permit, target: str | None = "a", **fields: Any) -> CircuitOpenError | None:
+async def fail(one: CompanyLimiter, permit: Permit, target: str = "a", **fields: Any) -> CircuitOpenError | None:
     """Report a failed call; returns what the circuit says to it."""
     try:
         await one.failed(permit, Failure("http_500", target, **fields))
@@ -33,7 +33,7 @@ async def call(one: CompanyLimiter, target: str, **fields: Any) -> CircuitOpenEr
 async def open_circuit(one: CompanyLimiter, **fields: Any) -> CircuitOpenError:
     for target in "abc":
         opened = await call(one, target, **fields)
-        if opened:
+        if opened and opened.outage.opened:
             return opened
     raise AssertionError("it is closed")
 
@@ -56,11 +56,14 @@ async def probe(one: CompanyLimiter, clock: Clock) -> Permit:
 async def test_failures_of_several_targets_open_it_and_nothing_is_sent(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter()
     assert await call(one, "a") is None
-    assert await call(one, "b") is None
+    suspected = await call(one, "b")
+    assert suspected is not None
+    assert suspected.outage.suspected
     assert not one.circuit_open
     opened = await call(one, "c")
     assert opened is not None
     assert opened.outage.opened
+    assert not opened.outage.suspected
     assert opened.outage.cause == "http_500"
     assert opened.pause_seconds == 0
     assert one.circuit_open
@@ -81,24 +84,39 @@ async def test_one_failing_target_does_not_open_it(clock: Clock, limiter: MakeLi
 async def test_a_success_between_failures_keeps_it_closed(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter()
     for number in range(20):
-        assert await call(one, f"target {number}") is None
+        told = await call(one, f"target {number}")
+        assert bool(told and told.outage.suspected) == bool(number % 2)
         if number % 2:
             await one.succeeded(await one.permit(write=True))
             clock.now += 0.01
 
 
+async def test_of_another_target_only_the_first_failure_costs_no_retry(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter()
+    told = [
+        await call(one, target, retried=retried)
+        for target, retried in zip("abababa", [0, 0, 1, 1, 0, 0, 1], strict=True)
+    ]
+    assert [bool(exc) for exc in told] == [False, True, *[False] * 5]
+
+
 async def test_retries_of_failed_targets_are_no_evidence(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter()
-    for _ in range(20):
-        assert await fail(one, await one.permit(write=True), None) is None
-    assert await call(one, "a") is None
+    for number in range(20):
+        told = await call(one, f"target {number}", retried=True)
+        assert told is None or told.outage.suspected
+    for number in range(2):
+        assert await call(one, f"target {number}") is None  # known
+    told = await call(one, "target 2")
+    assert told is not None
+    assert told.outage.opened
 
 
 async def test_a_retry_after_opens_it_at_once_and_names_the_time_of_the_probe(
     clock: Clock, limiter: MakeLimiter
 ) -> None:
     one = limiter()
-    opened = await fail(one, await one.permit(write=True), None, retry_after_seconds=7)
+    opened = await call(one, "a", retried=True, retry_after_seconds=7)
     assert opened is not None
     assert opened.outage.wait_seconds == pytest.approx(7)
     clock.now += 6.9
@@ -154,10 +172,12 @@ async def test_a_probe_that_succeeds_closes_it(clock: Clock, limiter: MakeLimite
     for _ in range(5):
         assert (await one.permit(write=True)).outage is None
     # It starts anew: by as many failures, and with the first back-off.
-    assert await call(one, "a") is None
-    assert await call(one, "b") is None
+    for target in "ab":
+        told = await call(one, target)
+        assert not (told and told.outage.opened)
     opened = await call(one, "c")
     assert opened is not None
+    assert opened.outage.opened
     assert opened.outage.wait_seconds <= 1
 
 

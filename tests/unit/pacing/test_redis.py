@@ -196,7 +196,8 @@ async def test_a_success_of_another_worker_is_between_failures(fleet_on_a_clock:
     first, second = await make(0.0, 30.0)
     await send(clock, [first], 1)
     for number in range(9):
-        assert await failing(first, f"target {number}") is None
+        told = await failing(first, f"target {number}")
+        assert bool(told and told.outage.suspected) == bool(number % 2)
         clock.now += 0.1
         if number % 2:
             await second.succeeded(await second.permit(write=True))
@@ -239,7 +240,7 @@ async def test_a_failure_that_redis_does_not_learn_of_is_the_tasks_own(worker: M
     permits = [await lane.permit(write=True) for _ in range(3)]
     await gone(server, on=True)
     for permit, target in zip(permits, "abc", strict=True):
-        await lane.failed(permit, Failure("http_500", target, 5))
+        await lane.failed(permit, Failure("http_500", target, retry_after_seconds=5))
     await lane.succeeded(permits[0])
 
 

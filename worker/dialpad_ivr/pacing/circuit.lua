@@ -2,13 +2,14 @@
 -- One atomic step for Redis; all times are microseconds of Redis's own clock.
 --
 -- KEYS   state (hash)
--- ARGV   member, target ("" if it is no evidence), cause, retry after (0 without one), age of this worker's last success,
---        targets that open it, shortest wait, first back-off, time to live in ms
--- returns {} or, if the circuit is open now, {wait, cause, age, opened (1 or 0)}
+-- ARGV   member, target, whether it is evidence (1 or 0), cause, retry after (0 without one), age of this worker's last
+--        success, targets that open it, shortest wait, first back-off, time to live in ms
+-- returns {} or, if it is an outage's, {wait, cause, age, opened (1 or 0), suspected (1 or 0)}
 local state = KEYS[1]
-local member, target, cause = ARGV[1], ARGV[2], ARGV[3]
-local retry_after, age, targets = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local shortest, first, ttl = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local member, cause = ARGV[1], ARGV[4]
+local evidence, other = '\n+' .. ARGV[2] .. '\n', '\n-' .. ARGV[2] .. '\n'
+local retry_after, age, targets = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local shortest, first, ttl = tonumber(ARGV[8]), tonumber(ARGV[9]), ARGV[10]
 
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -19,14 +20,17 @@ local opens = not probe_at
 if opens then
   local good = math.max(tonumber(known[4] or 0), now - age)
   local failed = good > tonumber(known[6] or 0) and '' or known[5] or ''
-  if target ~= '' and not string.find(failed, '\n' .. target .. '\n', 1, true) then
-    failed = failed .. '\n' .. target .. '\n'
+  local known = string.find(failed, evidence, 1, true) or string.find(failed, other, 1, true)
+  local suspected = failed ~= '' and not known
+  local entry = ARGV[3] == '1' and evidence or other
+  if not string.find(failed, entry, 1, true) then
+    failed = failed .. entry
   end
-  local _, newlines = string.gsub(failed, '\n', '')
-  if retry_after == 0 and newlines < 2 * targets then
+  local _, count = string.gsub(failed, '\n%+', '')
+  if retry_after == 0 and count < targets then
     redis.call('HSET', state, 'failed', failed, 'failed_at', now)
     redis.call('PEXPIRE', state, ttl)
-    return {}
+    return suspected and {shortest, cause, 0, 0, 1} or {}
   end
   probe_at, opened = now + (retry_after > 0 and retry_after or first), now
   redis.call('HDEL', state, 'failed', 'failed_at', 'prober')
@@ -39,4 +43,4 @@ elseif known[3] == member then
 end
 redis.call('HSET', state, 'cause', cause)
 redis.call('PEXPIRE', state, ttl)
-return {math.ceil(math.max(probe_at - now, shortest)), cause, now - opened, opens and 1 or 0}
+return {math.ceil(math.max(probe_at - now, shortest)), cause, now - opened, opens and 1 or 0, 0}

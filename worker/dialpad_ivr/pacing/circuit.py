@@ -3,7 +3,8 @@
 `Circuit` serves one process; `redis.lua` and `circuit.lua` follow the same rules for a fleet:
 
 - it opens at once when a failure names the time to come back (`Retry-After`), otherwise after failures of several
-  targets without a success between them: one target that always fails says nothing of the others;
+  targets without a success between them: one target that always fails says nothing of the others. Until then the
+  first failure is its target's own, and each other target's first one is as good as an outage's: it costs no retry;
 - a probe is an ordinary call. Probes are sent when Dialpad said, else with exponential back-off;
 - a probe that succeeds closes it. Calls that were under way when it opened do not: they may be older than the outage;
 - who comes while a probe is under way comes back after as long as that has been, to learn of its answer;
@@ -37,30 +38,34 @@ class Failure:
 
     Attributes:
         cause: The status or the error, in a word, e.g. `http_503`.
-        target: What it was about; `None` for a retry, which is no evidence against Dialpad that was not there before.
+        target: What it was about.
+        retried: Whether it was a retry, which is no evidence against Dialpad that was not there before.
         retry_after_seconds: When to come back, if the response says so; else 0.
     """
 
     cause: str
-    target: str | None
+    target: str
+    retried: bool = False
     retry_after_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Outage:
-    """An open circuit.
+    """An open circuit, or one that may open with the next failure.
 
     Attributes:
         cause: The latest failure, in a word.
         age_seconds: How long it has been open.
         wait_seconds: When to try again.
         opened: Whether it was opened just now.
+        suspected: Whether it is not open yet.
     """
 
     cause: str
     age_seconds: float
     wait_seconds: float
     opened: bool = False
+    suspected: bool = False
 
 
 def lease_seconds(deadline_seconds: float) -> float:
@@ -84,7 +89,7 @@ class Circuit:
     def __init__(self, lease: float, clock: Callable[[], float]) -> None:
         self._lease = lease
         self._clock = clock
-        self._failed: set[str] = set()  # targets, since the last success
+        self._failed: dict[str, bool] = {}  # targets since the last success, and whether they are evidence
         self._cause = ""
         self._opened_at: float | None = None
         self._backoff = self._probe_at = self._lease_ends = 0.0
@@ -105,14 +110,15 @@ class Circuit:
         return self._outage()
 
     def failed(self, call: object, failure: Failure) -> Outage | None:
-        """Record a failure; returns the outage if the circuit is open now."""
+        """Record a failure; returns the outage if it is one's, perhaps."""
         now = self._clock()
         opens = False
         if self._opened_at is None:
-            self._failed |= {failure.target} if failure.target else set()
-            opens = bool(failure.retry_after_seconds) or len(self._failed) >= TARGETS
+            suspected = bool(self._failed) and failure.target not in self._failed
+            self._failed[failure.target] = self._failed.get(failure.target, False) or not failure.retried
+            opens = bool(failure.retry_after_seconds) or sum(self._failed.values()) >= TARGETS
             if not opens:
-                return None
+                return Outage(failure.cause, 0.0, SHORTEST_WAIT, suspected=True) if suspected else None
             self._opened_at, self._backoff, self._lease_ends = now, 0.0, now
             self._probe_at = now + (failure.retry_after_seconds or self._next_backoff())
         elif call is self._prober:

@@ -50,14 +50,15 @@ class PermitDeferredError(Exception):
 
 
 class CircuitOpenError(PermitDeferredError):
-    """Dialpad does not work for the company.
+    """Dialpad does not work for the company, or perhaps does not.
 
     Attributes:
         outage: What is known of it.
     """
 
     def __init__(self, seconds: float, outage: Outage) -> None:
-        super().__init__(seconds, why=f"Dialpad does not work for this company ({outage.cause})")
+        perhaps = "perhaps " if outage.suspected else ""
+        super().__init__(seconds, why=f"Dialpad {perhaps}does not work for this company ({outage.cause})")
         self.outage = outage
 
 
@@ -316,7 +317,8 @@ class CompanyLimiter:
 
     def _deferred_by(self, outage: Outage, *, called: bool) -> CircuitOpenError:
         now = self._clock()
-        self._told = outage, now
+        if not outage.suspected:
+            self._told = outage, now
         returns_at = max(self._returns_at + self._interval(write=True), now + outage.wait_seconds)
         if called:
             return CircuitOpenError(returns_at + self._PROBED_SECONDS - now, outage)

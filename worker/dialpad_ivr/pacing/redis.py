@@ -230,13 +230,15 @@ class RedisWindow:
     async def failed(self, member: str, failure: Failure) -> Outage | None:
         """Record a failure of a call; see `Reservation`."""
         seconds = (failure.retry_after_seconds, self._success_age)
-        arguments = [member, failure.target or "", failure.cause, *map(_microseconds, seconds), circuit.TARGETS]
+        arguments = [member, failure.target, int(not failure.retried), failure.cause]
+        arguments += [*map(_microseconds, seconds), circuit.TARGETS]
         arguments += [_microseconds(circuit.SHORTEST_WAIT), _microseconds(circuit.FIRST_SECONDS * circuit.jitter())]
         answer = await self.limiter.failed(self._keys[-1], [*arguments, _EXPIRY_MS])
         if not answer:
             return None
-        wait, cause, age, opened = answer
-        return Outage(str(cause), int(age) / MICROSECONDS, int(wait) / MICROSECONDS, opened=bool(opened))
+        wait, cause, age, opened, suspected = answer
+        seconds_to_wait, seconds_open = int(wait) / MICROSECONDS, int(age) / MICROSECONDS
+        return Outage(str(cause), seconds_open, seconds_to_wait, opened=bool(opened), suspected=bool(suspected))
 
     async def succeeded(self, *, probe: bool) -> None:
         """Record a success; see `Reservation`."""

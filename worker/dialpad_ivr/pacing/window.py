@@ -103,7 +103,7 @@ class Reservation(Protocol):
         """Count the call from that many seconds after it was reserved."""
 
     async def failed(self, failure: Failure) -> Outage | None:
-        """Record that the call failed; returns the outage if the circuit is open now."""
+        """Record that the call failed; returns the outage if it is one's, perhaps."""
 
     async def succeeded(self) -> None:
         """Record that Dialpad works: the call's answer shows it."""

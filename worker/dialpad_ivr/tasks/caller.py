@@ -126,9 +126,8 @@ class Caller:
         Raises:
             CircuitOpenError: It is one.
         """
-        # A retry of a target that failed is no evidence: it would fail while Dialpad works.
-        target = None if self._delivery.retried else self._target
-        await limiter.failed(permit, Failure(cause, target, retry_after_seconds or 0.0))
+        failure = Failure(cause, self._target, self._delivery.retried, retry_after_seconds or 0.0)
+        await limiter.failed(permit, failure)
 
     async def list_slots(self, target_type: str, target_id: str, *, only: str | None = None) -> Listing:
         """Read a target's slots, page by page.
