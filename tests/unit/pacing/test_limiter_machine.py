@@ -1,4 +1,4 @@
-"""Any interleaving of callers, late answers, 429s, cancellations and suspensions, against an oracle that counts calls.
+"""Any interleaving of callers, late answers, 429s, outages and suspensions, against an oracle that counts calls.
 
 The oracle knows nothing of slots, delays or estimates: it looks at when calls were sent, and in which order.
 """
@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from redis.asyncio import Redis
 
-from dialpad_ivr.pacing.circuit import Outage
-from dialpad_ivr.pacing.limiter import CompanyLimiter, Permit, PermitDeferredError
+from dialpad_ivr.pacing.circuit import LONGEST_SECONDS, Failure, Outage, lease_seconds
+from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Permit, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter
 from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Wait
 from dialpad_ivr.settings import Settings
@@ -53,6 +53,9 @@ class PacingMachine(RuleBasedStateMachine):
         self.served: dict[bool, list[int]] = {True: [], False: []}  # tickets as their calls were sent: bulk, and others
         self.paused_until = float("-inf")
         self.callers: list[asyncio.Task[None]] = []
+        self.retry_after: float | None = None  # of each answer while Dialpad is down; 0 without one
+        self.circuit_open = False
+        self.probes = 0  # that are under way
 
     def make_clock(self) -> Clock:
         return Clock()
@@ -67,25 +70,50 @@ class PacingMachine(RuleBasedStateMachine):
         """Whatever the window has opened."""
 
     async def _call(self, answer_seconds: float, *, write: bool, bulk: bool) -> None:
-        while True:
-            self.tickets += 1
-            ticket, overtaken = self.tickets, len(self.served[True])
+        """A task: it calls until it has an answer that shows that Dialpad works."""
+        retried, answered = False, False
+        while not answered:
             try:
-                permit = await self.limiter.permit(write=write, bulk=bulk)
+                answered = await self._attempt(answer_seconds, write=write, bulk=bulk, retried=retried)
             except PermitDeferredError as deferred:
                 await asyncio.sleep(deferred.seconds)
                 continue
-            break
+            retried = not answered
+            await asyncio.sleep(retried)
+
+    async def _attempt(self, answer_seconds: float, *, write: bool, bulk: bool, retried: bool) -> bool:
+        """One call; returns whether Dialpad answered it."""
+        self.tickets += 1
+        ticket, overtaken = self.tickets, len(self.served[True])
+        permit = await self.limiter.permit(write=write, bulk=bulk)
+        probe = permit.outage is not None
         assert self.clock.now >= self.paused_until, "a call was sent during a pause"
+        assert probe or not self.circuit_open, "a call was sent that is no probe"
+        assert not probe or self.probes == 0, "a probe was sent beside another one"
         if not bulk:
             assert len(self.served[True]) - overtaken <= 1, "bulk work went before what somebody waits for"
         self.served[bulk].append(ticket)
         self.sent.append(self.clock.now)
         if write:
             self.patches.append(self.clock.now)
-        await asyncio.sleep(answer_seconds)
+        self.probes += probe
+        try:
+            await asyncio.sleep(answer_seconds)
+        finally:
+            self.probes -= probe
+        if self.retry_after is not None:
+            failure = Failure("http_503", str(ticket), retried, self.retry_after)
+            try:
+                await self.limiter.failed(permit, failure)
+            except CircuitOpenError as exc:
+                self.circuit_open |= not exc.outage.suspected
+                raise
+            return False
+        self.circuit_open &= not probe
+        await self.limiter.succeeded(permit)
         await permit.answered(self.clock.now)
         self.limiter.not_throttled()
+        return True
 
     def _let(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
@@ -110,6 +138,11 @@ class PacingMachine(RuleBasedStateMachine):
         assert 0 < pause < LIMITS.longest_pause_seconds + 1e-6
         self.paused_until = max(self.paused_until, self.clock.now + pause - 1e-3)
         self._let(0)
+
+    @rule(retry_after=st.none() | st.just(0) | st.integers(1, 10))
+    def outage(self, retry_after: float | None) -> None:
+        """Dialpad goes down, with or without a Retry-After, or comes back."""
+        self.retry_after = retry_after
 
     @rule(number=st.integers(0, 30))
     def cancel(self, number: int) -> None:
@@ -141,10 +174,14 @@ class PacingMachine(RuleBasedStateMachine):
                 task.result()
 
     def teardown(self) -> None:
+        self.retry_after = None
         try:
-            if self.callers:  # whoever still waits leaves: each at its limit's rate, after the longest pause
+            if (
+                self.callers
+            ):  # whoever still waits leaves: each at its limit's rate, after the longest pause and the outage
                 calls = len(self.callers)
                 longest = LIMITS.longest_pause_seconds + 5 + 10 * (calls + 8) * LIMITS.patch_window_seconds
+                longest += 2 * (LONGEST_SECONDS + lease_seconds(LIMITS.deadline_seconds))
                 _, late = self.loop.run_until_complete(asyncio.wait(self.callers, timeout=longest))
                 assert not late, f"{len(late)} of {calls} callers never got a permit"
                 self.limits_hold()
@@ -211,6 +248,7 @@ def on_redis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Iter
             @rule()
             def flush(self) -> None:
                 client.flushall()
+                self.circuit_open = False
                 self.clock.now += 0  # Redis's clock is a key, too
 
         yield OnRedis
@@ -264,6 +302,20 @@ class ClassesForgotten(PacingMachine):
         self.limiter = self._Limiter(LIMITS, self.clock, asyncio.sleep, self.make_window())
 
 
+class ProbeTooMany(PacingMachine):
+    def make_window(self) -> CallWindow:
+        window = MemoryWindow(Limits.of(LIMITS), self.clock)
+        window._circuit._lease = 0
+        return window
+
+
+class CircuitForgotten(PacingMachine):
+    def make_window(self) -> CallWindow:
+        window = MemoryWindow(Limits.of(LIMITS), self.clock)
+        window._circuit.outage = lambda: None  # type: ignore[method-assign]
+        return window
+
+
 class PlaceLostByCancelling(PacingMachine):
     class _Lock(asyncio.Lock):
         async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -278,7 +330,16 @@ class PlaceLostByCancelling(PacingMachine):
 @pytest.mark.long
 @pytest.mark.parametrize(
     "faulty",
-    [OneCallTooMany, WindowTooShort, PauseForgotten, LastComeFirstServed, ClassesForgotten, PlaceLostByCancelling],
+    [
+        OneCallTooMany,
+        WindowTooShort,
+        PauseForgotten,
+        LastComeFirstServed,
+        ClassesForgotten,
+        PlaceLostByCancelling,
+        ProbeTooMany,
+        CircuitForgotten,
+    ],
 )
 def test_a_planted_fault_is_found(faulty: type[PacingMachine]) -> None:
     with pytest.raises(AssertionError):
