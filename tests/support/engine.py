@@ -74,6 +74,12 @@ class EngineRest:
     def terminate(self, workflow_id: str) -> None:
         self._http.delete(f"/workflow/{workflow_id}").raise_for_status()
 
+    def running(self) -> list[str]:
+        """The ids of the workflows that have not ended."""
+        query: dict[str, Any] = {"query": "status='RUNNING'", "size": 1000}
+        found = self._http.get("/workflow/search", params=query).raise_for_status().json()
+        return [summary["workflowId"] for summary in found["results"]]
+
     def remove(self, workflow_id: str) -> None:
         """Let the engine forget a workflow, its tasks included."""
         self._http.delete(f"/workflow/{workflow_id}/remove").raise_for_status()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dialpad_ivr.credentials import KEY_NAME
@@ -41,6 +43,17 @@ def engine(local_engine: LocalEngine) -> Iterator[EngineRest]:
     with closing(EngineRest(local_engine.url)) as rest:
         put_quick_definitions(rest)
         yield rest
+
+
+@pytest.fixture(autouse=True)
+def _no_workflow_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The next test's worker would make its change."""
+    rest: EngineRest | None = request.getfixturevalue("engine") if "engine" in request.fixturenames else None
+    yield
+    if rest is not None:
+        for workflow_id in rest.running():
+            with contextlib.suppress(httpx.HTTPStatusError):  # it has ended meanwhile, with its parent perhaps
+                rest.terminate(workflow_id)
 
 
 # What a test may have changed.

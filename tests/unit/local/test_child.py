@@ -37,7 +37,7 @@ def test_server_command_serves_the_ui_folder(tmp_path: Path) -> None:
 
 
 def test_ui_folder_without_index_html_is_rejected_before_start(tmp_path: Path) -> None:
-    with pytest.raises(EngineStartError), running_engine(ui=tmp_path):
+    with pytest.raises(EngineStartError, match="not a built UI"), running_engine(ui=tmp_path):
         pass
 
 
@@ -50,7 +50,7 @@ def test_ui_archive_without_index_html_is_rejected_before_start(tmp_path: Path, 
         (tmp_path / page).write_text("<html>")
         with tarfile.open(archive, "w:gz") as writing:
             writing.add(tmp_path / page, page)
-    with pytest.raises(EngineStartError), running_engine(ui=archive):
+    with pytest.raises(EngineStartError, match="index.html|neither a folder"), running_engine(ui=archive):
         pass
 
 

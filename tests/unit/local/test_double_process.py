@@ -78,6 +78,7 @@ def test_host_other_than_loopback_is_a_usage_error() -> None:
 def test_invalid_keys_are_rejected_and_not_repeated(keys: str) -> None:
     result = ended(environ={**os.environ, "DIALPAD_DOUBLE_KEYS": keys})
     assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
     assert "secret" not in result.stderr
 
 
