@@ -48,7 +48,7 @@ def engine(local_engine: LocalEngine) -> Iterator[EngineRest]:
 @pytest.fixture(autouse=True)
 def _no_workflow_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
     """The next test's worker would make its change."""
-    rest: EngineRest | None = request.getfixturevalue("engine") if "engine" in request.fixturenames else None
+    rest: EngineRest | None = request.getfixturevalue("engine") if "local_engine" in request.fixturenames else None
     yield
     if rest is not None:
         for workflow_id in rest.running():

@@ -4,7 +4,7 @@
 
 - it opens at once when a failure names the time to come back (`Retry-After`), otherwise after failures of several
   targets without a success between them: one target that always fails says nothing of the others. Until then the
-  first failure is its target's own, and each other target's first one is as good as an outage's: it costs no retry;
+  first failure is its target's own, and each other target's first one may be an outage's: it costs no retry;
 - a probe is an ordinary call. Probes are sent when Dialpad said, else with exponential back-off;
 - a probe that succeeds closes it. Calls that were under way when it opened do not: they may be older than the outage;
 - who comes while a probe is under way comes back after as long as that has been, to learn of its answer;
@@ -114,7 +114,7 @@ class Circuit:
         now = self._clock()
         opens = False
         if self._opened_at is None:
-            suspected = bool(self._failed) and failure.target not in self._failed
+            suspected = any(self._failed.values()) and failure.target not in self._failed
             self._failed[failure.target] = self._failed.get(failure.target, False) or not failure.retried
             opens = bool(failure.retry_after_seconds) or sum(self._failed.values()) >= TARGETS
             if not opens:
