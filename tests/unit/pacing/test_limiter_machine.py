@@ -176,9 +176,8 @@ class PacingMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.retry_after = None
         try:
-            if (
-                self.callers
-            ):  # whoever still waits leaves: each at its limit's rate, after the longest pause and the outage
+            # Whoever still waits leaves: each at its limit's rate, after the longest pause and the outage.
+            if self.callers:
                 calls = len(self.callers)
                 longest = LIMITS.longest_pause_seconds + 5 + 10 * (calls + 8) * LIMITS.patch_window_seconds
                 longest += 2 * (LONGEST_SECONDS + lease_seconds(LIMITS.deadline_seconds))

@@ -20,8 +20,8 @@ local opens = not probe_at
 if opens then
   local good = math.max(tonumber(known[4] or 0), now - age)
   local failed = good > tonumber(known[6] or 0) and '' or known[5] or ''
-  local known = string.find(failed, evidence, 1, true) or string.find(failed, other, 1, true)
-  local suspected = string.find(failed, '\n+', 1, true) and not known
+  local seen = string.find(failed, evidence, 1, true) or string.find(failed, other, 1, true)
+  local suspected = string.find(failed, '\n+', 1, true) and not seen
   local entry = ARGV[3] == '1' and evidence or other
   if not string.find(failed, entry, 1, true) then
     failed = failed .. entry
