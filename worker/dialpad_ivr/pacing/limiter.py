@@ -307,7 +307,7 @@ class CompanyLimiter:
         return PermitDeferredError(returns_after)
 
     def _turn_after(self, seconds: float) -> float:
-        """In how many seconds it is the turn of a call that cannot be sent for that long, after those deferred before."""
+        """In how many seconds a call has its turn that cannot be sent for that long: after those deferred before."""
         now = self._clock()
         self._returns_at = max(self._returns_at + self._interval(write=True), now + seconds)
         return self._returns_at - now

@@ -29,8 +29,8 @@ from dialpad_ivr.tasks.result import Draft, Result
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.logs import get_logger
 
-# The longest wait in a queue that companies share: what waits longer is handed back, so that whoever is behind it in the
-# queue is reached. Bulk work has a queue for each company.
+# The longest wait in a queue that companies share: what has to wait longer is deferred, so that whoever is behind it is
+# reached. Bulk work has a queue for each company.
 _LOOK_AHEAD_SECONDS = 1.0
 _PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
 
