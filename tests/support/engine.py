@@ -107,7 +107,23 @@ class EngineRest:
                         self.evaluate(each)
             return None
 
-        return [until(partial(ended, i), timeout, f"workflow {i} to end") for i in workflow_ids]
+        found: list[dict[str, Any]] = []
+        for workflow_id in workflow_ids:
+            try:
+                found.append(until(partial(ended, workflow_id), timeout, f"workflow {workflow_id} to end"))
+            except AssertionError as exc:
+                raise AssertionError(f"{exc}; it waits for {self._unfinished(workflow_id)}") from None
+        return found
+
+    def _unfinished(self, workflow_id: str) -> list[str]:
+        """The tasks of a workflow and its sub-workflows that have not ended."""
+        unfinished: list[str] = []
+        for task in self.workflow(workflow_id)["tasks"]:
+            if task["status"] in ("SCHEDULED", "IN_PROGRESS"):
+                unfinished.append(" ".join(f"{task.get(name)}" for name in ("referenceTaskName", "status", "pollCount")))
+                if task.get("subWorkflowId"):
+                    unfinished += self._unfinished(task["subWorkflowId"])
+        return unfinished
 
 
 def until(condition: Callable[[], Any], timeout: float = 30, what: str = "the condition") -> Any:

@@ -187,7 +187,8 @@ class CompanyLimiter:
         Args:
             write: Whether it is a PATCH, which both limits count; any other call counts for the company's only.
             bulk: Whether other calls of this process go first.
-            max_wait_seconds: The longest wait, as estimated now, if that is less than `max_inline_wait_seconds`.
+            max_wait_seconds: The longest wait for the calls before it, as estimated now; by default
+                `max_inline_wait_seconds`, which bounds any wait.
 
         Raises:
             CircuitOpenError: Dialpad does not work for this company.
@@ -195,8 +196,9 @@ class CompanyLimiter:
         """
         arrived = self._clock()
         ahead = self._waiting[False] + (self._waiting[True] if bulk else min(self._waiting[True], 1))
-        seconds = max(ahead * self._interval(write=write), self.pause_seconds)
-        if seconds > self._max_inline_wait or (max_wait_seconds is not None and seconds > max_wait_seconds):
+        queued = ahead * self._interval(write=write)
+        seconds = max(queued, self.pause_seconds)
+        if seconds > self._max_inline_wait or (max_wait_seconds is not None and queued > max_wait_seconds):
             raise self._deferred(seconds)
         self._waiting[bulk] += 1
         try:
