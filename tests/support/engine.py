@@ -107,31 +107,28 @@ class EngineRest:
                         self.evaluate(each)
             return None
 
-        found: list[dict[str, Any]] = []
-        for workflow_id in workflow_ids:
-            try:
-                found.append(until(partial(ended, workflow_id), timeout, f"workflow {workflow_id} to end"))
-            except AssertionError as exc:
-                raise AssertionError(f"{exc}; it waits for {self._unfinished(workflow_id)}") from None
-        return found
+        def unended(workflow_id: str) -> str:
+            return f"workflow {workflow_id} to end, with its tasks {self._unfinished(workflow_id)}"
+
+        return [until(partial(ended, i), timeout, partial(unended, i)) for i in workflow_ids]
 
     def _unfinished(self, workflow_id: str) -> list[str]:
         """The tasks of a workflow and its sub-workflows that have not ended."""
         unfinished: list[str] = []
         for task in self.workflow(workflow_id)["tasks"]:
             if task["status"] in ("SCHEDULED", "IN_PROGRESS"):
-                unfinished.append(" ".join(f"{task.get(name)}" for name in ("referenceTaskName", "status", "pollCount")))
+                unfinished.append(f"{task['referenceTaskName']} {task['status']}, polled {task['pollCount']} times")
                 if task.get("subWorkflowId"):
                     unfinished += self._unfinished(task["subWorkflowId"])
         return unfinished
 
 
-def until(condition: Callable[[], Any], timeout: float = 30, what: str = "the condition") -> Any:
-    """Wait for a condition to hold; returns its value."""
+def until(condition: Callable[[], Any], timeout: float = 30, what: str | Callable[[], str] = "the condition") -> Any:
+    """Wait for a condition to hold; returns its value. `what` is said on giving up."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"waited {timeout:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {timeout:g} s for {what() if callable(what) else what}"
         time.sleep(0.05)
