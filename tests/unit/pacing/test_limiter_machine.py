@@ -85,7 +85,7 @@ class PacingMachine(RuleBasedStateMachine):
         """One call; returns whether Dialpad answered it."""
         self.tickets += 1
         ticket, overtaken = self.tickets, len(self.served[True])
-        permit = await self.limiter.permit(write=write, bulk=bulk)
+        permit = await self.limiter.permit(write=write, bulk=bulk, max_wait_seconds=None if bulk else 1)
         probe = permit.outage is not None
         assert self.clock.now >= self.paused_until, "a call was sent during a pause"
         assert probe or not self.circuit_open, "a call was sent that is no probe"
@@ -293,8 +293,8 @@ class _Stack(deque[Any]):
 
 class ClassesForgotten(PacingMachine):
     class _Limiter(CompanyLimiter):
-        async def permit(self, *, write: bool, bulk: bool = False) -> Permit:
-            return await super().permit(write=write)
+        async def permit(self, *, write: bool, bulk: bool = False, max_wait_seconds: float | None = None) -> Permit:
+            return await super().permit(write=write, max_wait_seconds=max_wait_seconds)
 
     def __init__(self) -> None:
         super().__init__()

@@ -10,10 +10,11 @@ Two limits of the company hold at once: PATCHes in any minute, and calls of any 
   does. The call then counts from that time on (`Permit.answered`). So the jitter allowance follows the jitter that is
   seen, call by call, and costs its average instead of its worst case;
 - the pause that a 429 causes, for all calls of that company;
-- a bound on the wait: a permit further away than `max_inline_wait_seconds` is deferred (`PermitDeferredError`);
-- the order in which deferred calls return from an outage (`CircuitOpenError`): at the permitted rate, so that all are
-  back soon after Dialpad is, and one that has just been the probe after the others, so that its target does not decide
-  for them.
+- a bound on the wait: a permit further away than `max_inline_wait_seconds`, or than the caller waits, is deferred
+  (`PermitDeferredError`);
+- the order in which deferred calls return: one after another, at the permitted rate. So few of them come before there
+  is room, and after a pause or an outage (`CircuitOpenError`) all are back soon. One that has just been the probe of an
+  outage comes after the others, so that its target does not decide for them.
 
 Nothing here knows of the engine, of HTTP or of Redis. The window, the clock and the sleep are parameters, so the rules
 are tested without time passing.
@@ -150,6 +151,9 @@ class CompanyLimiter:
     _NEWEST_WEIGHT = 0.1
     # By which a call that failed in an outage returns after the others: callbacks are whole seconds.
     _PROBED_SECONDS = 2.0
+    # By which a deferred call returns before its turn: a callback, rounded up, comes half a second too early on
+    # average, so that a call waits whenever there is room.
+    _EARLY_SECONDS = 1.0
 
     def __init__(
         self,
@@ -169,8 +173,7 @@ class CompanyLimiter:
         self._bulk_turn = asyncio.Lock()
         self._waiting = {True: 0, False: 0}  # bulk work, and other calls
         self._throttled_in_a_row = 0
-        self._deferred_in_a_row = 0
-        self._returns_at = float("-inf")  # the last of the calls that an outage deferred
+        self._returns_at = float("-inf")  # the turn of the last deferred call
         self._told: tuple[Outage, float] | None = None  # the open circuit, as far as this process knows, and since when
         self._last_permit = float("-inf")
         self._interval_seen = 0.0  # between two permits while calls waited, on average: others may share the limit
@@ -178,20 +181,25 @@ class CompanyLimiter:
         shortest = self._limits.shortest
         self._delays = {True: DelayEstimator(shortest), False: DelayEstimator(shortest)}
 
-    async def permit(self, *, write: bool, bulk: bool = False) -> Permit:
+    async def permit(self, *, write: bool, bulk: bool = False, max_wait_seconds: float | None = None) -> Permit:
         """Wait for the permission to send one call.
 
         Args:
             write: Whether it is a PATCH, which both limits count; any other call counts for the company's only.
             bulk: Whether other calls of this process go first.
+            max_wait_seconds: The longest wait for the calls before it, as estimated now; by default
+                `max_inline_wait_seconds`, which bounds any wait.
 
         Raises:
             CircuitOpenError: Dialpad does not work for this company.
-            PermitDeferredError: The wait exceeds `max_inline_wait_seconds`, or the window does not respond.
+            PermitDeferredError: The wait is too long, or the window does not respond.
         """
         arrived = self._clock()
         ahead = self._waiting[False] + (self._waiting[True] if bulk else min(self._waiting[True], 1))
-        self._defer_if_far(0, max(ahead * self._interval(write=write), self.pause_seconds))
+        queued = ahead * self._interval(write=write)
+        seconds = max(queued, self.pause_seconds)
+        if seconds > self._max_inline_wait or (max_wait_seconds is not None and queued > max_wait_seconds):
+            raise self._deferred(seconds)
         self._waiting[bulk] += 1
         try:
             async with self._bulk_turn if bulk else nullcontext(), self._turn:
@@ -200,7 +208,6 @@ class CompanyLimiter:
             self._waiting[bulk] -= 1
         now = self._clock()
         self._record_interval(arrived, now)
-        self._deferred_in_a_row = 0
         if reservation.outage is None:
             self._told = None
         return Permit(now - arrived, requested, reservation, self._delays[write])
@@ -280,7 +287,8 @@ class CompanyLimiter:
                 raise self._deferred_by(taken, called=False)
             if not isinstance(taken, Wait):
                 return taken, requested
-            self._defer_if_far(waited, taken.seconds)
+            if waited + taken.seconds > self._max_inline_wait:
+                raise self._deferred(taken.seconds)
             await self._sleep(taken.seconds)
 
     def _record_interval(self, arrived: float, now: float) -> None:
@@ -293,15 +301,18 @@ class CompanyLimiter:
     def _interval(self, *, write: bool) -> float:
         return max(self._limits.interval(self._delays[write].average, write=write), self._interval_seen)
 
-    def _defer_if_far(self, waited_seconds: float, seconds: float) -> None:
-        """Raise if the wait exceeds `max_inline_wait_seconds`."""
-        if waited_seconds + seconds > self._max_inline_wait:
-            # Deferred callers return one after another, not all at once when the pause ends.
-            stagger = self._deferred_in_a_row * self._interval(write=True)
-            self._deferred_in_a_row += 1
-            if self.pause_seconds:
-                raise PermitDeferredError(seconds + stagger, self.pause_seconds, "Dialpad's rate limit was reached")
-            raise PermitDeferredError(seconds + stagger)
+    def _deferred(self, seconds: float) -> PermitDeferredError:
+        """The error for a call whose permit is that many seconds away."""
+        returns_after = max(self._turn_after(seconds) - self._EARLY_SECONDS, seconds)
+        if self.pause_seconds:
+            return PermitDeferredError(returns_after, self.pause_seconds, "Dialpad's rate limit was reached")
+        return PermitDeferredError(returns_after)
+
+    def _turn_after(self, seconds: float) -> float:
+        """In how many seconds a call has its turn that cannot be sent for that long: after those deferred before."""
+        now = self._clock()
+        self._returns_at = max(self._returns_at + self._interval(write=True), now + seconds)
+        return self._returns_at - now
 
     def _outage(self) -> Outage | None:
         """The open circuit as of now, by the latest that this process was told."""
@@ -319,11 +330,10 @@ class CompanyLimiter:
         now = self._clock()
         if not outage.suspected:
             self._told = outage, now
-        returns_at = max(self._returns_at + self._interval(write=True), now + outage.wait_seconds)
         if called:
-            return CircuitOpenError(returns_at + self._PROBED_SECONDS - now, outage)
-        self._returns_at = returns_at
-        return CircuitOpenError(returns_at - now, outage)
+            last = max(self._returns_at - now, outage.wait_seconds)
+            return CircuitOpenError(last + self._PROBED_SECONDS, outage)
+        return CircuitOpenError(self._turn_after(outage.wait_seconds), outage)
 
 
 class Limiter:

@@ -29,6 +29,9 @@ from dialpad_ivr.tasks.result import Draft, Result
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.logs import get_logger
 
+# The longest wait in a queue that companies share: what has to wait longer is deferred, so that whoever is behind it is
+# reached. Bulk work has a queue for each company.
+_LOOK_AHEAD_SECONDS = 1.0
 _PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
 
 
@@ -64,6 +67,7 @@ class Caller:
         self._target = f"{params.target_type} {params.target_id}"
         self._credential = credential
         self._draft = draft
+        self._max_wait: float | None = None if delivery.bulk else _LOOK_AHEAD_SECONDS
 
     async def send(self, request: Request) -> Response:
         """Wait for a permit, send, and record what came of it.
@@ -76,7 +80,8 @@ class Caller:
         """
         write = request.method != "GET"
         limiter = self._tools.limiter.company(self._credential.company)
-        permit = await limiter.permit(write=write, bulk=self._delivery.bulk)
+        permit = await limiter.permit(write=write, bulk=self._delivery.bulk, max_wait_seconds=self._max_wait)
+        self._max_wait = None  # to hand back a delivery that has made a call would waste that call
         if write and time.monotonic() >= self._delivery.send_deadline:
             raise LeaseExpiredError
         self._draft.waited_ms += permit.waited_seconds * 1000
