@@ -12,7 +12,7 @@ from support.command import Command
 from support.double import DoubleControl
 from support.fixtures import StartWorker
 from support.peers import memory_mb
-from support.provisioning import UNPACED, change, interrupted_run, ivr, planned, selected
+from support.provisioning import RESPONSE_SECONDS, UNPACED, change, interrupted_run, ivr, planned, selected
 
 
 @pytest.mark.timeout(500)
@@ -45,7 +45,7 @@ def test_a_thousand_rows_are_planned_applied_and_rolled_back(
 def test_a_thousand_rows_interrupted_half_way_are_all_right_in_the_end(record: Record, tmp_path: Path) -> None:
     count = 1000
     began = time.monotonic()
-    report, right, sums = interrupted_run(count, tmp_path)
+    report, right, sums, recovered = interrupted_run(count, tmp_path)
     record(
         "provisioning",
         f"{count} rows, all killed half-way",
@@ -53,11 +53,13 @@ def test_a_thousand_rows_interrupted_half_way_are_all_right_in_the_end(record: R
             "right": sum(right),
             "reported ok": sum(row["ok"] for row in report["rows"]),
             "sent twice": sums["applied"] - count,
+            "recovered s": recovered,
             "seconds": time.monotonic() - began,
         },
     )
     assert all(right)
     assert report["outcome"] == "success"
+    assert recovered < RESPONSE_SECONDS + 20
     assert sum(report["counts"].values()) == count
 
 

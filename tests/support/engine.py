@@ -62,6 +62,10 @@ class EngineRest:
         workflow: dict[str, Any] = found.json()
         return workflow
 
+    def task(self, task_id: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._http.get(f"/tasks/{task_id}").raise_for_status().json()
+        return found
+
     def evaluate(self, workflow_id: str) -> None:
         """Let the engine look for timed-out tasks in a running workflow now.
 

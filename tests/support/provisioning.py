@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import json
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dialpad_ivr.local.engine import free_port, running_engine
 from support.command import Command
@@ -62,12 +64,28 @@ def planned(command: Command, folder: Path, rows: list[dict[str, Any]]) -> Path:
     return folder / "changes.plan.json"
 
 
-def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool], dict[str, Any]]:
-    """Apply a plan, and half-way kill the command, kill the worker with -9, and restart the engine.
+class Interrupted(NamedTuple):
+    """What came of a run that was interrupted.
 
-    Returns:
-        The report that `status` then tells, whether each target has what was asked for, and the double's sums.
+    Attributes:
+        report: What `status` reported in the end.
+        right: Whether each target has what was asked for.
+        sums: The double's sums.
+        recovered: How long after the worker was killed its tasks were no longer its own, in seconds.
     """
+
+    report: dict[str, Any]
+    right: list[bool]
+    sums: dict[str, Any]
+    recovered: float
+
+
+# After which a killed worker's tasks are delivered again.
+RESPONSE_SECONDS = 20
+
+
+def interrupted_run(count: int, folder: Path) -> Interrupted:
+    """Apply a plan, and half-way kill the command, kill the worker with -9, and restart the engine; then follow it."""
     port, data = free_port(), folder / "engine"
 
     @contextlib.contextmanager
@@ -78,7 +96,7 @@ def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool
     with started_double(KEYS, enforce=False) as double:
         double.set_state(synthetic=count)
         with engine() as rest, Command(rest, double) as command:
-            rest.put_shipped(responseTimeoutSeconds=20)  # after which a killed worker's tasks are delivered again
+            rest.put_shipped(responseTimeoutSeconds=RESPONSE_SECONDS)
             plan = planned(command, folder, [change(number) for number in range(count)])
             with running_worker(rest.url, double.url, folder / "killed.log", **CREDENTIALS, **UNPACED) as worker:
                 apply = command.popen("apply", plan, "--yes")
@@ -89,24 +107,20 @@ def interrupted_run(count: int, folder: Path) -> tuple[dict[str, Any], list[bool
                 apply.kill()
                 apply.communicate()
                 worker.stop(signal.SIGKILL)
+                killed = time.monotonic()
         with engine() as rest, Command(rest, double) as command:
-            abandoned = {task["taskId"] for task in _in_progress(rest, started)}
+            abandoned = [task["taskId"] for task in _in_progress(rest, started)]
             with running_worker(rest.url, double.url, folder / "second.log", **CREDENTIALS, **UNPACED):
+                follower = command.popen("status", started, "--report", folder / "after", "--json")
 
-                def timed_out() -> bool:
-                    left = [task for task in _in_progress(rest, started) if task["taskId"] in abandoned]
-                    for workflow_id in {task["workflowInstanceId"] for task in left}:
-                        rest.evaluate(workflow_id)
-                    return not left
+                def recovered() -> bool:
+                    return all(rest.task(task_id)["status"] != "IN_PROGRESS" for task_id in abandoned)
 
-                until(timed_out, 60, f"the engine to time out the {len(abandoned)} tasks of the killed worker")
-                # Usually it takes some seconds; rarely the engine looks at a chunk again only after 60 to 170 s.
-                report = command.json("status", started, "--report", folder / "after", timeout=240)
-            return (
-                report,
-                [now == ivr(number) for number, now in enumerate(selected(double, range(count)))],
-                double.summary(),
-            )
+                until(recovered, 240, f"the engine to time out the {len(abandoned)} tasks of the killed worker")
+                seconds = time.monotonic() - killed
+                report, _ = follower.communicate(timeout=240)
+            right = [now == ivr(number) for number, now in enumerate(selected(double, range(count)))]
+            return Interrupted(json.loads(report), right, double.summary(), seconds)
 
 
 def _in_progress(rest: EngineRest, workflow_id: str) -> list[dict[str, Any]]:

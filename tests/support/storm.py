@@ -135,6 +135,9 @@ class Storm:
         self.workers.append(worker)
         return worker
 
+    def add_dialpad_faults(self) -> None:
+        self.double.add_faults(*({"times": None, **rule} for rule in DIALPAD_FAULTS))
+
     def jump(self, seconds: float) -> None:
         """Shift the workers' wall clocks."""
         part = self._jump.with_suffix(".part")
@@ -197,6 +200,14 @@ def _clock_jumps(storm: Storm, run: StormRun) -> None:
     storm.jump(0)
 
 
+def _dialpad_down(storm: Storm, run: StormRun) -> None:
+    storm.double.clear_faults()
+    storm.double.add_faults({"fault": "status", "status": 503, "times": None})
+    time.sleep(storm.dice.uniform(3, 8))
+    storm.double.clear_faults()
+    storm.add_dialpad_faults()
+
+
 EVENTS: dict[str, Callable[[Storm, StormRun], None]] = {
     "worker killed": _worker_killed,
     "worker suspended": _worker_suspended,
@@ -206,6 +217,7 @@ EVENTS: dict[str, Callable[[Storm, StormRun], None]] = {
     "results rejected past the lease": _results_rejected_past_the_lease,
     "redis lost": _redis_lost,
     "clock jumps": _clock_jumps,
+    "Dialpad down": _dialpad_down,
 }
 
 
@@ -237,7 +249,7 @@ def run_storm(folder: Path, *, chains: int, workers: int, seed: int, longest_sec
         )
         storm.rest.put_workflow_definition(chain_definition())
         storm.double.set_state(synthetic=chains)
-        storm.double.add_faults(*({"times": None, **rule} for rule in DIALPAD_FAULTS))
+        storm.add_dialpad_faults()
         for _ in range(workers):
             storm.start_worker()
         ids: list[str] = []
@@ -307,6 +319,7 @@ def summary(run: StormRun) -> dict[str, Any]:
         "repeated otherwise": repeated["unexplained"],
         "workers killed or suspended": run.kills,
         "most calls in 1 s": run.worst,
+        "circuits opened and closed": [events["circuit_opened"], events["circuit_closed"]],
         "duplicate deliveries answered": events["duplicate_delivery_answered"],
         "results not accepted at first": events["result_not_accepted"],
         "resident MB, first and last": [round(value) for value in (*run.memory[:1], *run.memory[-1:])],

@@ -110,14 +110,15 @@ class Credentials:
         places.append(f"the file {self._file}" if self._file else "a file (DIALPAD_IVR_CREDENTIALS_FILE is not set)")
         raise CredentialError(f"No API key for credential profile {profile!r}. Looked in {', '.join(places)}.")
 
-    def profiles(self) -> list[str]:
-        """The profiles that have a key in the environment or the file, and `default`; in alphabetical order."""
+    def profiles(self, runtime_metadata: Mapping[str, object] | None = None) -> list[str]:
+        """The profiles that have a key in the environment, the file or the engine's secrets, and `default`; sorted."""
         in_file: Mapping[str, object] = {}
         with contextlib.suppress(CredentialError):  # `find` reports what is wrong with the file
             in_file = self._read_file()
         prefix = variable(KEY_NAME, "")
-        in_environment = (name.removeprefix(prefix).lower() for name in self._environ if name.startswith(prefix))
-        return sorted(filter(PROFILE.search, {"default", *in_file, *in_environment}))
+        variables = (*self._environ, *(runtime_metadata or ()))
+        named = (name.removeprefix(prefix).lower() for name in variables if name.startswith(prefix))
+        return sorted(filter(PROFILE.search, {"default", *in_file, *named}))
 
     def _read_file(self) -> Mapping[str, SecretStr | _FileProfile]:
         """The profiles in the file, if there is one."""

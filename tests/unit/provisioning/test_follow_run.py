@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -103,6 +104,24 @@ def test_run_that_does_not_move_is_evaluated_with_its_chunks(
     follow_run(ProvisioningRun(api, ID), lambda _: None, 40)
     evaluated = [write.path for write in stub_engine.writes]
     assert evaluated == [f"/api/workflow/decide/{name}" for name in (CHUNK, ID)] * 2
+
+
+@pytest.mark.parametrize(
+    ("task", "evaluated"),
+    [
+        ({"status": "IN_PROGRESS", "updateTime": 1_000, "responseTimeoutSeconds": 20}, 1),
+        ({"status": "SCHEDULED", "updateTime": 1_000, "responseTimeoutSeconds": 20}, 0),
+        ({"status": "IN_PROGRESS", "updateTime": time.time() * 1000, "responseTimeoutSeconds": 20}, 0),
+        ({"status": "IN_PROGRESS", "updateTime": 1_000, "responseTimeoutSeconds": 20, "callbackAfterSeconds": 2e9}, 0),
+    ],
+    ids=["overdue", "not taken", "just taken", "waiting"],
+)
+def test_chunk_with_a_task_whose_worker_is_gone_is_evaluated_at_once(
+    stub_engine: StubEngine, api: EngineApi, task: dict[str, Any], evaluated: int
+) -> None:
+    stub_engine.runs = {ID: [parent("RUNNING")], CHUNK: [chunk("RUNNING") | {"tasks": [change_task(0, **task)]}]}
+    ProvisioningRun(api, ID).refresh()
+    assert [write.path for write in stub_engine.writes] == [f"/api/workflow/decide/{CHUNK}"] * evaluated
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -296,6 +298,27 @@ async def test_a_permit_beyond_the_inline_wait_defers_the_task(settings: Setting
     assert output["error"]["code"] == "paced"
     assert output["attempts"] == 2
     assert len(bench.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("more_keys", "statuses"),
+    [
+        ({}, {"COMPLETED": 5}),
+        ({"environ": "DIALPAD_API_KEY_EMEA"}, {"COMPLETED": 3, "IN_PROGRESS": 2}),
+        ({"secret": "DIALPAD_API_KEY_EMEA"}, {"COMPLETED": 3, "IN_PROGRESS": 2}),
+        ({"environ": "DIALPAD_API_KEY_EMEA", "bulk": True}, {"COMPLETED": 5}),
+    ],
+    ids=["one company", "several companies", "several in the engine's secrets", "bulk work"],
+)
+async def test_a_task_waits_a_second_at_most_in_a_queue_that_companies_share(
+    settings: Settings, more_keys: dict[str, Any], statuses: dict[str, int]
+) -> None:
+    bench = Bench(Settings(api_url=settings.api_url, company_limit=2))
+    bench.environ |= {name: KEY for kind, name in more_keys.items() if kind == "environ"}
+    secrets = {name: KEY for kind, name in more_keys.items() if kind == "secret"}
+    bench.handler = lambda _: httpx.Response(200, json=selected(VALID["ivr_id"]))
+    runs = (bench.run(runtime_metadata=secrets, bulk=more_keys.get("bulk", False)) for _ in range(5))
+    assert Counter(result.status for result in await asyncio.gather(*runs)) == statuses
 
 
 # An outage: what the circuit does is tested with the limiter, here only what becomes of the task.

@@ -6,6 +6,8 @@ chunk are read once, from its variables, and only running chunks are read with t
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -21,6 +23,9 @@ from dialpad_ivr.engine.follow import WaitingTask, waiting_task
 WORKFLOW: Final = "provision_custom_ivrs"
 APPROVAL: Final = "approval"
 
+# The engine looks for a task whose worker is gone when its response timeout is over, but after a restart it may do so a
+# minute or two late.
+_OVERDUE_SECONDS: Final = 3.0
 # Running chunks that are read with their tasks on each refresh. The queue serves the earliest first.
 _CHUNKS_READ: Final = 2
 UNFINISHED: Final = ("SCHEDULED", "IN_PROGRESS")
@@ -155,7 +160,9 @@ class ProvisioningRun:
                 self._read_results(current["variables"])
             elif current["status"] in TERMINAL_STATUSES or chunks_read < _CHUNKS_READ:
                 chunks_read += 1
-                self._read_tasks(self.engine.workflow(chunk))
+                self._read_tasks(found := self.engine.workflow(chunk))
+                if any(map(_is_overdue, change_tasks(found))):
+                    self.engine.evaluate(chunk)
             self._chunks[chunk] = current["status"]  # last: a read above may have failed
         if self.ended:
             self._mark_the_rest()
@@ -255,6 +262,14 @@ def change_tasks(chunk: JsonObject) -> list[JsonObject]:
     """The tasks of a chunk that make its changes, in the order in which they were scheduled; retries are tasks, too."""
     tasks: list[JsonObject] = chunk.get("tasks") or []
     return [task for task in tasks if task["taskType"] == TASK_TYPE and "__index" in (task.get("inputData") or {})]
+
+
+def _is_overdue(task: JsonObject) -> bool:
+    """Whether the engine has to deliver a task again, since no worker has reported it."""
+    if task["status"] != "IN_PROGRESS":
+        return False
+    seconds = (task.get("responseTimeoutSeconds") or 0) + (task.get("callbackAfterSeconds") or 0) + _OVERDUE_SECONDS
+    return time.time() > (task.get("updateTime") or math.inf) / 1000 + seconds
 
 
 def is_held_back(task: JsonObject) -> bool:

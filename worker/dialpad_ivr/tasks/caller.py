@@ -29,8 +29,8 @@ from dialpad_ivr.tasks.result import Draft, Result
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.logs import get_logger
 
-# The longest wait in a queue that companies share: what has to wait longer is deferred, so that whoever is behind it is
-# reached. Bulk work has a queue for each company.
+# The longest wait in a queue that companies may share: what has to wait longer is deferred, so that whoever is behind
+# it is reached. Bulk work has a queue for each company.
 _LOOK_AHEAD_SECONDS = 1.0
 _PAGES = 50  # of a target's IVRs; a page holds whole slots, of which 67 types are documented
 
@@ -67,7 +67,8 @@ class Caller:
         self._target = f"{params.target_type} {params.target_id}"
         self._credential = credential
         self._draft = draft
-        self._max_wait: float | None = None if delivery.bulk else _LOOK_AHEAD_SECONDS
+        shared = not delivery.bulk and len(tools.credentials.profiles(delivery.runtime_metadata)) > 1
+        self._max_wait = _LOOK_AHEAD_SECONDS if shared else None
 
     async def send(self, request: Request) -> Response:
         """Wait for a permit, send, and record what came of it.
