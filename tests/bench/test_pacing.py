@@ -1,6 +1,8 @@
-"""600 one-task workflows against a double as strict as Dialpad, in a sixth of the time: the rate that is used."""
+"""One-task workflows against a double as strict as Dialpad: the rate that is used."""
 
 from __future__ import annotations
+
+import time
 
 import pytest
 
@@ -10,6 +12,9 @@ from support.engine import EngineRest
 from support.fixtures import StartWorker
 
 COUNT = 600
+# Of responses, in seconds: as long as each of ten spells of the one and of the other lasts.
+FAST, SLOW = (0.05, 8.0), (4.0, 6.0)
+SLOW_COUNT = int(10 * (FAST[1] + SLOW[1]) * PERMITTED)
 
 
 @pytest.mark.timeout(300)
@@ -43,3 +48,27 @@ def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
     assert {task["retryCount"] for w in ended for task in w["tasks"]} == {0}
     assert row["answers of 429"] <= refusals
     assert utilisation >= least
+
+
+@pytest.mark.timeout(500)
+def test_responses_that_slow_down_and_speed_up_draw_no_429_and_cost_no_rate(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record
+) -> None:
+    double.set_state(synthetic=SLOW_COUNT)
+    minute = {"patch": {"calls": 1200, "window_seconds": 60}, "company": STRICT["company"]}
+    double.configure(enforce=True, **minute, latency=FAST[0], answer_jitter=0.005)
+    ids = start_many(engine, SLOW_COUNT, "slow")
+    # As many slots as calls are under way when each takes 4 s.
+    with start_worker(DIALPAD_IVR_DOMAIN="slow", DIALPAD_IVR_CONCURRENCY="120"):
+        for latency, seconds in (FAST, SLOW) * 10:
+            double.configure(latency=latency)
+            time.sleep(seconds)
+        double.configure(latency=FAST[0])
+        ended = engine.ended(ids, timeout=120)
+    summary = double.summary()
+    utilisation = (summary["arrivals"] - 1) / summary["seconds"] / PERMITTED
+    row = measured(summary, ended)
+    record("pacing", "responses of 0.05 s and 4 s in turn", {**row, "utilisation": utilisation})
+    assert row["completed"] == SLOW_COUNT
+    assert row["answers of 429"] == 0
+    assert utilisation >= 0.97

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.pacing.limiter import DelayEstimator, Limiter, PermitDeferredError
+from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
 from dialpad_ivr.settings import Settings
 from support.windows import Clock, MakeLimiter, most_in_any_window
 
@@ -33,7 +33,7 @@ async def test_calls_are_spread_evenly(clock: Clock, limiter: MakeLimiter) -> No
         await (await one.permit(write=True)).answered(clock.now + 0.05)
         released.append(clock.now)
     # The first calls set connections up; how late they were is not known.
-    # A second holds 20: what the first calls' unknown estimator moved is at most one slot out of place.
+    # A second holds 20: what the first calls' unknown delay moved is at most one slot out of place.
     assert max(b - a for a, b in itertools.pairwise(released)) < 0.1
     assert most_in_any_window(released[20:], 0.1) <= 3
 
@@ -265,12 +265,3 @@ def test_each_company_has_its_own_limiter() -> None:
     limiter = Limiter(Settings())
     assert limiter.company("a") is limiter.company("a")
     assert limiter.company("a") is not limiter.company("b")
-
-
-def test_delay_is_the_excess_over_the_minimum_round_trip() -> None:
-    estimator = DelayEstimator(1.0)
-    assert estimator.observe(0.1) == 0.1  # nothing to compare it with: it may all be estimator
-    for _ in range(20):
-        estimator.observe(0.05)
-    assert estimator.observe(0.07) == pytest.approx(0.02 + (0.1 - 0.05) / 22)
-    assert estimator.observe(9.0) == 0.5

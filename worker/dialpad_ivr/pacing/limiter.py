@@ -6,9 +6,7 @@ Two limits of the company hold at once: PATCHes in any minute, and calls of any 
 - order: first come, first served; of bulk work one call at a time queues with the others, so that no more than that one
   goes before what somebody waits for, and bulk work still gets its turns;
 - arrivals: a server counts when a call arrives, not when it leaves, so jitter can move calls closer together than they
-  were sent. A response bounds the network delay of its call: that exceeds the minimum by at most what the round trip
-  does. The call then counts from that time on (`Permit.answered`). So the jitter allowance follows the jitter that is
-  seen, call by call, and costs its average instead of its worst case;
+  were sent. A call counts from when it may have arrived, by its response (`dialpad_ivr.pacing.delays`);
 - the pause that a 429 causes, for all calls of that company;
 - a bound on the wait: a permit further away than `max_inline_wait_seconds`, or than the caller waits, is deferred
   (`PermitDeferredError`);
@@ -24,12 +22,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from dialpad_ivr.pacing.circuit import Failure, Outage
+from dialpad_ivr.pacing.delays import DelayEstimator
 from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Reservation, Usage, Wait
 from dialpad_ivr.settings import Settings
 
@@ -63,38 +61,6 @@ class CircuitOpenError(PermitDeferredError):
         self.outage = outage
 
 
-class DelayEstimator:
-    """How much longer than the minimum a call may have taken to arrive.
-
-    The way there is a part of the round trip, so its delay is at most the round trip's.
-    """
-
-    _SAMPLES = 128  # round trips
-    _MIN_SAMPLES = 4  # to estimate the minimum from
-    MAX_SHARE = 0.5  # of the window: slow responses are not jitter, and must not throttle without bound
-
-    def __init__(self, window_seconds: float) -> None:
-        self._max_delay = self.MAX_SHARE * window_seconds
-        self._round_trips: deque[float] = deque(maxlen=self._SAMPLES)
-        self._minimum = 0.0  # round trip in seconds; 0 until there are enough samples
-        self.average = 0.0
-        """The average delay of recent calls, in seconds."""
-        self.assumed = 0.0
-        """The delay to assume for a call without a response, in seconds: the longest of recent calls."""
-
-    def observe(self, round_trip_seconds: float) -> float:
-        """Add a sample; returns the delay of that call, at most, in seconds."""
-        samples = self._round_trips
-        samples.append(min(round_trip_seconds, self._minimum + 2 * self._max_delay))
-        shortest, longest = min(samples), max(samples)
-        if len(samples) >= self._MIN_SAMPLES:
-            # For n uniform samples the minimum overestimates the true minimum by about range / n.
-            self._minimum = max(0.0, shortest - (longest - shortest) / len(samples))
-        self.average = sum(min(sample - self._minimum, self._max_delay) for sample in samples) / len(samples)
-        self.assumed = min(longest - self._minimum, self._max_delay)
-        return min(round_trip_seconds - self._minimum, self._max_delay)
-
-
 class Permit:
     """Permission to send one call, now.
 
@@ -122,7 +88,7 @@ class Permit:
         Args:
             moment: When the response's headers came, by the limiter's clock.
         """
-        await self.reservation.move(self._delays.observe(moment - self._requested))
+        await self.reservation.move(self._delays.observe(self._requested, moment - self._requested))
 
 
 @dataclass(frozen=True)
@@ -280,12 +246,13 @@ class CompanyLimiter:
             taken = await self._window.take(
                 write=write,
                 waited_seconds=waited,
-                average_delay=delays.average,
-                assumed_delay=delays.assumed,
+                average_delay=delays.average(requested),
+                assumed_delay=delays.assumed(requested),
             )
             if isinstance(taken, Outage):
                 raise self._deferred_by(taken, called=False)
             if not isinstance(taken, Wait):
+                delays.sent(requested)
                 return taken, requested
             if waited + taken.seconds > self._max_inline_wait:
                 raise self._deferred(taken.seconds)
@@ -299,7 +266,7 @@ class CompanyLimiter:
         self._last_permit = now
 
     def _interval(self, *, write: bool) -> float:
-        return max(self._limits.interval(self._delays[write].average, write=write), self._interval_seen)
+        return max(self._limits.interval(self._delays[write].average(self._clock()), write=write), self._interval_seen)
 
     def _deferred(self, seconds: float) -> PermitDeferredError:
         """The error for a call whose permit is that many seconds away."""

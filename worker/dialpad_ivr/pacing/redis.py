@@ -27,7 +27,8 @@ from typing import Any, Final
 
 from dialpad_ivr.pacing import circuit
 from dialpad_ivr.pacing.circuit import Failure, Outage
-from dialpad_ivr.pacing.limiter import DelayEstimator, Limiter, PermitDeferredError
+from dialpad_ivr.pacing.delays import DelayEstimator
+from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
 from dialpad_ivr.pacing.window import CATCH_UP, MICROSECONDS, Limits, Reservation, Usage, Wait
 from dialpad_ivr.redis_client import open_redis, redis_errors
 from dialpad_ivr.settings import Settings

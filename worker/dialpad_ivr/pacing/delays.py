@@ -1,0 +1,78 @@
+"""How late a call may have arrived, by its response.
+
+A response bounds the network delay of its call: that exceeds the minimum by at most what the round trip does. The call
+then counts from that time on. So the jitter allowance follows the jitter that is seen, call by call, and costs its
+average instead of its worst case.
+
+When Dialpad itself becomes slow, all round trips take longer, which is no jitter. So a round trip is compared with
+those of the calls that were sent shortly before. And while responses take so long that they tell of a delay only when
+it no longer matters, a fixed allowance is added.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right, insort
+from collections import deque
+
+
+class DelayEstimator:
+    """How much longer than the minimum a call may have taken to arrive.
+
+    The way there is a part of the round trip, so its delay is at most the round trip's.
+    """
+
+    _SAMPLES = 128  # round trips
+    _NEIGHBORS = 32  # those that a round trip is compared with: the calls sent before it
+    _MIN_SAMPLES = 4  # to estimate the minimum from
+    MAX_SHARE = 0.5  # of the window: slow responses are not jitter, and must not throttle without bound
+    # Of the window, added while responses take so long that they tell of a delay only when it no longer matters.
+    _UNSEEN_SHARE = 0.025
+
+    def __init__(self, window_seconds: float) -> None:
+        self._max_delay = self.MAX_SHARE * window_seconds
+        self._unseen_delay = self._UNSEEN_SHARE * window_seconds
+        self._round_trips: list[tuple[float, float]] = []  # when sent, and how long; in the order of sending
+        self._delays: deque[float] = deque(maxlen=self._NEIGHBORS)  # of recent calls; not of slow responses
+        self._last_round_trip = self._shortest = 0.0
+        self._silent_since = math.inf  # when the first call was sent after the last response
+
+    def sent(self, moment: float) -> None:
+        """Note that a call is sent."""
+        self._silent_since = min(self._silent_since, moment)
+
+    def observe(self, sent: float, round_trip_seconds: float) -> float:
+        """Add the round trip of a call sent at a time; returns its delay, at most, in seconds."""
+        self._last_round_trip, self._silent_since = round_trip_seconds, math.inf
+        samples, sample = self._round_trips, (sent, round_trip_seconds)
+        insort(samples, sample)
+        del samples[: -self._SAMPLES]
+        end = max(bisect_right(samples, sample), min(self._NEIGHBORS, len(samples)))
+        self._shortest = self._minimum([took for _, took in samples[max(0, end - self._NEIGHBORS) : end]])
+        delay = round_trip_seconds - self._shortest
+        if delay < self._max_delay:
+            self._delays.append(delay)
+        return min(delay, self._max_delay)
+
+    def average(self, now: float) -> float:
+        """The average delay of recent calls, in seconds."""
+        seen = sum(self._delays) / len(self._delays) if self._delays else 0.0
+        return seen + self._unseen(now)
+
+    def assumed(self, now: float) -> float:
+        """The delay to assume for a call without a response, in seconds: the longest of recent calls."""
+        return min(max(self._delays, default=0.0) + self._unseen(now), self._max_delay)
+
+    def _unseen(self, now: float) -> float:
+        usual = self._shortest + max(self._delays, default=0.0)
+        late = self._last_round_trip > self._max_delay or now - self._silent_since > usual + self._unseen_delay
+        return self._unseen_delay if late else 0.0
+
+    def _minimum(self, round_trips: list[float]) -> float:
+        """The estimated minimum, in seconds; 0 if there are not enough samples."""
+        shortest = min(round_trips)
+        near = [took - shortest for took in round_trips if took - shortest < self._max_delay]
+        if len(near) < self._MIN_SAMPLES:
+            return max(0.0, shortest - max(self._delays, default=shortest))
+        # For n uniform samples the minimum overestimates the true minimum by about range / n.
+        return max(0.0, shortest - max(near) / len(near))
