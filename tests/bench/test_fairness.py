@@ -1,21 +1,38 @@
-"""Two companies in one queue: how long the tasks of one wait behind many of the other."""
+"""Companies in one queue: how long the tasks of one wait behind many of another, and what it costs the engine."""
 
 from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.conftest import Record
+from bench.conftest import Record, start_many
 from dialpad_ivr.contract.values import TASK_TYPE
-from support.double import DoubleControl
+from support.double import DoubleControl, started_double
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.provisioning import change, target
+from support.worker import CREDENTIALS, running_worker
 
 MANY, FEW = 1500, 20
-WORST_SECONDS = 30
+WORST_SECONDS = 15
+ALONE = 1000
+COMPANIES, EACH = 20, 60
+STRICT: dict[str, Any] = {
+    "enforce": True,
+    "patch": {"calls": 1200, "window_seconds": 60},
+    "company": {"calls": 20, "window_seconds": 1},
+    "latency": 0.05,
+    "answer_jitter": 0.005,
+}
+
+
+def polls_a_task(ended: list[dict[str, Any]]) -> float:
+    polls: list[int] = [task["pollCount"] for workflow in ended for task in workflow["tasks"]]
+    return sum(polls) / len(ended)
 
 
 @pytest.mark.timeout(400)
@@ -23,8 +40,7 @@ def test_a_company_is_reached_behind_the_long_queue_of_another(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record
 ) -> None:
     double.set_state(synthetic=MANY + FEW)
-    strict = {"patch": {"calls": 1200, "window_seconds": 60}, "company": {"calls": 20, "window_seconds": 1}}
-    double.configure(enforce=True, **strict, latency=0.05, arrival_jitter=0.0, answer_jitter=0.005)
+    double.configure(**STRICT)
     ids = [engine.start(TASK_TYPE, change(number)) for number in range(MANY)]
     started = {}
     with start_worker():
@@ -42,9 +58,59 @@ def test_a_company_is_reached_behind_the_long_queue_of_another(
         "utilisation": (len(many) - 1) / (many[-1] - many[0]) / 20,
         "median wait": statistics.median(waited),
         "worst wait": max(waited),
-        "polls a task": sum(task["pollCount"] for w in ended for task in w["tasks"]) / len(ids),
+        "polls a task": polls_a_task(ended),
     }
     record("one queue", f"{FEW} of a company behind {MANY} of another", row)
     assert row["completed"] == len(ids)
     assert row["answers of 429"] == 0
     assert row["worst wait"] < WORST_SECONDS
+
+
+@pytest.mark.timeout(300)
+def test_a_single_company_costs_the_engine_few_updates(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record
+) -> None:
+    double.set_state(synthetic=ALONE)
+    double.configure(**STRICT)
+    ids = start_many(engine, ALONE)
+    with start_worker(**{name: "" for name in CREDENTIALS if name != "DIALPAD_API_KEY"}):
+        ended = engine.ended(ids, timeout=150)
+    summary = double.summary()
+    row = {
+        "completed": sum(workflow["status"] == "COMPLETED" for workflow in ended),
+        "answers of 429": summary["by_status"].get("429", 0),
+        "utilisation": (ALONE - 1) / summary["seconds"] / 20,
+        "polls a task": polls_a_task(ended),
+    }
+    record("one queue", f"{ALONE} of one company", row)
+    assert row["completed"] == ALONE
+    assert row["answers of 429"] == 0
+    assert row["polls a task"] <= 1.3
+
+
+@pytest.mark.timeout(300)
+def test_many_companies_share_a_queue_at_the_rate_of_the_engine(
+    engine: EngineRest, record: Record, tmp_path: Path
+) -> None:
+    names = [f"c{number}" for number in range(COMPANIES)]
+    keys: dict[str, Any] = {f"DIALPAD_API_KEY_{name.upper()}": f"key-of-{name}" for name in names}
+    with started_double({f"key-of-{name}": name for name in names}) as double:
+        double.set_state(synthetic=COMPANIES * EACH)
+        double.configure(**STRICT)
+        ids = [
+            engine.start(TASK_TYPE, change(number, credential=names[number % COMPANIES]))
+            for number in range(COMPANIES * EACH)
+        ]
+        with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
+            ended = engine.ended(ids, timeout=120)
+        summary = double.summary()
+    row = {
+        "completed": sum(workflow["status"] == "COMPLETED" for workflow in ended),
+        "answers of 429": summary["by_status"].get("429", 0),
+        "seconds": summary["seconds"],
+        "polls a task": polls_a_task(ended),
+    }
+    record("one queue", f"{EACH} of each of {COMPANIES} companies", row)
+    assert row["completed"] == COMPANIES * EACH
+    assert row["answers of 429"] == 0
+    assert row["polls a task"] <= 1.3

@@ -56,7 +56,7 @@ def test_company_is_the_digest_of_the_key_unless_the_profile_names_one(tmp_path:
 def test_profiles_are_those_with_a_key_and_the_default_one(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     write(file, {"acme": "k1", "Not/a+profile": "k2"})
-    environ = {"DIALPAD_API_KEY_EMEA": "k3", "DIALPAD_COMPANY_OTHER": "x"}
+    environ = {"DIALPAD_API_KEY_EMEA": "k3", "DIALPAD_API_KEY_UNSET": "", "DIALPAD_COMPANY_OTHER": "x"}
     assert Credentials(file, environ).profiles() == ["acme", "default", "emea"]
     assert Credentials(None, {}).profiles({"DIALPAD_API_KEY_NORTH": "k4", "OTHER": "x"}) == ["default", "north"]
     write(file, "{")

@@ -116,8 +116,10 @@ class Credentials:
         with contextlib.suppress(CredentialError):  # `find` reports what is wrong with the file
             in_file = self._read_file()
         prefix = variable(KEY_NAME, "")
-        variables = (*self._environ, *(runtime_metadata or ()))
-        named = (name.removeprefix(prefix).lower() for name in variables if name.startswith(prefix))
+        variables = {**self._environ, **(runtime_metadata or {})}
+        named = (
+            name.removeprefix(prefix).lower() for name, key in variables.items() if name.startswith(prefix) and key
+        )
         return sorted(filter(PROFILE.search, {"default", *in_file, *named}))
 
     def _read_file(self) -> Mapping[str, SecretStr | _FileProfile]:
