@@ -56,7 +56,7 @@ class WorkerProcess:
         return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.health_url}{path}", trust_env=False, timeout=10, follow_redirects=True)
+        return httpx.get(f"{self.health_url}{path}", trust_env=False, timeout=10)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout: float = 40) -> int:
         """Send a signal and wait; returns the exit code."""

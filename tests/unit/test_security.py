@@ -164,7 +164,7 @@ async def test_a_web_page_reaches_neither_the_double_nor_the_health_port(headers
             answer = await client.request(method, f"{url}{path}", content=body, headers=sent)
             assert answer.status_code == 403, path
             assert "access-control-allow-origin" not in answer.headers
-        for path in ("/healthz", "/readyz", "/metrics/"):
+        for path in ("/healthz", "/readyz", "/metrics"):
             assert (await client.get(f"{worker}{path}", headers=headers)).status_code == 403
     assert len(double.faults) == 0
     assert double.state.targets()
@@ -181,7 +181,7 @@ async def test_programs_on_this_machine_reach_both(host: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
 async def test_the_health_port_is_only_read(method: str) -> None:
     async with _health_port() as url, httpx.AsyncClient(trust_env=False) as client:
-        for path in ("/healthz", "/readyz", "/metrics/"):
+        for path in ("/healthz", "/readyz", "/metrics"):
             answer = await client.request(method, f"{url}{path}", content=b"x" * 100_000)
             assert answer.status_code in (400, 404, 405), path  # CONNECT has no path
 

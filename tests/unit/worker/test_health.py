@@ -1,8 +1,9 @@
-"""What `/limits` of the health port reports."""
+"""The health port: its metrics, and what `/limits` reports."""
 
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 from prometheus_client import CollectorRegistry
@@ -62,3 +63,15 @@ async def test_what_cannot_be_found_out_is_unavailable() -> None:
     async with httpx.AsyncClient(transport=transport, base_url="http://worker") as client:
         response = await client.get("/limits")
     assert (response.status_code, response.json()) == (503, {"error": "the fleet's Redis does not answer"})
+
+
+async def test_metrics_are_read_without_a_redirect_and_cannot_be_posted_to() -> None:
+    metrics = Metrics()
+    app = health_app(metrics.registry, lambda: None, AsyncMock())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        response = await client.get("/metrics", follow_redirects=False)
+        assert response.status_code == 200
+        assert "dialpad_ivr_" in response.text
+        assert (await client.head("/metrics")).status_code == 200
+        for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+            assert (await client.request(method, "/metrics")).status_code == 405

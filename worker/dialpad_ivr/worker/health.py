@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from dialpad_ivr.engine.api import JsonObject
@@ -39,17 +39,21 @@ def health_app(
         except PermitDeferredError as exc:
             return JSONResponse({"error": exc.why}, 503)
 
-    metrics = make_asgi_app(registry)
-
-    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
-        refused = scope["method"] not in ("GET", "HEAD")
-        await (PlainTextResponse("Method Not Allowed", 405) if refused else metrics)(scope, receive, send)
-
     return Starlette(
         routes=[
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/limits", limits_, methods=["GET"]),
-            Mount("/metrics", reading),
+            Route("/metrics", _Metrics(registry), methods=["GET"]),
         ]
     )
+
+
+class _Metrics:
+    """Prometheus's app as an object: Starlette passes requests to a function, and redirects `/metrics` of a mount."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._app = make_asgi_app(registry)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
