@@ -20,7 +20,7 @@ PYENVS := $(shell printf ':%s' $(HOME)/.pyenv/versions/*/bin)
 FLOORS := contract:99 dialpad:99 pacing:98 tasks:98 worker:87
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test test-all matrix lint audit format docs pictures bench soak build clean
+.PHONY: help demo dev check test test-all matrix lint audit format docs pictures bench soak build image clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -94,8 +94,11 @@ soak: $(STAMP)  ## An hour of faults, or SOAK_TASKS=20000 changes; SOAK_SEED=5 f
 	@SOAK_TASKS=$${SOAK_TASKS:-20000} SOAK_SECONDS=$${SOAK_SECONDS:-3600} \
 	  $(BIN)/pytest -q -s tests/faults/test_storm.py
 
-build: $(STAMP)  ## Build the wheel and the source distribution into dist/
-	@$(UV) build --quiet
+build: $(STAMP)  ## Build the wheel, the source distribution and an SBOM into dist/; fails if a second build differs
+	@$(BIN)/python -m tools.build
+
+image: $(STAMP)  ## Build the container image with docker, podman or buildah; BASE=debian if no registry is reached
+	@$(BIN)/python -m tools.image --base $(or $(BASE),registry) $(if $(ENGINE),--engine $(ENGINE))
 
 clean:  ## Remove the virtual environment and everything built
 	rm -rf $(VENV) dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage*
