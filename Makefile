@@ -95,7 +95,7 @@ soak: $(STAMP)  ## An hour of faults, or SOAK_TASKS=20000 changes; SOAK_SEED=5 f
 	  $(BIN)/pytest -q -s tests/faults/test_storm.py
 
 build: $(STAMP)  ## Build the wheel, the source distribution and an SBOM into dist/; fails if a second build differs
-	@$(BIN)/python -m tools.build
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(BIN)/python -m tools.build
 
 image: $(STAMP)  ## Build the container image with docker, podman or buildah; BASE=debian if no registry is reached
 	@$(BIN)/python -m tools.image --base $(or $(BASE),registry) $(if $(ENGINE),--engine $(ENGINE))

@@ -24,7 +24,7 @@ hypothesis.settings.register_profile("thorough", max_examples=1000)  # `make tes
 
 TESTS = Path(__file__).parent
 # These folders are left out of `make test`.
-LONG = {"browser", "faults"}
+LONG = {"browser", "faults", "image"}
 UNTRACED = {"test_delivery_machine", "test_limiter_machine", "test_outage", "test_wire", "test_double_process"}
 # Their tests can run one by one in any process. The other modules stay whole: they start something for all their tests,
 # or look at every process of the machine.
@@ -52,6 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Tracing them would take half of the time of `make check`, and the tests beside them reach the same lines.
         if item.get_closest_marker("examples") or item.path.stem in UNTRACED:
             item.add_marker(pytest.mark.no_cover)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests measured with `record_property`."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
 
 
 class Scheduler(LoadScopeScheduling):  # type: ignore[misc]

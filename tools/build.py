@@ -31,17 +31,27 @@ class BuildError(Exception):
 
 
 def source_date() -> str:
-    """The time of the sources, in seconds since 1970."""
+    """The time of the sources, in seconds since 1970.
+
+    Raises:
+        BuildError: Nothing says when that was.
+    """
     named = os.environ.get("SOURCE_DATE_EPOCH")
     if named:
         return named
-    command = ["git", "-C", ROOT, "log", "-1", "--format=%ct"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%ct"]
+    logged = subprocess.run(command, capture_output=True, text=True, check=False)
+    if logged.returncode != 0:
+        raise BuildError(
+            "The time of the last commit is unknown: this is no git checkout, or git is not installed.\n"
+            "Name a time, in seconds since 1970: make build SOURCE_DATE_EPOCH=1700000000"
+        )
+    return logged.stdout.strip()
 
 
 def build(folder: Path, epoch: str, *, umask: int = 0o022, timezone_name: str = "UTC") -> dict[str, str]:
     """Build both archives in a folder; returns their SHA-256 digests by name."""
-    command = [UV, "build", "--quiet", "--out-dir", folder, ROOT]
+    command = [str(UV), "build", "--quiet", "--out-dir", str(folder), str(ROOT)]
     environ = {**os.environ, "SOURCE_DATE_EPOCH": epoch, "TZ": timezone_name}
     subprocess.run(command, env=environ, umask=umask, check=True)
     archives = [*folder.glob("*.whl"), *folder.glob("*.tar.gz")]
@@ -87,9 +97,10 @@ def sbom(wheel_digest: str, epoch: str) -> dict[str, Any]:
 
 def main() -> int:
     """Build into `dist/`, and print the digests; returns the exit code."""
-    epoch, dist = source_date(), ROOT / "dist"
-    shutil.rmtree(dist, ignore_errors=True)  # `uv publish` uploads all of it
+    dist = ROOT / "dist"
     try:
+        epoch = source_date()
+        shutil.rmtree(dist, ignore_errors=True)
         digests = build_twice(dist, epoch)
     except BuildError as exc:
         print(exc, file=sys.stderr)

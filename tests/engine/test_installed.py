@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from packaging.markers import Marker
 
 from dialpad_ivr import __all__, shipped
 from support.docs import ROOT, blocks
@@ -16,6 +17,7 @@ from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
 from support.worker import CREDENTIALS, clean_environ, running_console, running_worker
+from tools.build import sbom
 
 pytestmark = pytest.mark.long
 
@@ -29,6 +31,20 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "venv" / "bin" / "python"
     subprocess.run([uv, "pip", "install", "--quiet", "--python", python, wheel], check=True)
     return python.with_name("dialpad-ivr")
+
+
+def test_the_sbom_lists_what_the_wheel_installs(installed: Path) -> None:
+    uv, python = Path(sys.executable).with_name("uv"), installed.with_name("python")
+    command = [str(uv), "pip", "list", "--quiet", "--format=json", "--python", str(python)]
+    listed = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    # It lists the packages for each version of Python and each platform, those that some lack with a marker.
+    expected = {
+        component["name"]
+        for component in sbom("0" * 64, "0")["components"]
+        if all(Marker(marker["value"]).evaluate() for marker in component.get("properties", []))
+    }
+    assert len(expected) > 30
+    assert {package["name"] for package in listed} == expected | {"dialpad-ivr"}
 
 
 def test_register_and_worker_work_from_an_installed_wheel(
