@@ -84,7 +84,7 @@ class Podman:
 
         def exit_code() -> tuple[int] | None:
             state = self.container(name)["State"]
-            return (state["ExitCode"],) if state["Status"] == "exited" else None
+            return (state["ExitCode"],) if state["Status"] in ("exited", "stopped") else None
 
         (code,) = until(exit_code, timeout, f"the container {name}")
         logs = self.attempt("logs", name)
