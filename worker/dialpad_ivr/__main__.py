@@ -9,13 +9,17 @@ import sys
 
 def main() -> None:
     """Run the command."""
-    # A container's first process ignores SIGTERM until it has a handler, and the imports take a second or more.
+    # A container's first process ignores SIGTERM until it has a handler, and the imports take a while.
     if sys.argv[1:] == ["worker"]:
-        # The worker later sets a handler of its own, which drains; until then nothing is in flight. No exception, which
+        # The worker later sets handlers of its own, which drain; until then nothing is in flight. No exception, which
         # an import might turn into another one.
-        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
-    else:
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: os._exit(128 + number))
+        # It has no options: it does without what reads them.
+        from dialpad_ivr.cli.worker import worker  # noqa: PLC0415
+
+        worker()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     from dialpad_ivr.cli.app import app  # noqa: PLC0415
 
     app(prog_name="dialpad-ivr")

@@ -107,8 +107,13 @@ def progress_bar() -> Progress:
 
 def fail(message: str, code: int) -> NoReturn:
     """End the command with a message and an exit code."""
-    err.print(Text(message, style="red"), soft_wrap=True)
+    print_error(message)
     raise typer.Exit(code)
+
+
+def print_error(message: str) -> None:
+    """Print on standard error what went wrong."""
+    err.print(Text(message, style="red"), soft_wrap=True)
 
 
 def notice(text: str) -> None:

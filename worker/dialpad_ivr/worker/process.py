@@ -57,13 +57,12 @@ async def run_worker(settings: Settings, tracing: Tracing) -> int:
     async with (
         open_tools(settings, tracing) as tools,
         undelivered_results(settings) as undelivered,
-        contextlib.AsyncExitStack() as clients,
+        open_engine_client(settings) as engine,
     ):
         identity = f"{socket.gethostname()}-{os.getpid()}"
         bulk_domains = [bulk_domain(settings.domain, profile) for profile in tools.credentials.profiles()]
         pollers = []
         for task_type in TASKS:
-            engine = await clients.enter_async_context(open_engine_client(settings))
             handle = make_handler(task_type, tools, engine, undelivered, identity)
             pollers.append(
                 Poller(task_type, handle, undelivered.store, engine, identity, settings, tools.metrics, bulk_domains)
