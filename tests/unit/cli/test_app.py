@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 
@@ -45,14 +46,43 @@ def test_the_list_of_commands_says_what_the_help_of_each_begins_with(name: str) 
     assert " ".join(str(imported(name).help).partition("\n\n")[0].split()) == COMMANDS[name][1]
 
 
-@pytest.mark.parametrize("argument", ["--help", "--version"])
-def test_what_needs_no_command_imports_none(argument: str) -> None:
-    code = f"import sys; sys.argv[1:] = [{argument!r}]\nfrom dialpad_ivr.__main__ import main\n"
-    code += "try: main()\nfinally: print('loaded:', *sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    loaded = {name.partition(".")[0] for name in shown.rpartition("loaded:")[2].split()}
-    assert "typer" in loaded  # which imports pydantic where there is one
-    assert {"conductor", "httpx", "structlog", "jinja2", "starlette"} & loaded == set()
+# What takes long to import, and what only a running command needs.
+HEAVY = {"conductor", "httpx", "httpcore", "anyio", "rich.table", "rich.progress", "structlog", "jsonschema"}
+HEAVY |= {"prometheus_client", "opentelemetry", "pydantic_settings", "starlette", "uvicorn", "jinja2", "redis"}
+
+
+def imported_by(code: str, **environ: str) -> set[str]:
+    """The modules that a process has imported at its end, and the packages that they are of."""
+    code = f"import sys\ntry:\n    {code}\nfinally: print('imported:', *sys.modules)"
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, check=True).stdout
+    modules = set(shown.rpartition("imported:")[2].split())
+    return modules | {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "completed"),
+    [
+        (["--help"], None),
+        (["--version"], None),
+        ([], ""),
+        ([], "--"),
+        ([], "re"),
+        ([], "test-request --"),
+        ([], "test-request --ivr-type "),
+    ],
+)
+def test_help_version_and_completion_import_nothing_that_only_a_running_command_needs(
+    arguments: list[str], completed: str | None
+) -> None:
+    environ = {}
+    if completed is not None:
+        line = f"dialpad-ivr {completed}"
+        environ = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_DIALPAD_IVR_COMPLETE": "complete_bash"}
+    imported = imported_by(f"from dialpad_ivr.__main__ import main; sys.argv[1:] = {arguments}; main()", **environ)
+    assert "typer" in imported
+    # Typer draws the help with Rich's tables.
+    assert HEAVY & imported == ({"rich.table"} if arguments == ["--help"] else set())
 
 
 def test_help_lists_every_exit_code(invoke: Invoke) -> None:
@@ -61,23 +91,11 @@ def test_help_lists_every_exit_code(invoke: Invoke) -> None:
         assert f"{code} {meaning}" in shown
 
 
-def test_worker_imports_none_of_the_other_commands() -> None:
-    code = "import sys, dialpad_ivr.cli.worker; print(*sys.modules)"
-    loaded = set(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    )
-    assert "dialpad_ivr.worker.process" in loaded
-    others = {
-        "cli.app",
-        "cli.render",
-        "cli.run",
-        "console",
-        "provisioning",
-        "local",
-        "engine.follow",
-        "tasks.local_run",
-    }
-    assert not {f"dialpad_ivr.{name}" for name in others} & loaded
+def test_worker_imports_neither_the_command_line_nor_what_only_other_commands_or_invalid_inputs_need() -> None:
+    imported = imported_by("import dialpad_ivr.cli.worker")
+    assert "dialpad_ivr.worker.process" in imported
+    ours = ["cli.app", "cli.common", "cli.run", "console", "provisioning", "local", "engine.follow", "tasks.local_run"]
+    assert {"typer", "jsonschema", "yaml", *(f"dialpad_ivr.{name}" for name in ours)} & imported == set()
 
 
 def test_failure_is_printed_in_full_on_standard_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,6 @@ from rich.text import Text
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import (
     PLAN_SUFFIX,
-    JsonFlag,
-    Timeout,
     confirm,
     engine_failed,
     err,
@@ -29,6 +27,7 @@ from dialpad_ivr.cli.common import (
     shell_command,
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from dialpad_ivr.cli.options import JsonFlag, Timeout
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import Plan, PlanError, read_plan, write_atomically, write_plan

@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, cast
+from typing import Final, NoReturn, cast
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -58,14 +58,6 @@ err = _PlainConsole(stderr=True)
 # Python prints warnings that nobody handles. The SDK warns of failed calls, which the commands report themselves.
 for _sdk in ("conductor", logs.SDK_LOGGERS):
     logging.getLogger(_sdk).addHandler(logging.NullHandler())
-
-InputJson = Annotated[
-    str, typer.Option("--input", help="The input: JSON, @FILE, or - for standard input.", metavar="JSON")
-]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Timeout = Annotated[
-    float, typer.Option(help="Stop following after this many seconds (the workflow keeps running).", min=0)
-]
 
 
 def settings_or_fail() -> Settings:

@@ -15,8 +15,9 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.text import Text
 
-from dialpad_ivr.cli.common import JsonFlag, out, settings_or_fail
+from dialpad_ivr.cli.common import out, settings_or_fail
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_NO_ENGINE
+from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.credentials import CredentialError, Credentials
 from dialpad_ivr.dialpad.client import CallError, DialpadClient

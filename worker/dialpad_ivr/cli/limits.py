@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.cli.common import JsonFlag, err, out, settings_or_fail
+from dialpad_ivr.cli.common import err, out, settings_or_fail
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED
+from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.engine.api import JsonObject
 from dialpad_ivr.worker.limits import health_url, limits_rows, read_limits
 

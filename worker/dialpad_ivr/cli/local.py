@@ -21,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.cli.common import JsonFlag, err, fail, out, settings_or_fail
+from dialpad_ivr.cli.common import err, fail, out, settings_or_fail
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NO_ENGINE
+from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.cli.render import outcome_text
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.local.demo import SCENARIOS, ScenarioResult, run_scenarios

@@ -12,18 +12,9 @@ import typer
 from rich.text import Text
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import (
-    PLAN_SUFFIX,
-    JsonFlag,
-    err,
-    fail,
-    out,
-    plural,
-    progress_bar,
-    settings_or_fail,
-    shell_command,
-)
+from dialpad_ivr.cli.common import PLAN_SUFFIX, err, fail, out, plural, progress_bar, settings_or_fail, shell_command
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.provisioning.changes import Changes, ChangesError, group_violations, read_changes
 from dialpad_ivr.provisioning.plan import PlannedChange, make_plan, write_plan
 from dialpad_ivr.provisioning.snapshot import read_selections

@@ -10,8 +10,9 @@ import typer
 from rich.text import Text
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import JsonFlag, engine_failed, out, settings_or_fail
+from dialpad_ivr.cli.common import engine_failed, out, settings_or_fail
 from dialpad_ivr.cli.exit_codes import EXIT_CONSENT
+from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.engine import definitions
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import Comparison, compare, shipped

@@ -11,20 +11,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from dialpad_ivr.cli.common import (
-    InputJson,
-    JsonFlag,
-    Timeout,
-    engine_failed,
-    err,
-    fail,
-    json_object,
-    notice,
-    out,
-    settings_or_fail,
-)
+from dialpad_ivr.cli.common import engine_failed, err, fail, json_object, notice, out, settings_or_fail
 from dialpad_ivr.cli.completion import shipped_workflows, workflow_names
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from dialpad_ivr.cli.options import InputJson, JsonFlag, Timeout
 from dialpad_ivr.cli.render_output import show_workflow
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.definitions import shipped

@@ -11,18 +11,9 @@ from rich.text import Text
 
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.apply import ReportBase, follow_command, follow_to_report, note_unchanged, report_base
-from dialpad_ivr.cli.common import (
-    PLAN_SUFFIX,
-    JsonFlag,
-    confirm,
-    engine_failed,
-    err,
-    fail,
-    out,
-    settings_or_fail,
-    shell_command,
-)
+from dialpad_ivr.cli.common import PLAN_SUFFIX, confirm, engine_failed, err, fail, out, settings_or_fail, shell_command
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import write_plan

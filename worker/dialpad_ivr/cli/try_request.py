@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from dialpad_ivr.cli.common import InputJson, JsonFlag, confirm, json_object, out, settings_or_fail
 from dialpad_ivr.cli.completion import one_of
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED
-from dialpad_ivr.cli.render_output import answer, show_output
-from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.cli.options import InputJson, JsonFlag
 from dialpad_ivr.contract.values import IVR_TYPES, MODES, SELECT_OPTIONS, TARGET_TYPES
-from dialpad_ivr.tasks.local_run import as_curl, run_locally
-from dialpad_ivr.telemetry import logs
 
 
 def try_request(
@@ -61,6 +55,17 @@ def try_request(
     - the same with `--send`: reads the current selection
     - the same with `--send --mode apply`: makes the change, after confirmation
     """
+    # Completing the values of its options must not take as long as running it.
+    import asyncio
+
+    from rich.text import Text
+
+    from dialpad_ivr.cli.common import confirm, json_object, out, settings_or_fail
+    from dialpad_ivr.cli.render_output import answer, show_output
+    from dialpad_ivr.contract.inputs import SetCustomIvrInput
+    from dialpad_ivr.tasks.local_run import as_curl, run_locally
+    from dialpad_ivr.telemetry import logs
+
     options = {
         "target_type": target_type,
         "target_id": target_id,
