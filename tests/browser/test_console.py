@@ -22,7 +22,7 @@ from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.provisioning.workflow import WORKFLOW
 from support.browser import VIEWPORT, TakeScreenshot
 from support.docs import ROOT, blocks
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import built_ui, put_quick_definitions
 from support.provisioning import UNPACED, change, unknown

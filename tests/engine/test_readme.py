@@ -16,7 +16,7 @@ import pytest
 
 from support.command import lines_until
 from support.docs import ROOT, blocks
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.worker import clean_environ

@@ -40,7 +40,7 @@ from support.bench import VALID, Handler, streamed
 from support.canary import leaks, marked_key
 from support.collector import running_collector
 from support.docs import ROOT
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.provisioning import change, target
 from support.worker import KEYS
 
