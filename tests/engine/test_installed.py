@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from dialpad_ivr import __all__, shipped
-from support.docs import ROOT, blocks
 from dialpad_ivr.testing.double import DoubleControl
+from support.docs import ROOT, blocks
 from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
 from support.worker import CREDENTIALS, clean_environ, running_console, running_worker

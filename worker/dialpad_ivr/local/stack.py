@@ -116,12 +116,7 @@ def running_stack(
         engine = stack.enter_context(running_engine(engine_port, data, ui))
         report("Starting the Dialpad double, a local stand-in for Dialpad's API ...")
         double_url = stack.enter_context(running_double(double_port))
-        environ = {
-            "CONDUCTOR_SERVER_URL": engine.api_url,
-            "DIALPAD_IVR_API_URL": double_url,
-            "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
-            KEY_NAME: DEFAULT_KEY,
-        }
+        environ = double_environ(engine.api_url, double_url)
         health_port, console_port = free_port(), free_port() if console_port == 0 else console_port
         console_url = None if console_port is None else f"http://127.0.0.1:{console_port}"
         running = Stack(
@@ -171,6 +166,16 @@ def running_worker(environ: Mapping[str, str], health_port: int = 0) -> Iterator
             yield LocalWorker(url, child, log)
         finally:
             child.stop()
+
+
+def double_environ(api_url: str, double_url: str) -> dict[str, str]:
+    """The settings with which a worker or a command uses this engine and this double."""
+    return {
+        "CONDUCTOR_SERVER_URL": api_url,
+        "DIALPAD_IVR_API_URL": double_url,
+        "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
+        KEY_NAME: DEFAULT_KEY,
+    }
 
 
 def preferred_port(port: int) -> int:

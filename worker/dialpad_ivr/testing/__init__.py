@@ -21,6 +21,7 @@ __all__ = [
     "KitEngine",
     "LocalWorker",
     "Mock",
+    "OutcomeReport",
     "OutcomeRun",
     "Step",
     "WorkflowRun",
@@ -35,7 +36,7 @@ __all__ = [
 if TYPE_CHECKING:
     from dialpad_ivr.contract.outcomes import outcomes_of
     from dialpad_ivr.local.stack import LocalWorker
-    from dialpad_ivr.testing.branches import BranchGap, OutcomeRun, check_outcomes
+    from dialpad_ivr.testing.branches import BranchGap, OutcomeReport, OutcomeRun, check_outcomes
     from dialpad_ivr.testing.double import DoubleControl
     from dialpad_ivr.testing.engines import KitEngine, kit_engine
     from dialpad_ivr.testing.isolation import WorkflowTestError
@@ -46,7 +47,7 @@ else:
     _MODULES = {
         "contract.outcomes": ("outcomes_of",),
         "local.stack": ("LocalWorker",),
-        "testing.branches": ("BranchGap", "OutcomeRun", "check_outcomes"),
+        "testing.branches": ("BranchGap", "OutcomeReport", "OutcomeRun", "check_outcomes"),
         "testing.double": ("DoubleControl",),
         "testing.engines": ("KitEngine", "kit_engine"),
         "testing.isolation": ("WorkflowTestError",),

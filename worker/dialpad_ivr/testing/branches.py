@@ -9,7 +9,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 from dialpad_ivr.contract.outcomes import outcomes_of
 from dialpad_ivr.contract.schema import INPUTS
-from dialpad_ivr.engine.api import JsonObject
 from dialpad_ivr.testing.engines import KitEngine
 from dialpad_ivr.testing.isolation import SWITCHES, Spec, WorkflowTestError, isolate, reads
 from dialpad_ivr.testing.mocks import Mock, outcome_mock
@@ -51,6 +50,23 @@ class OutcomeRun:
     gap: BranchGap | None
 
 
+class OutcomeReport(NamedTuple):
+    """All runs of a definition.
+
+    Attributes:
+        runs: Ordered by task, as the tasks are reached.
+        unreached: The tasks of ours that no run reached, so that they are not tested.
+    """
+
+    runs: list[OutcomeRun]
+    unreached: list[str]
+
+    @property
+    def gaps(self) -> list[BranchGap]:
+        """What is missing, one for each outcome that no branch handles."""
+        return [result.gap for result in self.runs if result.gap]
+
+
 def check_outcomes(
     definition: Mapping[str, Any] | str | Path,
     input: Mapping[str, Any],  # noqa: A002  # what the engine calls it
@@ -61,7 +77,7 @@ def check_outcomes(
     task: str | None = None,
     outcome: str | None = None,
     report: Callable[[str], None] = lambda _: None,
-) -> list[OutcomeRun]:
+) -> OutcomeReport:
     """Run a definition once for every outcome of each of our tasks in it.
 
     The outcome is that of one task at a time. The others succeed, except where the task is reached only after another
@@ -70,15 +86,12 @@ def check_outcomes(
     Args:
         definition: The definition in the engine's format, or a file with it.
         input: The workflow's input.
-        mocks: Those of other tasks; a task without one completes with an empty output.
+        mocks: Those of other tasks; see `Mocks`. A task without one completes with an empty output.
         engine: The engine.
         definitions: Definitions of sub-workflows.
         task: Only this task of ours, by its reference name.
         outcome: Only this outcome. Without `task`: of the tasks that are reached when all succeed.
         report: Called before each run with what is run.
-
-    Returns:
-        The runs, ordered by task as they are reached. A task that is never reached has none.
 
     Raises:
         WorkflowTestError: There is no such task, none has that outcome, or the definition cannot be tested.
@@ -119,7 +132,7 @@ def check_outcomes(
             _note_reached(finished, units, given, leads_to)
             if is_wanted:
                 results.append(OutcomeRun(unit, each, finished, _gap(unit, each, finished, specs)))
-    return results
+    return OutcomeReport(results, [unit for unit in wanted if unit not in leads_to])
 
 
 def _units(specs: Mapping[str, Spec]) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """A copy of a workflow definition whose test run reaches nothing outside of the engine.
 
-The engine's `POST /api/workflow/test` keeps workers away by a task domain that nobody polls, but the engine runs its own
-system tasks all the same: a test run there sends the HTTP request, publishes the event, and waits out the WAIT. So here
-every task that the engine does not merely compute is replaced by a SIMPLE one, which waits for its mock. Sub-workflows
-are copied into the definition that starts them, so that the same holds for them.
+The engine's `POST /api/workflow/test` keeps workers away by a task domain that nobody polls, but runs the engine's own
+system tasks all the same: it sends the HTTP request, publishes the event, and waits out the WAIT. So here every task
+that the engine does not merely compute is replaced by a SIMPLE one, which waits for its mock. Sub-workflows are copied
+into the definition that starts them, so that the same holds for them.
 """
 
 from __future__ import annotations

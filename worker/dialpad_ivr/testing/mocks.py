@@ -1,5 +1,6 @@
-"""The mock of a task for each of its outcomes, made from the contract, as the engine's `POST /api/workflow/test` takes
-it: `{"status": ..., "output": {...}}`.
+"""The mock of a task for each of its outcomes, made from the contract.
+
+It has the form that the engine's `POST /api/workflow/test` takes: `{"status": ..., "output": {...}}`.
 """
 
 from __future__ import annotations

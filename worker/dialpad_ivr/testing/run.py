@@ -7,9 +7,8 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +35,9 @@ Mocks = Mapping[str, Mock | Sequence[Mock]]
 
 The n-th of several is for the n-th execution, retries and iterations included; the last is for all after it.
 """
+
+RunDefinition = Callable[..., "WorkflowRun"]
+"""`run_definition` with an engine: `run_definition(definition, input, mocks)`."""
 
 DEFAULT_CASE: Final = "default"
 """The case of a SWITCH that took its `defaultCase`."""
