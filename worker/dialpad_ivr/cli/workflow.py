@@ -34,7 +34,8 @@ from dialpad_ivr.local.engine import EngineStartError
 from dialpad_ivr.testing.branches import OutcomeReport, OutcomeRun, check_outcomes
 from dialpad_ivr.testing.engines import KitEngine, kit_engine
 from dialpad_ivr.testing.isolation import OwnEngineNeededError, WorkflowTestError
-from dialpad_ivr.testing.run import DEFAULT_CASE, Mocks, Step, WorkflowRun, load_definition
+from dialpad_ivr.testing.path import DEFAULT_CASE, Step, WorkflowRun
+from dialpad_ivr.testing.run import Mocks, load_definition
 
 _STATUS_STYLES: Final = {"COMPLETED": "green", "COMPLETED_WITH_ERRORS": "yellow"}
 
@@ -62,8 +63,8 @@ def workflow_test(
         str,
         typer.Option(
             "--mocks",
-            help="Mocks of other tasks, as POST /api/workflow/test takes them: JSON, @FILE, or -. A task without one "
-            "completes with an empty output.",
+            help="Mocks of other tasks by reference name, each as POST /api/workflow/test takes it: JSON, @FILE, or -. "
+            "A task without one completes with an empty output.",
             metavar="JSON",
         ),
     ] = "{}",
@@ -87,7 +88,7 @@ def workflow_test(
         definition = load_definition(file)
         example = (definition.get("metadata") or {}).get("exampleInput") or {}
         inputs = example if input_json is None else json_object(input_json)
-        mocks: Mocks = json_object(mocks_json)
+        mocks: Mocks = json_object(mocks_json, "--mocks")
 
         def check(engine: KitEngine) -> OutcomeReport:
             with err.status("Running ...") as status:
@@ -137,9 +138,7 @@ def _beside(file: Path) -> Iterator[JsonObject]:
     """The other workflow definitions in the file's folder."""
     for other in sorted(file.parent.glob("*.json")):
         with contextlib.suppress(WorkflowTestError):
-            found = load_definition(other)
-            if isinstance(found.get("tasks"), list):
-                yield found
+            yield load_definition(other)
 
 
 def _print_json(report: OutcomeReport, definition: JsonObject, *, ok: bool) -> None:

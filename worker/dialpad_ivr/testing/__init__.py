@@ -2,7 +2,8 @@
 
     mocks.py      the output and the status of a task of ours for each outcome
     isolation.py  a copy of a definition that reaches nothing outside of the engine
-    run.py        runs that copy, and says which path was taken
+    run.py        runs that copy
+    path.py       the path that the run took
     branches.py   one run per outcome, and the outcomes that no branch handles
     engines.py    the engine that it runs on
     double.py     a Dialpad double in a process of its own, and a client of its control API
@@ -23,6 +24,7 @@ __all__ = [
     "Mock",
     "OutcomeReport",
     "OutcomeRun",
+    "RunDefinition",
     "Step",
     "WorkflowRun",
     "WorkflowTestError",
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from dialpad_ivr.testing.engines import KitEngine, kit_engine
     from dialpad_ivr.testing.isolation import WorkflowTestError
     from dialpad_ivr.testing.mocks import Mock, outcome_mock
-    from dialpad_ivr.testing.run import Step, WorkflowRun, run_definition
+    from dialpad_ivr.testing.path import Step, WorkflowRun
+    from dialpad_ivr.testing.run import RunDefinition, run_definition
 else:
     # Not for type checkers: with a `__getattr__` they would accept any name.
     _MODULES = {
@@ -52,7 +55,8 @@ else:
         "testing.engines": ("KitEngine", "kit_engine"),
         "testing.isolation": ("WorkflowTestError",),
         "testing.mocks": ("Mock", "outcome_mock"),
-        "testing.run": ("Step", "WorkflowRun", "run_definition"),
+        "testing.path": ("Step", "WorkflowRun"),
+        "testing.run": ("RunDefinition", "run_definition"),
     }
     _HOME = {name: f"dialpad_ivr.{module}" for module, names in _MODULES.items() for name in names}
 

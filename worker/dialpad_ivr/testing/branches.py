@@ -12,7 +12,8 @@ from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.testing.engines import KitEngine
 from dialpad_ivr.testing.isolation import SWITCHES, Spec, WorkflowTestError, isolate, reads
 from dialpad_ivr.testing.mocks import Mock, outcome_mock
-from dialpad_ivr.testing.run import Mocks, WorkflowRun, definition_finder, load_definition, run_definition
+from dialpad_ivr.testing.path import WorkflowRun
+from dialpad_ivr.testing.run import Mocks, definition_finder, load_definition, run_definition
 
 # What a SWITCH may read in place of the task itself.
 _TRANSFORMS: Final = ("INLINE", "LAMBDA", "JSON_JQ_TRANSFORM")

@@ -86,8 +86,6 @@ def isolate(definition: Mapping[str, Any], mocked: Collection[str], find: Find) 
     Raises:
         WorkflowTestError: A sub-workflow is not found, or starts itself.
     """
-    if not isinstance(definition.get("tasks"), list) or not definition.get("name"):
-        raise WorkflowTestError("This is no workflow definition: it has no name or no tasks.")
     isolated = Isolated({})
     isolated.definition = _copy(definition, (), 0, mocked, find, isolated)
     return isolated

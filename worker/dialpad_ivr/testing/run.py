@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +17,14 @@ from dialpad_ivr.settings import load_settings
 from dialpad_ivr.testing.engines import KitEngine
 from dialpad_ivr.testing.isolation import (
     EVALUATED,
-    SWITCHES,
-    WITHOUT_DOMAINS,
     Find,
     Isolated,
     OwnEngineNeededError,
-    Spec,
     WorkflowTestError,
     isolate,
 )
 from dialpad_ivr.testing.mocks import Mock
+from dialpad_ivr.testing.path import WorkflowRun, path_taken, task_name, without_iteration
 
 Mocks = Mapping[str, Mock | Sequence[Mock]]
 """Mocks by a task's reference name, else by its name, else for any other task by `*`.
@@ -39,100 +35,32 @@ The n-th of several is for the n-th execution, retries and iterations included; 
 RunDefinition = Callable[..., "WorkflowRun"]
 """`run_definition` with an engine: `run_definition(definition, input, mocks)`."""
 
-DEFAULT_CASE: Final = "default"
-"""The case of a SWITCH that took its `defaultCase`."""
-
 _STATUSES: Final = ("COMPLETED", "FAILED", "FAILED_WITH_TERMINAL_ERROR")
 _OPEN: Final = ("SCHEDULED", "IN_PROGRESS")
 _QUIET_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = 0.02
-_ITERATION: Final = re.compile(r"__\d+$")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A task that was executed.
-
-    Attributes:
-        reference: Its reference name; in a loop it ends with the iteration, such as `__1`.
-        name: The name of its task definition, such as `set_custom_ivr`.
-        type: Its type in the definition, such as SIMPLE, HTTP or SWITCH.
-        status: Its last status.
-        output: Its output.
-        depth: How deep it is nested in cases, branches, loops and sub-workflows.
-        attempts: How often it was executed, with its retries.
-        case: Of a SWITCH, the case that it took: a key of its `decisionCases`, `default`, or `None` if it has none for
-            the value.
-        value: Of a SWITCH, the value that it compared.
-    """
-
-    reference: str
-    name: str
-    type: str
-    status: str
-    output: JsonObject
-    depth: int
-    attempts: int = 1
-    case: str | None = None
-    value: str | None = None
-
-    @property
-    def base_reference(self) -> str:
-        """Its reference name without an iteration."""
-        return _ITERATION.sub("", self.reference)
-
-    @property
-    def is_switch(self) -> bool:
-        """Whether it decides between branches."""
-        return self.type in SWITCHES
-
-
-@dataclass(frozen=True)
-class WorkflowRun:
-    """What a run with mocks did.
-
-    Attributes:
-        status: The workflow's last status: COMPLETED, FAILED, TERMINATED or TIMED_OUT.
-        reason: Why it is not COMPLETED.
-        output: Its output.
-        variables: Its variables.
-        steps: The tasks that were executed, in order, each sub-workflow's after the task that started it.
-    """
-
-    status: str
-    reason: str | None
-    output: JsonObject
-    variables: JsonObject
-    steps: tuple[Step, ...]
-
-    @property
-    def path(self) -> list[str]:
-        """The reference names of the tasks that were executed, in order."""
-        return [step.reference for step in self.steps]
-
-    @property
-    def branches(self) -> dict[str, str | None]:
-        """The case that each SWITCH took, by its reference name; `None` where no case matched."""
-        return {step.reference: step.case for step in self.steps if step.is_switch}
 
 
 def load_definition(source: Mapping[str, Any] | str | Path) -> JsonObject:
     """A workflow definition, given as it is or as a file.
 
     Raises:
-        WorkflowTestError: The file cannot be read, or is no JSON object.
+        WorkflowTestError: The file cannot be read, or it is no workflow definition.
     """
-    if isinstance(source, Mapping):
-        return dict(source)
+    definition = dict(source) if isinstance(source, Mapping) else _read(source)
+    if not isinstance(definition, dict) or not definition.get("name") or not isinstance(definition.get("tasks"), list):
+        where = "This" if isinstance(source, Mapping) else source
+        raise WorkflowTestError(f"{where} is no workflow definition: it needs a name and a list of tasks.")
+    return definition
+
+
+def _read(source: str | Path) -> Any:
     try:
-        definition = json.loads(Path(source).read_text("utf-8-sig"))
+        return json.loads(Path(source).read_text("utf-8-sig"))
     except OSError as exc:
         raise WorkflowTestError(f"{source} cannot be read: {exc.strerror}.") from None
     except (ValueError, RecursionError) as exc:
         raise WorkflowTestError(f"{source} is not valid JSON: {exc}") from None
-    if not isinstance(definition, dict):
-        raise WorkflowTestError(f"{source} is no workflow definition: it must be a JSON object.")
-    return definition
 
 
 def run_definition(
@@ -220,7 +148,7 @@ class _Driver:
             workflow = self._api.workflow(workflow_id)
             tasks = [task for _, task in task_tree(self._api, workflow)]
             if workflow["status"] in TERMINAL_STATUSES:
-                return self._result(workflow)
+                return path_taken(workflow, task_tree(self._api, workflow), self._isolated.specs)
             waiting = [task for task in tasks if task["taskType"] not in EVALUATED and task["status"] in _OPEN]
             for task in waiting:
                 mock = self._mock(task)
@@ -239,7 +167,7 @@ class _Driver:
 
     def _mock(self, task: JsonObject) -> Mock:
         reference = task["referenceTaskName"]
-        base, name = _ITERATION.sub("", reference), _name(task)
+        base, name = without_iteration(reference), task_name(task)
         spec = self._isolated.specs.get(base)
         for key in (reference, base, name, "*"):
             if key in self._mocks:
@@ -254,49 +182,8 @@ class _Driver:
             f'Add one: {{"{base}": {{"status": "COMPLETED", "output": {{}}}}}}, or "*" for all others.'
         )
 
-    def _result(self, workflow: JsonObject) -> WorkflowRun:
-        steps: list[Step] = []
-        fork_depth = 0
-        for _, task in task_tree(self._api, workflow):
-            base = _ITERATION.sub("", task["referenceTaskName"])
-            spec = self._isolated.specs.get(base)
-            if spec and spec.task.get("type") == "FORK_JOIN_DYNAMIC":
-                fork_depth = spec.depth
-            if not task.get("retried") and not base.endswith(WITHOUT_DOMAINS):
-                steps.append(_step(task, spec, spec.depth if spec else fork_depth + 1))
-        return WorkflowRun(
-            status=workflow["status"],
-            reason=workflow.get("reasonForIncompletion"),
-            output=workflow.get("output") or {},
-            variables=workflow.get("variables") or {},
-            steps=tuple(steps),
-        )
-
-
-def _step(task: JsonObject, spec: Spec | None, depth: int) -> Step:
-    case = value = None
-    if spec and spec.task.get("type") in SWITCHES:
-        value = str((task.get("inputData") or {}).get("case"))
-        cases = spec.task.get("decisionCases") or {}
-        case = value if value in cases else DEFAULT_CASE if "defaultCase" in spec.task else None
-    return Step(
-        reference=task["referenceTaskName"],
-        name=_name(task),
-        type=str(spec.task.get("type") or "SIMPLE") if spec else task["taskType"],
-        status=task["status"],
-        output=task.get("outputData") or {},
-        depth=depth,
-        attempts=(task.get("retryCount") or 0) + 1,
-        case=case,
-        value=value,
-    )
-
 
 def _reason(mock: Mock) -> str | None:
     """What the worker would give as the reason of a failure."""
     error = mock["output"].get("error")
     return f"{mock['output'].get('outcome')}: {error.get('message')}" if isinstance(error, Mapping) else None
-
-
-def _name(task: JsonObject) -> str:
-    return str((task.get("workflowTask") or {}).get("name") or task["taskType"])
