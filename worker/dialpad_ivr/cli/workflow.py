@@ -225,8 +225,8 @@ def _status(status: str) -> Text:
 
 
 def _show_verdict(report: OutcomeReport) -> None:
-    for gap in report.gaps:
-        out.print(Text(gap.message, style="red"), soft_wrap=True)
+    for problem in report.problems():
+        out.print(Text(problem, style="red"), soft_wrap=True)
     for unreached in report.unreached:
         out.print(Text(f"Not tested: {unreached} is not reached with this input and these mocks.", style="yellow"))
     counted = plural(len(report.runs), "outcome")

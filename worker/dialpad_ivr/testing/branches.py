@@ -26,12 +26,10 @@ class BranchGap(NamedTuple):
         kind: `no_case` if a SWITCH on the task has no case for it and no default; `not_reached` if the outcome ended
             the workflow before a SWITCH on the task.
         switch: The reference name of the SWITCH.
-        message: What is wrong and what to do.
     """
 
     kind: Literal["no_case", "not_reached"]
     switch: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -63,9 +61,26 @@ class OutcomeReport(NamedTuple):
     unreached: list[str]
 
     @property
-    def gaps(self) -> list[BranchGap]:
-        """What is missing, one for each outcome that no branch handles."""
-        return [result.gap for result in self.runs if result.gap]
+    def gaps(self) -> list[OutcomeRun]:
+        """The runs whose outcome is handled by no branch."""
+        return [result for result in self.runs if result.gap]
+
+    def problems(self) -> list[str]:
+        """What is wrong and what to do, in two lines for each task and SWITCH."""
+        outcomes: dict[tuple[str, BranchGap], list[str]] = {}
+        for result in self.runs:
+            if result.gap:
+                outcomes.setdefault((result.task, result.gap), []).append(result.outcome)
+        return [_problem(task, gap, ", ".join(names)) for (task, gap), names in outcomes.items()]
+
+
+def _problem(task: str, gap: BranchGap, outcomes: str) -> str:
+    if gap.kind == "not_reached":
+        return f'{task} ends the workflow before {gap.switch}: {outcomes}.\nMark {task} "optional": true.'
+    return (
+        f"{gap.switch} has no case for these outcomes of {task}, and no defaultCase: {outcomes}.\n"
+        "Add one; an empty defaultCase ([]) says that nothing is to be done."
+    )
 
 
 def check_outcomes(
@@ -132,7 +147,7 @@ def check_outcomes(
             finished = run(given)
             _note_reached(finished, units, given, leads_to)
             if is_wanted:
-                results.append(OutcomeRun(unit, each, finished, _gap(unit, each, finished, specs)))
+                results.append(OutcomeRun(unit, each, finished, _gap(unit, finished, specs)))
     return OutcomeReport(results, [unit for unit in wanted if unit not in leads_to])
 
 
@@ -156,24 +171,15 @@ def _note_reached(run: WorkflowRun, units: Mapping[str, str], given: Mocks, lead
                 break
 
 
-def _gap(unit: str, outcome: str, run: WorkflowRun, specs: Mapping[str, Spec]) -> BranchGap | None:
+def _gap(unit: str, run: WorkflowRun, specs: Mapping[str, Spec]) -> BranchGap | None:
     switches = _switches_on(unit, specs)
     taken = {step.base_reference: step for step in run.steps if step.is_switch}
     for switch in switches:
         if switch in taken and taken[switch].case is None:
-            return BranchGap(
-                "no_case",
-                switch,
-                f'{switch} has no case for "{taken[switch].value}" and no defaultCase, so {unit} = {outcome} takes no '
-                "branch. Add one of them; an empty defaultCase ([]) says that nothing is to be done.",
-            )
+            return BranchGap("no_case", switch)
     ended = any(step.base_reference == unit and step.status.startswith("FAILED") for step in run.steps)
     if ended and switches and not taken.keys() & set(switches):
-        return BranchGap(
-            "not_reached",
-            switches[0],
-            f'{unit} = {outcome} ends the workflow before {switches[0]}. Mark {unit} "optional": true.',
-        )
+        return BranchGap("not_reached", switches[0])
     return None
 
 
