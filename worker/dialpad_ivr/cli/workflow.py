@@ -229,6 +229,9 @@ def _show_verdict(report: OutcomeReport) -> None:
         out.print(Text(problem, style="red"), soft_wrap=True)
     for unreached in report.unreached:
         out.print(Text(f"Not tested: {unreached} is not reached with this input and these mocks.", style="yellow"))
+    if report.unreached and report.all_ok.status != "COMPLETED":
+        text = f"With every task ok the workflow ends as {report.all_ok.status}: {_reason(report.all_ok)}"
+        out.print(Text(text, style="yellow"), soft_wrap=True)
     counted = plural(len(report.runs), "outcome")
     if report.gaps:
         out.print(Text(f"{len(report.gaps)} of {counted} take no branch.", style="bold red"))

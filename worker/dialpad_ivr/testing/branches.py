@@ -55,10 +55,12 @@ class OutcomeReport(NamedTuple):
     Attributes:
         runs: Ordered by task, as the tasks are reached.
         unreached: The tasks of ours that no run reached, so that they are not tested.
+        all_ok: The run in which every task succeeded.
     """
 
     runs: list[OutcomeRun]
     unreached: list[str]
+    all_ok: WorkflowRun
 
     @property
     def gaps(self) -> list[OutcomeRun]:
@@ -128,10 +130,16 @@ def check_outcomes(
 
     report("all succeed")
     leads_to: dict[str, Mocks] = {}
-    _note_reached(run(succeed), units, succeed, leads_to)
+    all_ok = run(succeed)
+    _note_reached(all_ok, units, succeed, leads_to)
     wanted = [task] if task else list(leads_to) if outcome else list(units)
+    if not wanted:
+        raise WorkflowTestError(
+            f"With every task ok the workflow ends as {all_ok.status} and reaches no task of ours: {all_ok.reason}\n"
+            "Check the input and the mocks."
+        )
     if outcome and not any(outcome in outcomes_of(units[unit]) for unit in wanted):
-        raise WorkflowTestError(f"No task that is reached has the outcome {outcome}: {', '.join(wanted) or 'none is'}.")
+        raise WorkflowTestError(f"No task that is reached has the outcome {outcome}: {', '.join(wanted)}.")
     results: list[OutcomeRun] = []
     done: set[str] = set()
     while remaining := [unit for unit in leads_to if unit not in done]:
@@ -148,7 +156,7 @@ def check_outcomes(
             _note_reached(finished, units, given, leads_to)
             if is_wanted:
                 results.append(OutcomeRun(unit, each, finished, _gap(unit, finished, specs)))
-    return OutcomeReport(results, [unit for unit in wanted if unit not in leads_to])
+    return OutcomeReport(results, [unit for unit in wanted if unit not in leads_to], all_ok)
 
 
 def _units(specs: Mapping[str, Spec]) -> dict[str, str]:
