@@ -13,7 +13,7 @@ from bench.conftest import Record
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.local.engine import LocalEngine, running_engine
 from dialpad_ivr.provisioning.workflow import WORKFLOW
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
 from support.postgres import engine_on_postgres, postgres_folder

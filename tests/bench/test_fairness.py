@@ -11,7 +11,7 @@ import pytest
 
 from bench.conftest import Record, start_many
 from dialpad_ivr.contract.values import TASK_TYPE
-from support.double import DoubleControl, started_double
+from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.provisioning import change, target

@@ -10,7 +10,7 @@ import pytest
 
 from bench.conftest import PACED, PERMITTED, STRICT, Record, measured, start_many
 from dialpad_ivr.contract.values import TASK_TYPE
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.redis import running_redis

@@ -9,7 +9,7 @@ import pytest
 
 from bench.conftest import Record
 from dialpad_ivr.contract.values import TASK_TYPE
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.peers import one_task_workflow

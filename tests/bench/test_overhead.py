@@ -19,7 +19,7 @@ import pytest
 
 from bench.conftest import Record, abba, start_many
 from dialpad_ivr.contract.values import TASK_TYPE
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.peers import PEER_TASK, cpu_seconds, memory_mb, put_peer_definitions, running_peer

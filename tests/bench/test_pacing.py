@@ -7,7 +7,7 @@ import time
 import pytest
 
 from bench.conftest import PACED, PERMITTED, STRICT, Record, measured, start_many
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.conftest import PERMITTED, STRICT, Record, large, measured, start_many
 from dialpad_ivr.contract.values import TASK_TYPE
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.peers import PEER_TASK, put_peer_definitions, running_peer

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.conftest import STRICT, Record
+from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
-from support.double import DoubleControl
 from support.fixtures import StartWorker
 from support.peers import memory_mb
 from support.provisioning import RESPONSE_SECONDS, UNPACED, change, interrupted_run, ivr, planned, selected

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.conftest import Record, large, start_many
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.peers import cpu_seconds, memory_mb

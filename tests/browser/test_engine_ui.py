@@ -16,8 +16,8 @@ from playwright.sync_api import Locator, Page, expect
 from dialpad_ivr.contract.schema import input_schema
 from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.contract.values import IVR_TYPES, TARGET_TYPES
+from dialpad_ivr.testing.double import DoubleControl
 from support.browser import TakeScreenshot, not_at_hand
-from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import built_ui
 from support.worker import CREDENTIALS, running_worker

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dialpad_ivr.engine.definitions import shipped
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 

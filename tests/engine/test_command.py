@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.engine.definitions import shipped, task_definition
+from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command, lines_until
-from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
 from support.proxy import Fault, FaultyEngine, running_proxy

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.docs import NAVIGATION, PAGES, ROOT, Shown, blocks, shown
-from support.double import DoubleControl, started_double
 from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
 from support.worker import KEYS, clean_environ, running_worker

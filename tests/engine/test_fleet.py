@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker
 from support.provisioning import change

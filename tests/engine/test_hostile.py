@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from dialpad_ivr.local.engine import LocalEngine
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.provisioning import change

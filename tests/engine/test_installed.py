@@ -12,8 +12,8 @@ import pytest
 from packaging.markers import Marker
 
 from dialpad_ivr import __all__, shipped
+from dialpad_ivr.testing.double import DoubleControl
 from support.docs import ROOT, blocks
-from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
 from support.worker import CREDENTIALS, clean_environ, running_console, running_worker

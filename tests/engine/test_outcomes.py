@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
 from dialpad_ivr.contract.schema import output_schema
-from support.double import started_double
+from dialpad_ivr.testing.double import started_double
 from support.engine import EngineRest
 from support.outcomes import QUICK, ROWS, Case, prepared, profiles
 from support.worker import CREDENTIALS, KEYS, running_worker

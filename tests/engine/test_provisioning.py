@@ -14,8 +14,8 @@ import pytest
 from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.provisioning.run import STOP_WORKER
 from dialpad_ivr.provisioning.workflow import MAX_CHANGES
+from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
-from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker
 from support.provisioning import (

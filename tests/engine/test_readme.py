@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.testing.double import DoubleControl
 from support.command import lines_until
 from support.docs import ROOT, blocks
-from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.worker import clean_environ

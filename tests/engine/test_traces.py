@@ -9,10 +9,10 @@ import time
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from dialpad_ivr.testing.double import DoubleControl
 from support.canary import leaks
 from support.collector import running_collector, values
 from support.docs import ROOT, blocks
-from support.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.provisioning import change

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.local.engine import LocalEngine
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker
 from support.provisioning import change, target

@@ -20,9 +20,9 @@ import httpx
 import pytest
 
 from dialpad_ivr.local.engine import LocalEngine
+from dialpad_ivr.testing.double import started_double
 from support.canary import Leak, files, forms, leaks, marked_key, process_list
 from support.collector import running_collector
-from support.double import started_double
 from support.engine import EngineRest, until
 from support.outcomes import QUICK, prepared, profiles
 from support.provisioning import change, write_csv

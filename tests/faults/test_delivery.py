@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
 from support.provisioning import change, ivr, old_ivr, selected, target

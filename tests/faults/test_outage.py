@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker
 from support.provisioning import change

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from dialpad_ivr.local.engine import free_port
+from dialpad_ivr.testing.double import DoubleControl
 from support.containers import ROOT, Podman, build_image, options_of, own_podman
-from support.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import put_quick_definitions
 from support.redis import RedisServer

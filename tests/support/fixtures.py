@@ -15,8 +15,8 @@ import pytest
 
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.local.engine import LocalEngine, running_engine
+from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.command import Command
-from support.double import DoubleControl, started_double
 from support.engine import EngineRest
 from support.worker import CREDENTIALS, KEYS, VAULT_KEY, WorkerProcess, running_worker
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.provisioning import change, old_ivr, target
 
 

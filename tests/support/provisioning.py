@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dialpad_ivr.local.engine import free_port, running_engine
+from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.command import Command
-from support.double import DoubleControl, started_double
 from support.engine import EngineRest, until
 from support.worker import CREDENTIALS, KEYS, running_worker
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.local.engine import free_port, running_engine
-from support.double import DoubleControl, started_double
+from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.engine import TERMINAL, EngineRest, until
 from support.provisioning import ivr, old_ivr, target
 from support.proxy import Fault, FaultyEngine, faulty_engine

@@ -73,22 +73,30 @@ ROOT_COMMAND = imported_group()
 CONTEXT = typer.Context(ROOT_COMMAND)
 
 
+def command_of(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that these words run, perhaps one of a group, and its arguments."""
+    found: Any = ROOT_COMMAND
+    while hasattr(found, "get_command") and words:
+        name, *words = words
+        found = found.get_command(CONTEXT, name)
+        assert found is not None, name
+    return found, words
+
+
 @pytest.mark.parametrize(("where", "command"), [c for c in commands() if of_ours(c[1])])
 def test_commands_in_blocks_can_be_parsed(where: str, command: str) -> None:
-    name, *arguments = of_ours(command)
-    found = ROOT_COMMAND.get_command(CONTEXT, name)
-    if name != "--help":
-        assert found is not None, name
-        assert found.make_context(name, arguments)
+    words = of_ours(command)
+    if words[0] != "--help":
+        found, arguments = command_of(words)
+        assert found.make_context(found.name, arguments)
 
 
 @pytest.mark.parametrize(("where", "command"), sorted(set(named("dialpad-ivr "))))
 def test_commands_and_options_in_prose_exist(where: str, command: str) -> None:
-    name, *arguments = of_ours(command)
-    if name == "...":
+    words = of_ours(command)
+    if words[0] == "...":
         return
-    found = ROOT_COMMAND.get_command(CONTEXT, name)
-    assert found is not None, name
+    found, arguments = command_of(words)
     options = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {argument for argument in arguments if argument.startswith("-")} <= options
 

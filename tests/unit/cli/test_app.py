@@ -36,7 +36,7 @@ def test_version_is_shown(invoke: Invoke) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command_has_an_example(invoke: Invoke, name: str) -> None:
-    shown = invoke(name, "--help").out
+    shown = invoke(*name.split(), "--help").out
     assert "Example" in shown
     assert f"dialpad-ivr {name}" in shown
 

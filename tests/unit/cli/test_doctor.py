@@ -15,7 +15,7 @@ from dialpad_ivr.engine import definitions
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import Definition, register, shipped
 from dialpad_ivr.settings import load_settings
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.invoke import Invoke
 from support.limits import ACME, OUTAGE
 from support.redis import RedisServer

@@ -9,7 +9,7 @@ import pytest
 
 from dialpad_ivr.provisioning.plan import read_plan
 from dialpad_ivr.settings import load_settings
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.invoke import Invoke
 from support.runs import CHANGE, OLD
 

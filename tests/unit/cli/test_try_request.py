@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 from support.invoke import Invoke
 
 CHANGE = {

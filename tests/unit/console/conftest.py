@@ -14,7 +14,7 @@ from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.tools import open_tools
-from support.double import DoubleControl
+from dialpad_ivr.testing.double import DoubleControl
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from dialpad_ivr.contract.values import IVR_TYPES, TARGET_TYPES
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.tasks.tools import open_tools
+from dialpad_ivr.testing.double import DoubleControl
 from support.console import EXAMPLE, PAGE, PART, text_of
-from support.double import DoubleControl
 from support.worker import clean_environ
 from unit.test_security import WEB_PAGES
 

@@ -16,8 +16,8 @@ from dialpad_ivr.console.connection import Connection, check_connection
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.tools import open_tools
+from dialpad_ivr.testing.double import DoubleControl
 from support.console import EXAMPLE, PAGE, PART
-from support.double import DoubleControl
 
 BUILT_UI = "<!doctype html><script type=module src=/assets/index.js></script>"
 LANDING_PAGE = "<!doctype html><a href=/swagger-ui.html>Swagger Documentation</a>"  # of a server without a UI

@@ -14,8 +14,8 @@ from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.credentials import KEY_NAME
+from dialpad_ivr.testing.double import DoubleControl
 from support.console import APPLY, CONFIRMATION, EXAMPLE, PAGE, PART, text_of
-from support.double import DoubleControl
 from support.stub import StubEngine
 
 # ---- validation and preview

@@ -16,7 +16,7 @@ import pytest
 
 from dialpad_ivr.contract.values import LIST_PATH
 from dialpad_ivr.local.double import DoubleError, running_double
-from support.double import DoubleControl, started_double
+from dialpad_ivr.testing.double import DoubleControl, started_double
 
 COMMAND = [sys.executable, "-m", "dialpad_ivr.local.double"]
 MUSIC = f"{LIST_PATH}/callcenter/5502522061422592/HOLD_MUSIC"

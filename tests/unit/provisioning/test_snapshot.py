@@ -13,7 +13,7 @@ from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.provisioning.snapshot import read_selections
 from dialpad_ivr.settings import Settings
-from support.double import DoubleControl, started_double
+from dialpad_ivr.testing.double import DoubleControl, started_double
 
 TARGET = {"target_type": "callcenter", "target_id": "1"}
 

@@ -32,6 +32,7 @@ from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry import tracing
 from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.telemetry.tracing import Tracing
+from dialpad_ivr.testing.double import DoubleControl
 from dialpad_ivr.worker.engine_client import open_engine_client
 from dialpad_ivr.worker.handler import make_handler
 from dialpad_ivr.worker.mapping import Polled
@@ -40,7 +41,6 @@ from support.bench import VALID, Handler, streamed
 from support.canary import leaks, marked_key
 from support.collector import running_collector
 from support.docs import ROOT
-from support.double import DoubleControl
 from support.provisioning import change, target
 from support.worker import KEYS
 

@@ -67,9 +67,16 @@ COMMANDS: Final = {
         "runs:rollback",
         "Write a plan that restores the selections from before a run. Changes nothing until that plan is applied.",
     ),
+    "workflow test": (
+        "workflow:workflow_test",
+        "Show which branch of a workflow definition each outcome takes. Nothing is sent, registered or left behind.",
+    ),
     "schema": ("schema:schema", "Print the JSON schema of a task's input or output, or its task definition."),
 }
-"""The place of each command, and the first paragraph of its help."""
+"""The place of each command, and the first paragraph of its help; one of a group is named with it."""
+
+GROUPS: Final = {"workflow": "Work on workflow definitions."}
+"""The groups of commands, and their help."""
 
 app = typer.Typer(
     name="dialpad-ivr",
@@ -101,18 +108,25 @@ class _Imported(TyperCommand):
     """A command that is imported when it is run: most of what one imports others do not need."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        return imported(str(self.name)).make_context(info_name, args, parent, **extra)
+        group = f"{parent.info_name} " if parent and parent.info_name in GROUPS else ""
+        return imported(f"{group}{self.name}").make_context(info_name, args, parent, **extra)
 
+
+_GROUPS: Final = {name: typer.Typer(no_args_is_help=True, rich_markup_mode="markdown") for name in GROUPS}
 
 for _name, (_, _summary) in COMMANDS.items():
-    app.command(_name, cls=_Imported, help=_summary)(lambda: None)
+    _group, _, _own_name = _name.rpartition(" ")
+    (_GROUPS[_group] if _group else app).command(_own_name, cls=_Imported, help=_summary)(lambda: None)
+
+for _name, _typer in _GROUPS.items():
+    app.add_typer(_typer, name=_name, help=GROUPS[_name])
 
 
 def imported(name: str) -> TyperCommand:
     """A command with its options and its whole help."""
     module, _, function = COMMANDS[name][0].partition(":")
     alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    alone.command(name)(getattr(import_module(f"dialpad_ivr.cli.{module}"), function))
+    alone.command(name.rpartition(" ")[2])(getattr(import_module(f"dialpad_ivr.cli.{module}"), function))
     command: TyperCommand = typer.main.get_command(alone)  # type: ignore[assignment]
     return command
 
@@ -120,5 +134,8 @@ def imported(name: str) -> TyperCommand:
 def imported_group() -> TyperGroup:
     """`dialpad-ivr` with all of its commands, for what describes them."""
     group: TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
-    group.commands = {name: imported(name) for name in COMMANDS}
+    for name in COMMANDS:
+        parent, _, own_name = name.rpartition(" ")
+        holder = group.commands[parent] if parent else group
+        holder.commands[own_name] = imported(name)  # type: ignore[attr-defined]
     return group

@@ -113,8 +113,8 @@ def notice(text: str) -> None:
     err.print(Text(text, style="yellow"), soft_wrap=True)
 
 
-def json_object(text: str) -> JsonObject:
-    """The value of `--input`. Ends the command if it is no JSON object."""
+def json_object(text: str, option: str = "--input") -> JsonObject:
+    """The value of an option. Ends the command if it is no JSON object."""
     try:
         if text == "-":
             text = sys.stdin.read()
@@ -122,11 +122,11 @@ def json_object(text: str) -> JsonObject:
             text = Path(text[1:]).read_text("utf-8")
         value = json.loads(text, parse_float=_number)
     except OSError as exc:
-        fail(f"--input: {text[1:]} cannot be read: {exc.strerror}", EXIT_USAGE)
+        fail(f"{option}: {text[1:]} cannot be read: {exc.strerror}", EXIT_USAGE)
     except (ValueError, RecursionError) as exc:
-        fail(f"--input is not valid JSON: {exc}\nTo read a file: --input @change.json", EXIT_USAGE)
+        fail(f"{option} is not valid JSON: {exc}\nTo read a file: {option} @change.json", EXIT_USAGE)
     if not isinstance(value, dict):
-        fail("--input must be a JSON object.", EXIT_USAGE)
+        fail(f"{option} must be a JSON object.", EXIT_USAGE)
     return cast("JsonObject", value)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, get_args
 
+from dialpad_ivr.contract.values import LIST_TASK_TYPE
+
 OkOutcome = Literal["updated", "unchanged", "planned", "valid", "listed"]
 
 
@@ -26,6 +28,15 @@ RETRIED_OUTCOMES: Final[tuple[str, ...]] = get_args(RetriedOutcome)
 
 
 OUTCOMES: Final[tuple[str, ...]] = (*OK_OUTCOMES, *TERMINAL_OUTCOMES, *RETRIED_OUTCOMES)
+
+
+_OF_A_CHANGE: Final = ("updated", "unchanged", "planned", "valid", "unconfirmed")
+
+
+def outcomes_of(task_type: str) -> tuple[str, ...]:
+    """The outcomes with which a task can end, in the order of `OUTCOMES`."""
+    others = _OF_A_CHANGE if task_type == LIST_TASK_TYPE else ("listed",)
+    return tuple(outcome for outcome in OUTCOMES if outcome not in others)
 
 
 OUTCOME_MEANINGS: Final[dict[str, str]] = {

@@ -109,9 +109,10 @@ class EngineApi:
         """A registered task definition; `None` if there is none of that name."""
         return self._find(f"/metadata/taskdefs/{quote(name, safe='')}")
 
-    def workflow_definition(self, name: str, version: int) -> JsonObject | None:
-        """A registered workflow definition; `None` if there is none of that name and version."""
-        return self._find(f"/metadata/workflow/{quote(name, safe='')}", [("version", version)])
+    def workflow_definition(self, name: str, version: int | None) -> JsonObject | None:
+        """A registered workflow definition, in its newest version by default; `None` if there is none."""
+        query = [("version", version)] if version else []
+        return self._find(f"/metadata/workflow/{quote(name, safe='')}", query)
 
     def put_task_definition(self, definition: JsonObject) -> None:
         """Create or replace a task definition."""
@@ -127,6 +128,12 @@ class EngineApi:
         """Start a workflow, by default in its newest version; returns its id."""
         optional = {"version": version, "correlationId": correlation_id}
         body = {"name": name, "input": inputs, **{key: value for key, value in optional.items() if value}}
+        return str(self._call("POST", "/workflow", body=body, response_type="str"))
+
+    def start_definition(self, definition: JsonObject, inputs: JsonObject, domain: str) -> str:
+        """Start a definition without registering it, all of its tasks in a task domain; returns the workflow's id."""
+        names = {"name": definition["name"], "version": definition.get("version") or 1}
+        body = {**names, "workflowDef": definition, "input": inputs, "taskToDomain": {"*": domain}}
         return str(self._call("POST", "/workflow", body=body, response_type="str"))
 
     def workflow(self, workflow_id: str, *, tasks: bool = True) -> JsonObject:
@@ -172,7 +179,14 @@ class EngineApi:
 
     def complete_task(self, workflow_id: str, task_id: str, output: JsonObject) -> None:
         """Complete a waiting task with this output."""
-        body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": "COMPLETED", "outputData": output}
+        self.update_task(workflow_id, task_id, "COMPLETED", output)
+
+    def update_task(
+        self, workflow_id: str, task_id: str, status: str, output: JsonObject, reason: str | None = None
+    ) -> None:
+        """Report a task's status, output and perhaps the reason of its failure, as a worker does."""
+        body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": status, "outputData": output}
+        body |= {"reasonForIncompletion": reason} if reason else {}
         self._call("POST", "/tasks", body=body, response_type="str")
 
     def poll(self, task_type: str, worker_id: str, count: int, domain: str | None = None) -> list[JsonObject]:
@@ -203,6 +217,13 @@ class EngineApi:
     def terminate(self, workflow_id: str, reason: str) -> None:
         """End a workflow and its sub-workflows as TERMINATED. Their tasks are canceled, and later results ignored."""
         self._call("DELETE", f"/workflow/{quote(workflow_id, safe='')}", [("reason", reason)], response_type="str")
+
+    def remove(self, workflow_id: str) -> None:
+        """Delete an execution, which is ended first if it is running."""
+        if self.workflow(workflow_id, tasks=False)["status"] not in TERMINAL_STATUSES:
+            self.terminate(workflow_id, "removed")
+        path = f"/workflow/{quote(workflow_id, safe='')}/remove"
+        self._call("DELETE", path, [("archiveWorkflow", "false")], response_type="str")
 
     def _find(self, path: str, query: list[tuple[str, Any]] | None = None) -> JsonObject | None:
         try:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -71,6 +71,21 @@ class Stack:
             time.sleep(0.5)
 
 
+@dataclass(frozen=True)
+class LocalWorker:
+    """A running worker.
+
+    Attributes:
+        health_url: Base URL of its health port.
+        child: Its process.
+        log: Its log file.
+    """
+
+    health_url: str
+    child: Child
+    log: Path
+
+
 @contextlib.contextmanager
 def running_stack(
     report: Callable[[str], None],
@@ -101,12 +116,7 @@ def running_stack(
         engine = stack.enter_context(running_engine(engine_port, data, ui))
         report("Starting the Dialpad double, a local stand-in for Dialpad's API ...")
         double_url = stack.enter_context(running_double(double_port))
-        environ = {
-            "CONDUCTOR_SERVER_URL": engine.api_url,
-            "DIALPAD_IVR_API_URL": double_url,
-            "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
-            KEY_NAME: DEFAULT_KEY,
-        }
+        environ = double_environ(engine.api_url, double_url)
         health_port, console_port = free_port(), free_port() if console_port == 0 else console_port
         console_url = None if console_port is None else f"http://127.0.0.1:{console_port}"
         running = Stack(
@@ -123,16 +133,8 @@ def running_stack(
             if comparison.state != "same" and not comparison.needs_consent:
                 register(running.engine, definition)
         report("Starting the worker ...")
-        log = stack.enter_context(_temporary_log())
-        worker = Child(
-            [sys.executable, "-m", "dialpad_ivr", "worker"],
-            {**environ, "DIALPAD_IVR_HEALTH_PORT": str(health_port), "DIALPAD_IVR_LOG_FORMAT": "human"},
-            log,
-            grace_seconds=30,
-        )
-        stack.callback(worker.stop)
-        _wait_until_ready("worker", f"{running.health_url}/readyz", worker, log)
-        running.parts["worker"] = worker, log
+        worker = stack.enter_context(running_worker(environ, health_port))
+        running.parts["worker"] = worker.child, worker.log
         if console_url:
             report("Starting the console ...")
             log = stack.enter_context(_temporary_log())  # it would only print its address, which the caller prints
@@ -142,6 +144,38 @@ def running_stack(
             _wait_until_ready("console", console_url, console, log)
             running.parts["console"] = console, log
         yield running
+
+
+@contextlib.contextmanager
+def running_worker(environ: Mapping[str, str], health_port: int = 0) -> Iterator[LocalWorker]:
+    """Run a worker while the context lasts.
+
+    Args:
+        environ: Its settings.
+        health_port: The port for its health and metrics; 0 for a free one.
+
+    Raises:
+        EngineStartError: It did not start.
+    """
+    url = f"http://127.0.0.1:{health_port or free_port()}"
+    with _temporary_log() as log:
+        settings = {"DIALPAD_IVR_HEALTH_PORT": url.rpartition(":")[2], "DIALPAD_IVR_LOG_FORMAT": "human"}
+        child = Child([sys.executable, "-m", "dialpad_ivr", "worker"], {**environ, **settings}, log, grace_seconds=30)
+        try:
+            _wait_until_ready("worker", f"{url}/readyz", child, log)
+            yield LocalWorker(url, child, log)
+        finally:
+            child.stop()
+
+
+def double_environ(api_url: str, double_url: str) -> dict[str, str]:
+    """The settings with which a worker or a command uses this engine and this double."""
+    return {
+        "CONDUCTOR_SERVER_URL": api_url,
+        "DIALPAD_IVR_API_URL": double_url,
+        "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
+        KEY_NAME: DEFAULT_KEY,
+    }
 
 
 def preferred_port(port: int) -> int:

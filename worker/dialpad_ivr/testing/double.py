@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from dialpad_ivr.local.double import DEFAULT_COMPANY, DEFAULT_KEY, running_double
+from dialpad_ivr.local.double import DEFAULT_COMPANY, DEFAULT_KEY, DoubleError, running_double
 
 
 class DoubleControl:
@@ -38,7 +38,8 @@ class DoubleControl:
 
     def _call(self, method: str, path: str, content: Any = None) -> Any:
         response = self._http.request(method, path, json=content)
-        assert response.is_success, f"{method} {path}: {response.text}"
+        if not response.is_success:
+            raise DoubleError(f"The double answered {response.status_code} to {method} {path}: {response.text}")
         return response.json()
 
     def state(self) -> list[dict[str, Any]]:
@@ -98,7 +99,8 @@ class DoubleControl:
         """Wait until that number of requests has arrived, with or without a response. Returns the totals."""
         deadline = time.monotonic() + timeout
         while (summary := self.summary())["arrivals"] < count:
-            assert time.monotonic() < deadline, f"{summary['arrivals']} of {count} arrived within {timeout} s"
+            if time.monotonic() > deadline:
+                raise DoubleError(f"{summary['arrivals']} of {count} requests arrived within {timeout:g} s.")
             time.sleep(0.02)
         return summary
 
