@@ -76,14 +76,14 @@ def running_worker(
     **settings: str,
 ) -> Iterator[WorkerProcess]:
     """Run a worker while the context lasts, in a folder; `settings` are environment variables."""
-    port = free_port()
     ours = {
         "CONDUCTOR_SERVER_URL": engine_url,
         "DIALPAD_IVR_API_URL": double_url,
         "DIALPAD_IVR_ALLOW_LOOPBACK": "true",
-        "DIALPAD_IVR_HEALTH_PORT": str(port),
+        "DIALPAD_IVR_HEALTH_PORT": str(free_port()),
     }
     environ = clean_environ(**{**ours, **settings})
+    port = environ["DIALPAD_IVR_HEALTH_PORT"]
     with log.open("wb") as sink:
         process = subprocess.Popen(command, env=environ, cwd=folder, stdout=sink, stderr=sink, start_new_session=True)
     worker = WorkerProcess(process, f"http://127.0.0.1:{port}", log)

@@ -19,10 +19,9 @@ from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.metrics import WAITING, Metrics
 from support.docs import ROOT, blocks
+from support.prometheus import RULES, RULES_FILE
 from support.promtool import as_yaml, check_expressions, promtool
 
-RULES_FILE = ROOT / "deploy/prometheus/alerts.yml"
-RULES = {rule["alert"]: rule for group in yaml.safe_load(RULES_FILE.read_text())["groups"] for rule in group["rules"]}
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dialpad-ivr.json").read_text("utf-8"))
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 VARIABLES = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
@@ -52,10 +51,14 @@ async def exported() -> list[Metric]:
     return list(metrics.registry.collect())
 
 
+# What the engine exports, and we use.
+QUEUE = "task_queue_depth"
+
+
 @pytest.fixture
 def labels(exported: list[Metric]) -> dict[str, dict[str, set[str]]]:
     """The labels of every sample, and their values; what Prometheus adds to each included."""
-    found: dict[str, dict[str, set[str]]] = {}
+    found: dict[str, dict[str, set[str]]] = {QUEUE: {"taskType": set(INPUTS), "ownerApp": set()}}
     for sample in itertools.chain.from_iterable(family.samples for family in exported):
         names = found.setdefault(sample.name, {"job": set(), "instance": set()})
         for name, value in sample.labels.items():
@@ -74,6 +77,7 @@ LANGUAGE = {
     "min",
     "count",
     "rate",
+    "deriv",
     "increase",
     "absent",
     "histogram_quantile",
@@ -87,7 +91,9 @@ def test_every_metric_and_label_is_one_that_the_worker_exports(
 ) -> None:
     text = EXPRESSIONS[where]
     bare = re.sub(r"\[\w+\]", "", re.sub(r'"[^"]*"', "", text))
-    metrics = {name for name in re.findall(r"[a-zA-Z_]\w*", bare) if name.startswith(("dialpad_ivr_", "process_"))}
+    metrics = {
+        name for name in re.findall(r"[a-zA-Z_]\w*", bare) if name.startswith(("dialpad_ivr_", "process_", QUEUE))
+    }
     assert metrics
     assert metrics <= set(labels)
     ours = set().union(*(labels[name] for name in metrics))
@@ -96,7 +102,7 @@ def test_every_metric_and_label_is_one_that_the_worker_exports(
         for name, operator, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
             assert name in labels[metric]
             values = value.split("|") if "~" in operator else [value]
-            if name in ("outcome", "limit", "method", "task"):
+            if name in ("outcome", "limit", "method", "task", "taskType"):
                 assert set(values) <= labels[metric][name]
             if name == "outcome" and operator == "!~":
                 assert set(values) == {*OK_OUTCOMES, WAITING}
@@ -118,10 +124,12 @@ def test_prometheus_can_parse_every_expression(tmp_path: Path) -> None:
 
 
 def test_the_configuration_of_the_docs_finds_the_rules(tmp_path: Path) -> None:
-    (block,) = (block for block in blocks(ROOT / "docs/how-to/observe.md") if block.kind == "yaml")
+    block, engine = (block for block in blocks(ROOT / "docs/how-to/observe.md") if block.kind == "yaml")
     (tmp_path / RULES_FILE.name).write_text(RULES_FILE.read_text("utf-8"), "utf-8")
     (tmp_path / "prometheus.yml").write_text(block.text, "utf-8")
     assert "1 rule files found" in promtool("check", "config", tmp_path / "prometheus.yml")
+    (tmp_path / "engine.yml").write_text(engine.text, "utf-8")
+    promtool("check", "config", tmp_path / "engine.yml")
     (job,) = yaml.safe_load(block.text)["scrape_configs"]
     assert job["static_configs"][0]["targets"] == [f"127.0.0.1:{Settings().health_port}"]
 
@@ -190,6 +198,10 @@ def seconds(**buckets: str) -> dict[str, str]:
     }
 
 
+def queue(text: str) -> dict[str, str]:
+    return {f'{QUEUE}{{job="conductor", instance="e1", ownerApp="unknown", taskType="set_custom_ivr"}}': text}
+
+
 def memory(size: str, job: str = "dialpad-ivr") -> dict[str, str]:
     return {f'process_resident_memory_bytes{{job="{job}", instance="w1"}}': f"{size}x30"}
 
@@ -211,6 +223,13 @@ CASES: dict[str, tuple[int, str, dict[str, str], list[dict[str, str]]]] = {
     ),
     "DialpadIvrResultsLost": (5, "", one("update_failures_total", "0x2 1x30"), [one("update_failures_total", "3x30")]),
     "DialpadIvrRedisDown": (3, "", one("redis_up", "0x30"), [one("redis_up", "1 0 1x30")]),
+    "DialpadIvrQueueGrows": (
+        24,
+        "2.4k",
+        queue("0+100x30"),
+        # one that is worked off, one that is long but does not grow, and one that is short
+        [queue("9000-100x30"), queue("5000x30"), queue("0+30x30")],
+    ),
     "DialpadIvrRateLimited": (20, "15", one("pauses_total", "0+1x30"), [one("pauses_total", "0x5 2x30")]),
     "DialpadIvrWaitingBudgetUsedUp": (20, "3", tasks(rate_limited="0x15 3x30"), [tasks(waiting="0+9x30")]),
     "DialpadIvrKeyRefused": (
@@ -263,13 +282,15 @@ CASES: dict[str, tuple[int, str, dict[str, str], list[dict[str, str]]]] = {
 def test_every_alert_has_its_cases_and_a_section_that_says_what_to_do() -> None:
     assert set(CASES) == set(RULES)
     assert all(quiet for *_, quiet in CASES.values())
-    page = (ROOT / "docs/how-to/observe.md").read_text("utf-8")
+    page = (ROOT / "docs/operations/runbook.md").read_text("utf-8")
+    sections = dict(re.findall(r"^## (DialpadIvr\w+)\n\n(.+?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    assert list(sections) == list(RULES)
     for name, rule in RULES.items():
-        assert set(rule["annotations"]) == {"summary", "description", "runbook"}
-        assert rule["annotations"]["runbook"] == f"docs/how-to/observe.md#{name.lower()}"
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+        assert rule["annotations"]["runbook_url"] == f"docs/operations/runbook.md#{name.lower()}"
         assert rule["labels"]["severity"] in ("critical", "warning")
-        (section,) = re.findall(rf"^### {name}\n\n(.+?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
-        assert len(section) > 100
+        bold = re.findall(r"^\*\*(\w+)\.?\*\*", sections[name], re.MULTILINE)
+        assert bold == ["Meaning", "Confirm", "Do", "Clears"], name
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -281,6 +302,8 @@ def test_alerts_fire_when_they_should_and_only_then(name: str, tmp_path: Path) -
         labels |= {"job": "dialpad-ivr", "instance": "w1"}
     elif "(company)" in rule["expr"]:
         labels |= {"company": "acme"}
+    elif "(taskType)" in rule["expr"]:
+        labels |= {"taskType": "set_custom_ivr"}
     filled = {
         key: re.sub(
             r"\{\{ \$labels.(\w+) \}\}",
