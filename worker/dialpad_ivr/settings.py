@@ -20,6 +20,7 @@ from dialpad_ivr.contract.values import (
     PATCH_LIMIT,
     PATCH_WINDOW_SECONDS,
 )
+from dialpad_ivr.proxy_url import check_proxy
 
 _PREFIX: Final = "DIALPAD_IVR_"
 # By pydantic's type of an error, with the fields of its context.
@@ -55,7 +56,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+        env_prefix=_PREFIX,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # a wrong URL may hold a password
     )
 
     # The engine
@@ -99,6 +105,11 @@ class Settings(BaseSettings):
     api_url: str = Field(
         default=API_URLS[0],
         description=f"Dialpad's host: {API_URLS[0]} (live) or {API_URLS[1]}; a loopback address if allowed.",
+    )
+    proxy_url: SecretStr | None = Field(
+        default=None,
+        description="The proxy through which Dialpad is called, and nothing else, e.g. "
+        "http://USER:PASSWORD@proxy.example.com:3128; http or https. None if not set.",
     )
     credentials_file: Path | None = Field(
         default=None, description="A JSON file of credential profiles, reloaded when it changes."
@@ -209,6 +220,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_host(cls, value: str, info: ValidationInfo) -> str:
         return check_api_url(value, allow_loopback=bool(info.data.get("allow_loopback")))
+
+    @field_validator("proxy_url")
+    @classmethod
+    def _check_proxy_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            check_proxy(value, str(info.data.get("api_url", "")))
+        return value
 
 
 def variable(field: str) -> str:

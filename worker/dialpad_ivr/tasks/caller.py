@@ -21,6 +21,7 @@ from dialpad_ivr.dialpad.verdict import (
     no_answer_verdict,
     page_or_verdict,
     retry_after,
+    shows_outage,
 )
 from dialpad_ivr.pacing.circuit import Failure
 from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Permit, PermitDeferredError
@@ -102,7 +103,7 @@ class Caller:
                 traced(response.status_code)
         except CallError as exc:
             self._draft.perhaps_sent |= write and isinstance(exc, NoAnswerError)
-            if exc.code != "pool_timeout":  # that is this process's own connections
+            if shows_outage(exc):
                 await self._failed(limiter, permit, exc.code)
             raise
         if own:
