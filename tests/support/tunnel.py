@@ -115,6 +115,7 @@ async def running_proxy(
 
         def done(_: object) -> None:
             clients.discard(task)
+            writer.transport.abort()  # the task may have been cancelled before it began
             if not clients:
                 proxy.idle.set()
 

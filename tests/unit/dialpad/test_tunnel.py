@@ -180,8 +180,9 @@ async def test_a_proxy_that_hangs_is_a_connect_timeout() -> None:
 
 
 async def test_a_tunnel_in_which_nobody_answers_is_a_connect_timeout() -> None:
-    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
+        writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     async with server, running_proxy(resolve={TARGET: f"127.0.0.1:{server.sockets[0].getsockname()[1]}"}) as proxy:
