@@ -37,8 +37,10 @@ _MESSAGES: Final = {
 }
 
 OTHER_VARIABLES: Final = {
-    f"{_PREFIX}CACHE_DIR": "The directory for downloads; by default one in the user's cache.",
-    f"{_PREFIX}MAVEN_URL": "A mirror of Maven Central, from which the local Conductor server is downloaded.",
+    f"{_PREFIX}CACHE_DIR": "The directory for downloads, created if absent; by default one in the user's cache. Only "
+    "its owner may be able to write to it, since programs run from it.",
+    f"{_PREFIX}MAVEN_URL": "A mirror of Maven Central, from which the local Conductor server is downloaded; by default "
+    "https://repo1.maven.org/maven2. What it serves must have the server's known SHA-256.",
     f"{_PREFIX}TEST_UI": "A built Conductor UI for the tests: a folder, or a .tar.gz of one.",
 }
 """The variables with our prefix that are no settings of the worker, and what they mean."""

@@ -39,8 +39,8 @@ async def run_worker(settings: Settings, stop: asyncio.Event | None = None) -> b
     """Poll the engine and run tasks in the event loop of the caller, until told to stop.
 
     Set `stop`, or cancel the call: then polling stops, calls in flight finish and their results are reported, for at
-    most `settings.grace_seconds`. A cancelled call raises `CancelledError` only after that; cancelled once more, it ends
-    at once. What is left is delivered again by the engine.
+    most `settings.grace_seconds`. A cancelled call raises `CancelledError` only after that. Cancelled while it drains,
+    it ends at once. What is left is delivered again by the engine.
 
     Signals, logging and OpenTelemetry stay the caller's: spans go to the global tracer provider. The health port is
     opened as the settings say. Python's recursion limit is raised to 3,000, for the engine's most deeply nested inputs.
