@@ -35,9 +35,10 @@ def llms_txt(generated: Mapping[str, str]) -> str:
 
 
 def _contents(markdown: str) -> str:
-    """The headings of a page, which say more than most first sentences; of a page without any, that sentence."""
+    """The first sentence of a page and its headings; of one that begins with a list, that list's bold beginnings."""
     prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
-    headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
     first = next((part for part in prose.split("\n\n") if not re.match(r"\s*(#|<|\||!|- )", part)), "")
-    sentence = re.split(r"(?<=[.:])\s", " ".join(first.split()))[0]
-    return re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", "; ".join(headings) if len(headings) > 1 else sentence)
+    headings = re.findall(r"^## (.+)$" if first else r"^- \*\*([^*]+?)[.:]?\*\*", prose, re.MULTILINE)
+    sentence = re.split(r"(?<=[.:])\s", " ".join(first.split()))[0].replace(":", ".")
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", f"{sentence} {'; '.join(headings)}")
+    return text.replace("**", "").strip()
