@@ -38,7 +38,9 @@ def _contents(markdown: str) -> str:
     """The first sentence of a page and its headings; of one that begins with a list, that list's bold beginnings."""
     prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
     first = next((part for part in prose.split("\n\n") if not re.match(r"\s*(#|<|\||!|- )", part)), "")
-    headings = re.findall(r"^## (.+)$" if first else r"^- \*\*([^*]+?)[.:]?\*\*", prose, re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", prose, re.MULTILINE)
+    if not first:
+        headings = re.findall(r"^- \*\*([^*]+?)[.:]?\*\*", prose.partition("\n## ")[0], re.MULTILINE) + headings
     sentence = re.split(r"(?<=[.:])\s", " ".join(first.split()))[0].replace(":", ".")
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", f"{sentence} {'; '.join(headings)}")
     return text.replace("**", "").strip()
