@@ -76,7 +76,7 @@ lint: $(STAMP)  ## Check style, types, imports, that generated files match, and 
 audit: $(STAMP)  ## Check the locked dependencies for known vulnerabilities; asks OSV
 	@$(UV) audit --frozen --no-dev --preview-features audit-command
 
-format: $(STAMP)  ## Format the code and regenerate task_defs/ and docs/reference/
+format: $(STAMP)  ## Format the code and regenerate task_defs/, docs/reference/ and llms.txt
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 	@$(BIN)/python -m tools.generate

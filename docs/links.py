@@ -1,4 +1,7 @@
-"""MkDocs hook: adds the pages outside `docs/`, and makes relative links work on the site as in the repository."""
+"""MkDocs hook: adds the pages outside `docs/`, and makes relative links work on the site as in the repository.
+
+Beside each page lies its Markdown, and in the site's root is `llms.txt`, which leads to these.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ OUTSIDE = sorted(
     if path.name != "README.md" or path.parent != ROOT  # the site's front page is docs/index.md
 )
 
+_markdown: dict[str, str] = {}  # of each page on the site
+
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside `docs/`."""
@@ -36,4 +41,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         target = "index.md" if target == "README.md" else target.removeprefix("docs/")
         return f"]({posixpath.relpath(target, posixpath.dirname(here) or '.')}"
 
-    return re.sub(r"\]\((?![a-z]+:|#|/)([^)#]+)", on_site, markdown)
+    _markdown[here] = re.sub(r"\]\((?![a-z]+:|#|/)([^)#]+)", on_site, markdown)
+    return _markdown[here]
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Write each page's Markdown, and `llms.txt` with the site's paths."""
+    site = Path(config.site_dir)
+    for name, text in _markdown.items():
+        (site / name).write_text(text, "utf-8")
+    index = (ROOT / "llms.txt").read_text("utf-8")
+    (site / "llms.txt").write_text(index.replace("](docs/", "]("), "utf-8")

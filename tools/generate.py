@@ -1,6 +1,6 @@
 """Regenerate the files that are made from the code, or check that they match it.
 
-python -m tools.generate           write task_defs/ and docs/reference/
+python -m tools.generate           write task_defs/, docs/reference/ and llms.txt
 python -m tools.generate --check   exit 1 and list the files that do not match
 """
 
@@ -14,6 +14,7 @@ from typing import Final
 
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.engine.definitions import task_definition
+from tools.llms import llms_txt
 from tools.reference import reference_pages
 
 ROOT: Final = Path(__file__).parents[1]
@@ -21,10 +22,11 @@ ROOT: Final = Path(__file__).parents[1]
 
 def generated_files() -> dict[str, str]:
     """Every generated file: its path relative to the root, and its text."""
-    return {
+    files = {
         **{f"task_defs/{name}.json": json.dumps(task_definition(name), indent=2) + "\n" for name in INPUTS},
         **{f"docs/reference/{name}": text for name, text in reference_pages().items()},
     }
+    return {**files, "llms.txt": llms_txt(files)}
 
 
 def stale_files() -> dict[str, str]:

@@ -204,7 +204,21 @@ def _settings() -> Iterator[str]:
         meaning = (field.description or "") + (f" One of: {', '.join(choices)}." if choices else "")
         rows.append([f"`{variable(name)}`", default, meaning])
     yield _table("variable, default, meaning", rows)
-    yield "Variables of a development environment:"
+    yield "## Why a proxy in the environment is not used"
+    yield (
+        "`HTTP_PROXY`, `HTTPS_PROXY` and `ALL_PROXY` are not read, and neither are `NO_PROXY` and `.netrc`. They are "
+        "set for all programs of a machine, often by somebody who does not know of this one. A proxy for `http:` URLs "
+        "would read the key of each request to a test double, a `.netrc` replaces the key by another login, and a "
+        "`NO_PROXY` that matches by accident goes around a proxy that was meant. So Dialpad is called directly unless "
+        "`DIALPAD_IVR_PROXY_URL` says otherwise ([how-to](../how-to/use-a-proxy.md)). The engine, Redis and the health "
+        "ports are always called directly."
+    )
+    yield "## Variables that are not settings"
+    yield (
+        "The worker does not use these, so they are no fields of `Settings`. They are read at the moment when `dev`, "
+        "`demo` or a test needs a download. That one, like any program's, goes through the proxy that the environment "
+        "names."
+    )
     yield _table("variable, meaning", ([f"`{name}`", meaning] for name, meaning in OTHER_VARIABLES.items()))
 
 

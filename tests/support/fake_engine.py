@@ -22,6 +22,7 @@ class FakeEngine:
     Attributes:
         queue: Tasks that the next polls return, as the engine writes them.
         domains: The same for polls in a task domain; one that is not here has the tasks of `queue`.
+        types: The same for a task type, in any domain.
         next_tasks: Tasks that the next updates bring along.
         previous: Tasks that can be read by their id.
         failures: For each endpoint, the responses that its next requests get instead of its own.
@@ -34,6 +35,7 @@ class FakeEngine:
         self.url = ""
         self.queue: deque[dict[str, Any]] = deque()
         self.domains: dict[str, deque[dict[str, Any]]] = {}
+        self.types: dict[str, deque[dict[str, Any]]] = {}
         self.next_tasks: deque[dict[str, Any]] = deque()
         self.previous: dict[str, dict[str, Any]] = {}
         self.failures: dict[str, deque[Response]] = {}
@@ -67,6 +69,7 @@ class FakeEngine:
         tasks = []
         if self._accepts("poll", request):
             queue = self.domains.get(request.query_params.get("domain", ""), self.queue)
+            queue = self.types.get(request.path_params["task_type"], queue)
             tasks = [queue.popleft() for _ in range(min(count, len(queue)))]
         return self._respond("poll", request, dict(request.query_params), JSONResponse(tasks))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.settings import Settings
 from support.bench import KEY, Bench
+from support.certificates import make_certificate
 from support.stub import StubEngine, running_stub_engine
 
 
@@ -21,6 +23,14 @@ def _load_certificates_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", functools.cache(ssl.create_default_context))
         yield
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Self-signed certificates with their keys, by the address or name that they are for."""
+    folder = tmp_path_factory.mktemp("certificates")
+    names = {"127.0.0.1": "IP", "dialpad.com": "DNS"}
+    return {name: make_certificate(folder, name, kind) for name, kind in names.items()}
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from dialpad_ivr.dialpad.verdict import OUTCOME_TABLE, engine_status
 from dialpad_ivr.engine.definitions import definitions_root, shipped
 from dialpad_ivr.settings import OTHER_VARIABLES, Settings
 from dialpad_ivr.telemetry.metrics import Metrics
-from support.docs import PAGES, ROOT, Block, blocks, shown
+from support.docs import NAVIGATION, PAGES, ROOT, Block, blocks, shown
 from tools.generate import stale_files
 from tools.reference import reference_pages
 
@@ -263,6 +263,24 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing_from_elsewhere(
         text = page.read_text("utf-8")
         assert not [url for url in Fetched(text).urls if re.match(r"(https?:)?//", url)], page
         assert "fonts.googleapis" not in text
+    index = (tmp_path / "site/llms.txt").read_text("utf-8")
+    listed = re.findall(r"^- \[[^]]+\]\((\S+)\): \S", index, re.MULTILINE)
+    assert len(listed) == len(NAVIGATION)
+    for name in listed:
+        markdown = (tmp_path / "site" / name).read_text("utf-8")
+        assert markdown.startswith("# ")
+        prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\((?![a-z]+:|#)([^)#\s]+)", prose):
+            assert (tmp_path / "site" / name).parent.joinpath(target).exists(), (name, target)
+
+
+def test_the_index_for_language_models_says_something_of_each_page() -> None:
+    lines = (ROOT / "llms.txt").read_text("utf-8").splitlines()
+    assert lines[0] == "# dialpad-ivr"
+    assert lines[2].startswith("> ")
+    entries = [re.fullmatch(r"- \[(.+)\]\((.+)\): (.+)", line) for line in lines if line.startswith("-")]
+    assert [ROOT / entry[2] for entry in entries if entry] == NAVIGATION
+    assert all(entry and len(entry[3]) > 20 and "](" not in entry[3] for entry in entries)
 
 
 def test_make_help_lists_every_target() -> None:

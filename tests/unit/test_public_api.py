@@ -34,6 +34,7 @@ PUBLIC = [
     "output_schema",
     "register",
     "run_locally",
+    "run_worker",
     "shipped",
 ]
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import base64
 
+import pytest
+from pydantic import ValidationError
+
+from dialpad_ivr.proxy_url import check_proxy
 from dialpad_ivr.settings import OTHER_VARIABLES, Settings, SettingsError, check_api_url, load_settings
 
 
@@ -97,6 +101,15 @@ def test_errors_are_listed_without_the_values(monkeypatch: pytest.MonkeyPatch) -
         ("DIALPAD_IVR_REDIS_URL", "redis://"),
         ("DIALPAD_IVR_REDIS_URL", "redis://:hunter2@redis:99999"),
         ("DIALPAD_IVR_REDIS_URL", "unix://"),
+        ("DIALPAD_IVR_PROXY_URL", "proxy.example.com:3128"),
+        ("DIALPAD_IVR_PROXY_URL", "socks5://user:hunter2@proxy.example.com"),
+        ("DIALPAD_IVR_PROXY_URL", "http://user:hunter2@"),
+        ("DIALPAD_IVR_PROXY_URL", "http://user:hunter2@proxy:99999"),
+        ("DIALPAD_IVR_PROXY_URL", "http://user:hunter2@proxy/pac"),
+        ("DIALPAD_IVR_PROXY_URL", "http://user:hunter2/@proxy"),
+        ("DIALPAD_IVR_PROXY_URL", "http://user:hunter2@proxy?x"),
+        ("DIALPAD_IVR_PROXY_URL", "http://user:hunter2@pr oxy"),
+        ("DIALPAD_IVR_PROXY_URL", "http://user:hunter2@[::1"),
         ("DIALPAD_IVR_HEALTH_PORT", "65536"),
         ("DIALPAD_IVR_LOG_FORMAT", "xml"),
     ],
@@ -175,6 +188,54 @@ def test_every_variable_of_ours_is_accepted(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("DIALPAD_IVR_SERVER_URL", "http://conductor:8080")
     settings = load_settings()
     assert (settings.patch_limit, settings.server_url) == (5, "http://conductor:8080/api")
+
+
+def test_proxy_is_off_unless_its_own_setting_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://proxy.example.com:3128")
+    assert load_settings().proxy_url is None
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "login"),
+    [
+        ("http://proxy.example.com", "proxy.example.com:80", None),
+        ("https://proxy.example.com/", "proxy.example.com:443", None),
+        ("http://[::1]:3128", "[::1]:3128", None),
+        ("http://ivr:hunter2%40%2F%3A@proxy:3128", "proxy:3128", "ivr:hunter2@/:"),
+        ("http://ivr@proxy:3128", "proxy:3128", "ivr:"),
+        ("https://ivr:hunter2\u00e4@proxy:3128", "proxy:3128", "ivr:hunter2\u00e4"),
+    ],
+)
+def test_proxy_is_shown_by_host_and_port_only(
+    url: str, shown: str, login: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_PROXY_URL", url)
+    settings = load_settings()
+    assert settings.proxy_url is not None
+    proxy = check_proxy(settings.proxy_url, settings.api_url)
+    assert str(proxy) == shown
+    sent = proxy.authorization and base64.b64decode(proxy.authorization.get_secret_value().split()[1]).decode()
+    assert sent == login
+    assert "hunter2" not in repr((settings, proxy))
+
+
+def test_proxy_for_a_double_that_it_could_listen_to_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_PROXY_URL", "http://user:hunter2@proxy:3128")
+    monkeypatch.setenv("DIALPAD_IVR_ALLOW_LOOPBACK", "true")
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", "https://127.0.0.1:8090")
+    assert load_settings().proxy_url is not None
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", "http://127.0.0.1:8090")
+    with pytest.raises(SettingsError, match=r"^DIALPAD_IVR_PROXY_URL: .* the proxy could read the key") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_error_of_settings_made_in_python_does_not_repeat_a_password() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"proxy_url": "socks5://user:hunter2@proxy", "redis_url": "http://:hunter2@redis"})
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(caught.value)
 
 
 def test_auth_secret_is_not_in_the_repr(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "output_schema",
     "register",
     "run_locally",
+    "run_worker",
     "shipped",
 ]
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from dialpad_ivr.engine.follow import follow
     from dialpad_ivr.settings import Settings, SettingsError, load_settings
     from dialpad_ivr.tasks.local_run import run_locally
+    from dialpad_ivr.worker.run import run_worker
 else:
     # Not for type checkers: with a `__getattr__` they would accept any name.
     _MODULES = {
@@ -55,6 +57,7 @@ else:
         "engine.follow": ("follow",),
         "settings": ("Settings", "SettingsError", "load_settings"),
         "tasks.local_run": ("run_locally",),
+        "worker.run": ("run_worker",),
     }
     _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -103,8 +103,13 @@ async def serving(
             app, ws="none", http=http, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
         )
     )
+
+    async def serve() -> None:
+        with anyio.CancelScope(shield=True):  # cancelled, it would leave the port open; it ends by `should_exit`
+            await server.serve([sock])
+
     async with anyio.create_task_group() as group:
-        group.start_soon(server.serve, [sock])
+        group.start_soon(serve)
         try:
             yield sock.getsockname()[1]
         finally:

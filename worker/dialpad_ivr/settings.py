@@ -20,6 +20,7 @@ from dialpad_ivr.contract.values import (
     PATCH_LIMIT,
     PATCH_WINDOW_SECONDS,
 )
+from dialpad_ivr.proxy_url import check_proxy
 
 _PREFIX: Final = "DIALPAD_IVR_"
 # By pydantic's type of an error, with the fields of its context.
@@ -36,8 +37,10 @@ _MESSAGES: Final = {
 }
 
 OTHER_VARIABLES: Final = {
-    f"{_PREFIX}CACHE_DIR": "The directory for downloads; by default one in the user's cache.",
-    f"{_PREFIX}MAVEN_URL": "A mirror of Maven Central, from which the local Conductor server is downloaded.",
+    f"{_PREFIX}CACHE_DIR": "The directory for downloads, created if absent; by default one in the user's cache. Only "
+    "its owner may be able to write to it, since programs run from it.",
+    f"{_PREFIX}MAVEN_URL": "A mirror of Maven Central, from which the local Conductor server is downloaded; by default "
+    "https://repo1.maven.org/maven2. What it serves must have the server's known SHA-256.",
     f"{_PREFIX}TEST_UI": "A built Conductor UI for the tests: a folder, or a .tar.gz of one.",
 }
 """The variables with our prefix that are no settings of the worker, and what they mean."""
@@ -55,7 +58,12 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+        env_prefix=_PREFIX,
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        populate_by_name=True,
+        hide_input_in_errors=True,  # a wrong URL may hold a password
     )
 
     # The engine
@@ -99,6 +107,11 @@ class Settings(BaseSettings):
     api_url: str = Field(
         default=API_URLS[0],
         description=f"Dialpad's host: {API_URLS[0]} (live) or {API_URLS[1]}; a loopback address if allowed.",
+    )
+    proxy_url: SecretStr | None = Field(
+        default=None,
+        description="The proxy through which Dialpad is called, and nothing else, e.g. "
+        "http://USER:PASSWORD@proxy.example.com:3128; http or https. None if not set.",
     )
     credentials_file: Path | None = Field(
         default=None, description="A JSON file of credential profiles, reloaded when it changes."
@@ -209,6 +222,13 @@ class Settings(BaseSettings):
     @classmethod
     def _check_host(cls, value: str, info: ValidationInfo) -> str:
         return check_api_url(value, allow_loopback=bool(info.data.get("allow_loopback")))
+
+    @field_validator("proxy_url")
+    @classmethod
+    def _check_proxy_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            check_proxy(value, str(info.data.get("api_url", "")))
+        return value
 
 
 def variable(field: str) -> str:

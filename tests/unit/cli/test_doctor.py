@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +17,13 @@ from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import Definition, register, shipped
 from dialpad_ivr.settings import load_settings
 from dialpad_ivr.testing.double import DoubleControl
+from support.certificates import tls
 from support.invoke import Invoke
 from support.limits import ACME, OUTAGE
 from support.redis import RedisServer
 from support.stub import Stub, StubEngine, running_stub
+from support.tunnel import running_proxy
+from support.wire import response, wired
 
 LABELS = [definition.label for definition in shipped()]
 WORKERS = [f"worker of {task_type}" for task_type in INPUTS]
@@ -86,6 +90,34 @@ async def test_what_keeps_calls_back_is_a_warning(
         monkeypatch.setenv("DIALPAD_IVR_HEALTH_PORT", worker.url.rpartition(":")[2])
         check = (await checks())["limits of acme" if more else "limits"]
     assert (check.result, check.detail) == (result, detail)
+
+
+async def test_proxy_that_leads_to_dialpad_is_ok_and_sees_no_key(
+    monkeypatch: pytest.MonkeyPatch, certificates: dict[str, Path]
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["127.0.0.1"]))
+    not_found = response(b"{}", status="404 Not Found")
+    async with wired(not_found, tls(certificates["127.0.0.1"])) as wire, running_proxy(login="ivr:hunter2") as proxy:
+        monkeypatch.setenv("DIALPAD_IVR_API_URL", wire.url)
+        monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
+        monkeypatch.setenv("DIALPAD_IVR_PROXY_URL", proxy.with_login("ivr:hunter2"))
+        found = await checks()
+        assert found["proxy"].result == found[KEY_CHECK].result == "ok"
+        assert proxy.address in found["proxy"].detail
+        assert wire.url in found["proxy"].detail
+        assert b"key-of-main" not in proxy.seen
+    assert "hunter2" not in str(found)
+
+
+async def test_proxy_that_refuses_is_a_failure_even_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_proxy(login="ivr:hunter2") as proxy:
+        monkeypatch.setenv("DIALPAD_IVR_API_URL", "https://dialpad.com")
+        monkeypatch.setenv("DIALPAD_IVR_PROXY_URL", proxy.with_login("ivr:hunter3"))
+        check = (await checks())["proxy"]
+    assert check.result == "failed"
+    assert proxy.address in check.detail
+    assert "407" in check.detail
+    assert "hunter" not in str(check)
 
 
 async def test_missing_definition_is_a_failure(dialpad: DoubleControl, stub_engine: StubEngine) -> None:

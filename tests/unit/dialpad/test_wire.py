@@ -6,8 +6,6 @@ import asyncio
 import gzip
 import json
 import re
-import ssl
-import subprocess
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,6 +32,7 @@ from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.bench import KEY, VALID
+from support.certificates import tls
 from support.wire import Chunks, response, wired
 
 OK = response(b'{"ivrs": []}', "content-type: application/json")
@@ -168,29 +167,8 @@ async def test_no_cookie_goes_from_one_companys_call_to_anothers() -> None:
 # TLS
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Self-signed certificates with their keys, by the address or name that they are for."""
-    folder = tmp_path_factory.mktemp("certificates")
-    made = {}
-    for name, kind in (("127.0.0.1", "IP"), ("dialpad.com", "DNS")):
-        file = made[name] = folder / f"{name}.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        command += ["-days", "2", "-subj", f"/CN={name}", "-addext", f"subjectAltName={kind}:{name}"]
-        command += ["-keyout", str(file), "-out", f"{file}.crt"]
-        subprocess.run(command, check=True, capture_output=True)
-        file.write_text(file.read_text() + Path(f"{file}.crt").read_text())
-    return made
-
-
-def _tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
 async def test_a_server_with_an_untrusted_certificate_gets_no_request(certificates: dict[str, Path]) -> None:
-    async with wired(OK, _tls(certificates["127.0.0.1"])) as wire:
+    async with wired(OK, tls(certificates["127.0.0.1"])) as wire:
         with pytest.raises(NotSentError, match="certificate verify failed"):
             await ask(wire.url)
         assert wire.heads == []
@@ -201,7 +179,7 @@ async def test_a_private_authority_is_trusted_but_not_for_another_name(
 ) -> None:
     for name, accepted in (("127.0.0.1", True), ("dialpad.com", False)):
         monkeypatch.setenv("SSL_CERT_FILE", str(certificates[name]))
-        async with wired(OK, _tls(certificates[name])) as wire:
+        async with wired(OK, tls(certificates[name])) as wire:
             if accepted:
                 assert (await ask(wire.url)).status_code == 200
             else:
@@ -213,7 +191,7 @@ async def test_a_private_authority_is_trusted_but_not_for_another_name(
 async def test_an_engine_or_redis_with_an_untrusted_certificate_gets_no_request(
     certificates: dict[str, Path],
 ) -> None:
-    async with wired(OK, _tls(certificates["127.0.0.1"])) as wire:
+    async with wired(OK, tls(certificates["127.0.0.1"])) as wire:
         settings = Settings.model_validate({"server_url": wire.url, "redis_url": wire.url.replace("https", "rediss")})
         with pytest.raises(EngineError, match=r"(?i)certificate.verify.failed"):
             await asyncio.to_thread(EngineApi(settings).version)
@@ -356,6 +334,15 @@ async def test_a_body_of_unknown_encoding_can_still_be_stored(body: bytes, statu
     stored = json.dumps([found.body, found.json], ensure_ascii=False)
     assert "\\u0000" not in stored
     stored.encode()
+
+
+@pytest.mark.parametrize("text", ['{"ivrs": []}', "[1]", ""])
+async def test_a_byte_order_mark_before_a_response_is_not_a_part_of_it(text: str) -> None:
+    with_mark, without = (
+        await answered(response(b"\xef\xbb\xbf" + text.encode())),
+        await answered(response(text.encode())),
+    )
+    assert (with_mark.json, with_mark.body) == (without.json, without.body)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,11 +16,19 @@ from jsonschema import Draft202012Validator
 
 from dialpad_ivr.contract.schema import output_schema
 from dialpad_ivr.contract.validation import example_input
+from dialpad_ivr.credentials import Credentials
+from dialpad_ivr.dialpad.client import DialpadClient
+from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.local_run import as_curl
 from dialpad_ivr.tasks.result import Result
+from dialpad_ivr.tasks.set_custom_ivr import set_custom_ivr
+from dialpad_ivr.tasks.tools import Tools
+from dialpad_ivr.telemetry.metrics import Metrics
 from support.bench import KEY, VALID, Bench
 from support.windows import Clock
+from support.wire import response, wired
 
 
 def selected(ivr_id: str, ivr_type: str = "HOLD_MUSIC") -> dict[str, Any]:
@@ -238,6 +247,44 @@ async def test_a_failed_settling_read_leaves_the_change_unconfirmed(bench: Bench
 
     bench.handler = lost
     assert check(await bench.run())["outcome"] == "unconfirmed"
+    assert [request.method for request in bench.sent] == ["PATCH", "GET", "GET"]
+
+
+@pytest.mark.parametrize("error", [httpx.ReadTimeout("slow"), httpx.ConnectError("refused")])
+async def test_a_settling_read_is_sent_again_only_if_its_connection_was_lost(
+    bench: Bench, error: httpx.TransportError
+) -> None:
+    def handle(_: httpx.Request) -> httpx.Response:
+        raise error if len(bench.sent) > 1 else httpx.ReadTimeout("")
+
+    bench.handler = handle
+    assert check(await bench.run())["outcome"] == "unconfirmed"
+    assert [request.method for request in bench.sent] == ["PATCH", "GET"]
+
+
+async def test_a_settling_read_survives_a_stale_connection_of_the_pool() -> None:
+    responses = iter([200, 200, 0, 0, 200])
+    both_asked = asyncio.Event()
+
+    async def answer() -> AsyncIterator[bytes]:
+        if not next(responses):
+            raise ConnectionResetError
+        if len(wire.heads) < 2:
+            await both_asked.wait()
+        both_asked.set()
+        yield response(json.dumps({"items": [selected(VALID["ivr_id"])]}).encode())
+
+    async with wired(answer) as wire:
+        settings = Settings(api_url=wire.url, allow_loopback=True)
+        async with DialpadClient(settings) as client:
+            tools = Tools(settings, client, Credentials(environ={"DIALPAD_API_KEY": KEY}), Limiter(settings), Metrics())
+            plan = {**VALID, "mode": "plan"}
+            await asyncio.gather(*(set_custom_ivr(Delivery(plan), tools) for _ in range(2)))
+            assert wire.connections == 2
+            output = check(await set_custom_ivr(Delivery(VALID, last_attempt=True), tools))
+        assert [line.split(" ")[0] for line in wire.lines] == ["GET", "GET", "PATCH", "GET", "GET"]
+        assert wire.connections == 3  # the change and the first read lost those that had been open
+    assert output["outcome"] == "updated"
 
 
 async def test_a_settling_read_cannot_tell_inbound_from_outbound(bench: Bench) -> None:

@@ -24,7 +24,7 @@ from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 from dialpad_ivr.worker import handler as handler_module
-from dialpad_ivr.worker import process
+from dialpad_ivr.worker import run
 from dialpad_ivr.worker.handler import make_handler
 from dialpad_ivr.worker.mapping import Polled, completed, deferred, to_delivery, to_task_result
 from dialpad_ivr.worker.undelivered import UndeliveredResults
@@ -268,7 +268,7 @@ def test_settings_that_outlast_the_task_definitions_timeouts_are_warned_of(
     changed: dict[str, Any], fields: list[str]
 ) -> None:
     with capture_logs() as logs:
-        process._warn_of_short_timeouts(Settings(**changed))
+        run._warn_of_short_timeouts(Settings(**changed))
     assert [entry["field"] for entry in logs] == fields
     assert {entry["event"] for entry in logs} <= {"timeouts_too_short"}
     for entry in logs:

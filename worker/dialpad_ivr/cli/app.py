@@ -31,7 +31,7 @@ COMMANDS: Final = {
     ),
     "doctor": (
         "doctor:doctor",
-        "Check the engine, the definitions, the workers, the keys, the clocks and Redis. Changes nothing.",
+        "Check the engine, the definitions, the workers, the proxy, the keys, the clocks and Redis. Changes nothing.",
     ),
     "limits": (
         "limits:limits",

@@ -1,4 +1,4 @@
-"""The command `doctor`: checks of the engine, definitions, keys, clocks and Redis, each with a fix."""
+"""The command `doctor`: checks of the engine, definitions, proxy, keys, clocks and Redis, each with a fix."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from dialpad_ivr.dialpad.verdict import error_verdict, http_date
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.definitions import compare, shipped
 from dialpad_ivr.engine.domains import bulk_domain
+from dialpad_ivr.proxy_url import check_proxy
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.worker.limits import health_url, limits_rows, read_limits
 
@@ -60,7 +61,7 @@ def doctor(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check the engine, the definitions, the workers, the keys, the clocks and Redis. Changes nothing.
+    """Check the engine, the definitions, the workers, the proxy, the keys, the clocks and Redis. Changes nothing.
 
     Examples:
     - `dialpad-ivr doctor`
@@ -98,6 +99,8 @@ async def examine(settings: Settings, profiles: list[str]) -> list[Check]:
     """
     checks = list(_engine_checks(settings))
     async with DialpadClient(settings) as client:
+        if settings.proxy_url is not None:
+            checks.append(await _proxy_check(settings.proxy_url, settings.api_url, client))
         dates = []
         for profile in profiles:
             check, date = await _key_check(settings, client, profile)
@@ -179,6 +182,16 @@ def _limits_checks(report: JsonObject) -> Iterator[Check]:
     for row in kept_back:
         hint = "Its tasks wait, and none is lost. Who waits: dialpad-ivr limits"
         yield Check(f"limits of {row.company}", "warning", row.state, hint)
+
+
+async def _proxy_check(url: SecretStr, api_url: str, client: DialpadClient) -> Check:
+    """Whether the proxy leads to Dialpad; no key is sent."""
+    proxy = check_proxy(url, api_url)
+    try:
+        await client.check_proxy()
+    except CallError as exc:
+        return Check("proxy", "failed", str(exc), "Requests to Dialpad fail until it is fixed; none was sent.")
+    return Check("proxy", "ok", f"{proxy} leads to {api_url}, whose certificate is trusted")
 
 
 async def _key_check(settings: Settings, client: DialpadClient, profile: str) -> tuple[Check, str | None]:

@@ -11,7 +11,7 @@ from dialpad_ivr.http_server import PortError
 from dialpad_ivr.settings import SettingsError, load_settings
 from dialpad_ivr.telemetry import logs
 from dialpad_ivr.telemetry.tracing import tracing
-from dialpad_ivr.worker.process import run_worker
+from dialpad_ivr.worker.process import run_process
 
 
 def worker() -> None:
@@ -30,7 +30,7 @@ def worker() -> None:
     logs.configure(settings.log_level, settings.log_format)
     try:
         with tracing() as traces:
-            code = asyncio.run(run_worker(settings, traces))
+            code = asyncio.run(run_process(settings, traces))
     except PortError as exc:
         _fail(f"{exc} Set DIALPAD_IVR_HEALTH_PORT.")
     except SettingsError as exc:

@@ -24,6 +24,8 @@ from pydantic import SecretStr
 from dialpad_ivr import __version__
 from dialpad_ivr.contract.values import BODY_LIMIT, LIST_PATH, PATCH_PATH
 from dialpad_ivr.dialpad.sanitize import parse_body, redact, secret_forms
+from dialpad_ivr.dialpad.tunnel import Tunnel, TunnelError, TunnelTransport, check_tunnel
+from dialpad_ivr.proxy_url import check_proxy
 from dialpad_ivr.settings import Settings, check_api_url
 
 READ_LIMIT = 1024 * 1024
@@ -95,26 +97,34 @@ class DialpadClient:
     """One pooled HTTPS client. Use it as an async context manager, and one for a whole process.
 
     Redirects are not followed (one would turn the PATCH into a GET, or send the key elsewhere). Proxies, `.netrc` and
-    the like in the environment are ignored, except `SSL_CERT_FILE`, for a private certificate authority.
+    the like in the environment are ignored, except `SSL_CERT_FILE`, for a private certificate authority. A proxy that
+    the settings name sees Dialpad's host name and encrypted bytes, never a key.
 
     Args:
-        settings: The host and the time limits.
+        settings: The host, the proxy and the time limits.
         transport: In place of the network, for a unit test.
     """
 
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._base = check_api_url(settings.api_url, allow_loopback=settings.allow_loopback)
         self._deadline = settings.deadline_seconds
+        self._connect_timeout = settings.connect_timeout_seconds
+        self._context = httpx.create_ssl_context()
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        self._tunnel: Tunnel | None = None
+        if settings.proxy_url is not None and transport is None:
+            self._tunnel = Tunnel(check_proxy(settings.proxy_url, self._base), self._context)
+            transport = TunnelTransport(self._tunnel, self._context, limits)
         self._http = httpx.AsyncClient(
             transport=transport,
-            verify=httpx.create_ssl_context(),
+            verify=self._context,
             timeout=httpx.Timeout(
                 connect=settings.connect_timeout_seconds,
                 read=settings.read_timeout_seconds,
                 write=settings.write_timeout_seconds,
                 pool=settings.pool_timeout_seconds,
             ),
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            limits=limits,
             follow_redirects=False,
             trust_env=False,
             # Cookies are not stored: one company's session must not travel with another's key.
@@ -134,6 +144,18 @@ class DialpadClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.aclose()
+
+    async def check_proxy(self) -> None:
+        """Open a connection through the proxy, if there is one; no request is sent.
+
+        Raises:
+            NotSentError: There is no connection.
+        """
+        if self._tunnel is not None:
+            try:
+                await check_tunnel(self._tunnel, self._context, httpx.URL(self._base), self._connect_timeout)
+            except TunnelError as exc:
+                raise NotSentError(exc.code, str(exc)) from None
 
     def prepare_set_custom_ivr(
         self, target_type: str, target_id: str, ivr_type: str, ivr_id: str, select_option: str | None
@@ -176,6 +198,8 @@ class DialpadClient:
                     raw, cut = await _read(response)
         except (httpx.ConnectTimeout, httpx.ConnectError, httpx.PoolTimeout) as exc:
             raise NotSentError(_CODES[type(exc)], describe_error(exc, hidden)) from None
+        except TunnelError as exc:
+            raise NotSentError(exc.code, str(exc)) from None
         except TimeoutError:
             raise NoAnswerError("deadline", f"No answer within {self._deadline:g} s.") from None
         except httpx.HTTPError as exc:

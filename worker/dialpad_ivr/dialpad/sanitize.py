@@ -9,8 +9,11 @@ from urllib.parse import quote
 
 
 def parse_body(raw: bytes, *, cut: bool, hidden: set[str]) -> tuple[Any, str]:
-    """The body as JSON (`None` if it is none that the engine can store) and as text, both without the key."""
-    text = _storable(redact(raw.decode("utf-8", "replace"), hidden))
+    """The body as JSON (`None` if it is none that the engine can store) and as text, both without the key.
+
+    A byte order mark before it is dropped, as RFC 8259 allows.
+    """
+    text = _storable(redact(raw.decode("utf-8-sig", "replace"), hidden))
     if cut:
         return None, text
     try:

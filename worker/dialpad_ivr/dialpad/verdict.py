@@ -46,6 +46,7 @@ OUTCOME_TABLE: Final = (
     OutcomeRow("408, 425, 5xx", ("unavailable",)),
     OutcomeRow("any other status, including redirects", ("rejected",)),
     OutcomeRow("the request was not sent", ("unavailable",)),
+    OutcomeRow("the same, since the proxy refuses, or does not lead to Dialpad", ("unavailable",), "never an outage"),
     OutcomeRow("the request was sent, and no response came", ("unavailable",)),
     OutcomeRow("the same on the last attempt", ("updated", "unavailable", "unconfirmed"), "by the selection read then"),
     OutcomeRow("one of these in an outage ([retries](../explanation/retries.md#outages))", (None,), "delivered again"),
@@ -86,6 +87,10 @@ def engine_status(outcome: str | None) -> EngineStatus:
         return "FAILED_WITH_TERMINAL_ERROR"
     return "FAILED" if outcome in RETRIED_OUTCOMES else "COMPLETED"
 
+
+# The causes of a call without a response that lie on this side: this process's own connections, and what a proxy
+# decides.
+_NOT_DIALPADS: Final = ("pool_timeout", "proxy_unauthorized", "proxy_refused", "untrusted_certificate")
 
 _BY_STATUS: Final[Mapping[int, tuple[Outcome, str]]] = {
     401: ("unauthorized", "Dialpad does not accept the key of credential profile {profile!r}: renew or replace it."),
@@ -229,6 +234,14 @@ def is_rate_limit(response: Response) -> bool:
 def is_outage(response: Response) -> bool:
     """Whether a response shows that Dialpad does not work, if not for what was requested alone: a 408 or a 5xx."""
     return response.status_code == 408 or response.status_code >= 500
+
+
+def shows_outage(error: CallError) -> bool:
+    """Whether a call without a response may show that Dialpad does not work.
+
+    A proxy that cannot be reached, or reports that it cannot reach Dialpad, shows it as a broken network does.
+    """
+    return error.code not in _NOT_DIALPADS
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

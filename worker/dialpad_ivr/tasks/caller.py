@@ -21,6 +21,7 @@ from dialpad_ivr.dialpad.verdict import (
     no_answer_verdict,
     page_or_verdict,
     retry_after,
+    shows_outage,
 )
 from dialpad_ivr.pacing.circuit import Failure
 from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Permit, PermitDeferredError
@@ -102,7 +103,7 @@ class Caller:
                 traced(response.status_code)
         except CallError as exc:
             self._draft.perhaps_sent |= write and isinstance(exc, NoAnswerError)
-            if exc.code != "pool_timeout":  # that is this process's own connections
+            if shows_outage(exc):
                 await self._failed(limiter, permit, exc.code)
             raise
         if own:
@@ -135,13 +136,17 @@ class Caller:
         failure = Failure(cause, self._target, self._delivery.retried, retry_after_seconds or 0.0)
         await limiter.failed(permit, failure)
 
-    async def list_slots(self, target_type: str, target_id: str, *, only: str | None = None) -> Listing:
+    async def list_slots(
+        self, target_type: str, target_id: str, *, only: str | None = None, resend_lost: bool = False
+    ) -> Listing:
         """Read a target's slots, page by page.
 
         Args:
             target_type: The target's type.
             target_id: The target's id.
             only: The one slot that is wanted: no page is read after it was found.
+            resend_lost: Whether a read that loses its connection is sent once more. What broke the connection of a call
+                before has often broken others of the pool, which is noticed when they are used.
 
         Raises:
             CircuitOpenError: Dialpad does not work.
@@ -156,7 +161,13 @@ class Caller:
             with anyio.fail_after(seconds):  # all pages together: the engine waits for a result
                 for _ in range(_PAGES):
                     request = self._tools.client.prepare_list_custom_ivrs(target_type, target_id, cursor)
-                    response = await self.send(request)
+                    try:
+                        response = await self.send(request)
+                    except NoAnswerError as exc:
+                        if not resend_lost or exc.code != "connection_lost":
+                            raise
+                        resend_lost = False
+                        response = await self.send(request)
                     page = page_or_verdict(response, self._profile)
                     if isinstance(page, Verdict):
                         return Listing(slots, page, response)

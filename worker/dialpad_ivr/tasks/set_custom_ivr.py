@@ -130,7 +130,7 @@ async def _check_expectation(
 async def _settle(verdict: Verdict, params: SetCustomIvrInput, caller: Caller, draft: Draft) -> Verdict:
     """Let the current selection decide what became of a PATCH whose response never came."""
     try:
-        slot, refusal, _ = await _read_slot(params, caller)
+        slot, refusal, _ = await _read_slot(params, caller, resend_lost=True)
     except CircuitOpenError:
         raise  # the next delivery settles it
     except PermitDeferredError:
@@ -151,8 +151,12 @@ async def _settle(verdict: Verdict, params: SetCustomIvrInput, caller: Caller, d
     return Verdict("updated")
 
 
-async def _read_slot(params: SetCustomIvrInput, caller: Caller) -> tuple[Slot, Verdict | None, Response | None]:
+async def _read_slot(
+    params: SetCustomIvrInput, caller: Caller, *, resend_lost: bool = False
+) -> tuple[Slot, Verdict | None, Response | None]:
     """The slot (without IVRs if the target lists none), the verdict on a list that could not be read, the response."""
-    slots, refusal, response = await caller.list_slots(params.target_type, params.target_id, only=params.ivr_type)
+    slots, refusal, response = await caller.list_slots(
+        params.target_type, params.target_id, only=params.ivr_type, resend_lost=resend_lost
+    )
     slot = next((slot for slot in slots if slot.ivr_type == params.ivr_type), Slot(params.ivr_type, ()))
     return slot, refusal, response

@@ -8,7 +8,8 @@ from typing import Final
 EVENTS: Final[Mapping[str, str]] = {
     # The process
     "worker_started": "The worker polls for tasks; `health` is the URL of its health port.",
-    "worker_stopping": "A signal arrived: polling stops, and calls in flight have the grace time to finish.",
+    "worker_stopping": "A signal arrived, or the program that runs the worker stops it (`signal` is null): polling "
+    "stops, and calls in flight have the grace time to finish.",
     "worker_stopped": "The worker has stopped, and every result was reported.",
     "worker_stopped_early": "The worker stopped with tasks in flight, which the engine delivers again; raise "
     "`DIALPAD_IVR_GRACE_SECONDS` if it was the grace time that ran out.",

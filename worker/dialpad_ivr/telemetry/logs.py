@@ -50,10 +50,17 @@ def configure(level: str, log_format: Literal["auto", "human", "json"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         cache_logger_on_first_use=False,
     )
-    # It writes whole responses into its messages, the engine's secrets included; the worker logs what failed itself.
-    logging.getLogger(SDK_LOGGERS).setLevel(logging.CRITICAL + 1)
+    silence_sdk()
     for name in ("httpx", "httpcore", "hpack", "urllib3", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def silence_sdk() -> None:
+    """Drop the SDK's lines.
+
+    It writes whole responses into its messages, the engine's secrets included; the worker logs what failed itself.
+    """
+    logging.getLogger(SDK_LOGGERS).setLevel(logging.CRITICAL + 1)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
