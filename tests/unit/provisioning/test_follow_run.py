@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -111,7 +110,7 @@ def test_run_that_does_not_move_is_evaluated_with_its_chunks(
     [
         ({"status": "IN_PROGRESS", "updateTime": 1_000, "responseTimeoutSeconds": 20}, 1),
         ({"status": "SCHEDULED", "updateTime": 1_000, "responseTimeoutSeconds": 20}, 0),
-        ({"status": "IN_PROGRESS", "updateTime": time.time() * 1000, "responseTimeoutSeconds": 20}, 0),
+        ({"status": "IN_PROGRESS", "updateTime": 4e12, "responseTimeoutSeconds": 20}, 0),
         ({"status": "IN_PROGRESS", "updateTime": 1_000, "responseTimeoutSeconds": 20, "callbackAfterSeconds": 2e9}, 0),
     ],
     ids=["overdue", "not taken", "just taken", "waiting"],
