@@ -157,7 +157,9 @@ class Settings(BaseSettings):
         default=300, gt=0, le=3600, description="The upper limit of a pause; a longer Retry-After is capped."
     )
     waiting_budget_seconds: float = Field(
-        default=900, gt=0, description="A task that waited longer than this in total ends as rate_limited."
+        default=900,
+        gt=0,
+        description="A task that waited longer than this in total for pauses after 429s to end ends as rate_limited.",
     )
     outage_budget_seconds: float = Field(
         default=3600,
