@@ -10,13 +10,22 @@ import pytest
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES, RETRIED_OUTCOMES, TERMINAL_OUTCOMES
 from dialpad_ivr.dialpad.client import NoAnswerError, NotSentError, Response
+from dialpad_ivr.dialpad.parsing import ListedIvr, Page, Slot
 from dialpad_ivr.dialpad.verdict import (
     OUTCOME_TABLE,
+    Verdict,
+    already_selected,
     engine_status,
+    error_verdict,
+    http_date,
+    is_outage,
     is_rate_limit,
     no_answer_verdict,
+    page_or_verdict,
     patch_verdict,
+    precondition_verdict,
     retry_after,
+    shows_outage,
 )
 
 PARAMS = SetCustomIvrInput(target_type="callcenter", target_id="5", ivr_type="HOLD_MUSIC", ivr_id="7")
@@ -174,3 +183,327 @@ def test_retry_after_in_both_forms(headers: dict[str, str], seconds: float | Non
 def test_a_date_counts_from_the_servers_own_clock() -> None:
     headers = {"date": "Mon, 23 Nov 2020 12:00:00 GMT", "retry-after": "Mon, 23 Nov 2020 12:00:04 GMT"}
     assert retry_after(headers) == 4
+    # Without a readable one it counts from this machine's.
+    assert retry_after({"retry-after": "Mon, 23 Nov 2020 12:00:04 GMT"}) == 0
+    assert retry_after({"retry-after": "Mon, 23 Nov 2020 12:00:04 GMT", "date": "today"}) == 0
+
+
+def test_a_date_without_a_zone_is_in_utc() -> None:
+    assert http_date("Mon, 23 Nov 2026 12:00:00 -0000") == NOW
+    assert http_date("Mon, 23 Nov 2026 14:00:00 +0200") == NOW
+
+
+@pytest.mark.parametrize("text", ["", "soon", "Mon, 99 Nov 2026 12:00:00 GMT", "3"])
+def test_what_is_no_date_is_none(text: str) -> None:
+    assert http_date(text) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "outage"),
+    [(200, False), (407, False), (408, True), (409, False), (429, False), (499, False), (500, True)],
+)
+def test_a_timeout_or_a_server_error_shows_an_outage(status: int, outage: bool) -> None:
+    assert is_outage(answer(status)) == outage
+
+
+@pytest.mark.parametrize(
+    ("code", "outage"),
+    [("connect_failed", True), ("read_timeout", True), ("pool_timeout", False), ("untrusted_certificate", False)],
+)
+def test_no_answer_shows_an_outage_unless_the_cause_is_on_this_side(code: str, outage: bool) -> None:
+    assert shows_outage(NotSentError(code, "x")) == outage
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (
+            429,
+            None,
+            Verdict(None, "http_429", "Dialpad's rate limit was reached."),
+        ),
+        (
+            401,
+            {"message": "bad"},
+            Verdict(
+                "unauthorized",
+                "http_401",
+                "Dialpad answered 401 (bad). Dialpad does not accept the key of credential profile 'acme': renew or "
+                "replace it.",
+            ),
+        ),
+        (
+            403,
+            None,
+            Verdict(
+                "forbidden",
+                "http_403",
+                "Dialpad answered 403. The key of credential profile 'acme' may not do this: it needs company admin "
+                "rights.",
+            ),
+        ),
+        (
+            302,
+            None,
+            Verdict(
+                "rejected",
+                "http_302",
+                "Dialpad answered 302. A redirect, which is not followed: check DIALPAD_IVR_API_URL and the network.",
+            ),
+        ),
+        (
+            400,
+            "no",
+            Verdict(
+                "rejected",
+                "http_400",
+                "Dialpad answered 400 (no). Dialpad rejects this request: fix it before sending it again.",
+            ),
+        ),
+        (
+            500,
+            None,
+            Verdict(
+                "unavailable",
+                "http_500",
+                "Dialpad answered 500. Dialpad failed to handle the request.",
+                may_have_changed=True,
+            ),
+        ),
+        (
+            408,
+            None,
+            Verdict(
+                "unavailable",
+                "http_408",
+                "Dialpad answered 408. Dialpad gave up waiting for the request.",
+                may_have_changed=True,
+            ),
+        ),
+        (
+            199,
+            None,
+            Verdict(
+                "rejected",
+                "http_199",
+                "Dialpad answered 199. Dialpad rejects this request: fix it before sending it again.",
+            ),
+        ),
+        (
+            300,
+            None,
+            Verdict(
+                "rejected",
+                "http_300",
+                "Dialpad answered 300. A redirect, which is not followed: check DIALPAD_IVR_API_URL and the network.",
+            ),
+        ),
+        (200, {"error": "e"}, None),
+        (299, None, None),
+    ],
+)
+def test_an_error_is_told_with_what_dialpad_said_and_what_to_do(
+    status: int, body: Any, verdict: Verdict | None
+) -> None:
+    assert error_verdict(answer(status, body), "acme") == verdict
+
+
+UNSTATED = "Dialpad answered 200, but does not show what is selected now."
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict"),
+    [
+        (
+            200,
+            [],
+            Verdict(
+                "unconfirmed",
+                "unreadable_answer",
+                "Dialpad answered 200, a body that cannot be read: the change may or may not have been made.",
+                may_have_changed=True,
+            ),
+        ),
+        (
+            202,
+            slot(("7", True)),
+            Verdict(
+                "unconfirmed",
+                "unreadable_answer",
+                "Dialpad answered 202, which is not documented: the change may or may not have been made.",
+                may_have_changed=True,
+            ),
+        ),
+        (
+            200,
+            {"error": {"message": "no"}},
+            Verdict(
+                "unconfirmed", "error_in_answer", "Dialpad answered 200, but with an error (no).", may_have_changed=True
+            ),
+        ),
+        (
+            200,
+            {"errors": [5]},
+            Verdict(
+                "unconfirmed", "error_in_answer", "Dialpad answered 200, but with an error.", may_have_changed=True
+            ),
+        ),
+        (
+            200,
+            slot(("7", True), ivr_type="MENU"),
+            Verdict(
+                "unconfirmed",
+                "another_slot",
+                "Dialpad answered 200, but of MENU instead of HOLD_MUSIC.",
+                may_have_changed=True,
+            ),
+        ),
+        (
+            200,
+            slot(("8", True), ("7", True), ("9", True)),
+            Verdict(
+                "updated",
+                selected=ListedIvr("7", "n7", True),
+                warnings=("Dialpad also shows IVR 8 selected, perhaps for the other direction.",),
+            ),
+        ),
+        (200, slot(("7", True), ("8", False)), Verdict("updated", selected=ListedIvr("7", "n7", True))),
+        (200, slot(("7", None), ("8", False)), Verdict("updated", warnings=(UNSTATED,))),
+        (200, slot(("8", None), ("9", False)), Verdict("updated", warnings=(UNSTATED,))),
+        (
+            200,
+            slot(("7", False), ("8", None)),
+            Verdict(
+                "unconfirmed",
+                "another_selected",
+                "Dialpad answered 200, but shows no IVR selected instead of 7.",
+            ),
+        ),
+        (
+            200,
+            slot(("7", None), ("8", True)),
+            Verdict(
+                "unconfirmed",
+                "another_selected",
+                "Dialpad answered 200, but shows IVR 8 selected instead of 7.",
+                selected=ListedIvr("8", "n8", True),
+            ),
+        ),
+    ],
+)
+def test_the_verdict_on_a_change_says_what_the_response_shows(status: int, body: Any, verdict: Verdict) -> None:
+    assert patch_verdict(answer(status, body), PARAMS) == verdict
+
+
+def test_an_error_of_a_change_names_its_credential_profile() -> None:
+    params = PARAMS.model_copy(update={"credential": "acme"})
+    assert patch_verdict(answer(401), params) == error_verdict(answer(401), "acme")
+    assert page_or_verdict(answer(401), "acme") == error_verdict(answer(401), "acme")
+
+
+def test_with_select_option_the_warning_names_the_ivr_that_is_shown() -> None:
+    assert patch_verdict(answer(200, slot(("8", True), ivr_type="AUTO_RECORDING")), INBOUND) == Verdict(
+        "updated",
+        warnings=("Dialpad answered 200 and shows IVR 8 selected; it cannot tell inbound from outbound.",),
+        selected=ListedIvr("8", "n8", True),
+    )
+    both = INBOUND.model_copy(update={"select_option": None})
+    assert patch_verdict(answer(200, slot(("8", True), ivr_type="AUTO_RECORDING")), both).outcome == "unconfirmed"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, {"items": [{"ivr_type": "MENU"}], "cursor": "c"}, Page((Slot("MENU", ()),), "c")),
+        (200, {}, Page((), None)),
+        (
+            200,
+            [],
+            Verdict("unavailable", "unreadable_answer", "Dialpad's list of the target's IVRs cannot be read."),
+        ),
+        (
+            206,
+            {"items": []},
+            Verdict("unavailable", "unreadable_answer", "Dialpad's list of the target's IVRs cannot be read."),
+        ),
+        (
+            200,
+            {"error": {"message": "no"}},
+            Verdict(
+                "unavailable", "error_in_answer", "Dialpad answered 200, but with an error in place of the IVRs (no)."
+            ),
+        ),
+        (
+            200,
+            {"errors": [5], "items": []},
+            Verdict("unavailable", "error_in_answer", "Dialpad answered 200, but with an error in place of the IVRs."),
+        ),
+    ],
+)
+def test_only_a_list_without_an_error_is_one(status: int, body: Any, expected: Page | Verdict) -> None:
+    assert page_or_verdict(answer(status, body), "acme") == expected
+
+
+def shown(*ivrs: tuple[str, bool | None]) -> Slot:
+    return Slot("HOLD_MUSIC", tuple(ListedIvr(ivr_id, f"n{ivr_id}", selected) for ivr_id, selected in ivrs))
+
+
+def moved(now: str, expected: str, selected: ListedIvr | None) -> Verdict:
+    message = f"The selection moved: {now} is selected, not {expected}. No request was sent."
+    return Verdict("conflict", "moved", f"{message} Plan again before you change it.", selected=selected)
+
+
+UNKNOWN = Verdict(
+    "conflict",
+    "selection_unknown",
+    "Dialpad's list does not show what is selected, so if_selected cannot be checked. No request was sent.",
+)
+
+
+@pytest.mark.parametrize(
+    ("expected", "slot_shown", "verdict"),
+    [
+        (None, shown(("8", True)), None),
+        (("8",), shown(("8", True), ("7", False)), None),
+        ((), shown(("8", False)), None),
+        (("8", "9"), shown(("7", True), ("8", True)), None),
+        (("8",), shown(("7", True), ("8", True)), None),
+        (("8",), shown(("7", True)), Verdict("unchanged", selected=ListedIvr("7", "n7", True))),
+        (("8",), shown(("8", None)), UNKNOWN),
+        (("9", "10"), shown(("8", True)), moved("n8 (8)", "10, 9", ListedIvr("8", "n8", True))),
+        (("8",), shown(("8", False)), moved("nothing", "8", None)),
+        ((), shown(("8", True), ("9", True)), moved("n8 (8), n9 (9)", "nothing", ListedIvr("8", "n8", True))),
+        (("8", "9"), shown(("8", True)), moved("n8 (8)", "8, 9", ListedIvr("8", "n8", True))),
+        (("8",), shown(("7", True), ("9", True)), moved("n7 (7), n9 (9)", "8", ListedIvr("7", "n7", True))),
+        (
+            (),
+            Slot("HOLD_MUSIC", (ListedIvr("8", None, True),)),
+            moved("IVR (8)", "nothing", ListedIvr("8", None, True)),
+        ),
+    ],
+)
+def test_a_guarded_change_is_sent_only_where_the_selection_is_the_expected_one(
+    expected: tuple[str, ...] | None, slot_shown: Slot, verdict: Verdict | None
+) -> None:
+    params = PARAMS.model_copy(update={"if_selected": expected})
+    assert precondition_verdict(slot_shown, params) == verdict
+
+
+def test_a_selection_for_one_direction_is_not_the_requested_one() -> None:
+    assert already_selected(shown(("7", True), ("8", False)), PARAMS)
+    assert not already_selected(shown(("7", True), ("8", True)), PARAMS)
+    assert not already_selected(shown(("7", True)), INBOUND)
+
+
+def test_a_call_without_an_answer_is_told_with_its_cause() -> None:
+    assert no_answer_verdict(NoAnswerError("read_timeout", "no answer in 10 s")) == Verdict(
+        "unavailable", "read_timeout", "No answer came from Dialpad: no answer in 10 s", may_have_changed=True
+    )
+    assert no_answer_verdict(NotSentError("connect_failed", "refused")) == Verdict(
+        "unavailable", "connect_failed", "Dialpad could not be reached: refused"
+    )
+
+
+@pytest.mark.parametrize(("status", "limited"), [(399, False), (400, True), (429, True)])
+def test_only_an_error_can_be_a_rate_limit(status: int, limited: bool) -> None:
+    assert is_rate_limit(answer(status, "rate_limit_exceeded")) == limited
