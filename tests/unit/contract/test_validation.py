@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.contract import validation
 from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
 from dialpad_ivr.contract.outputs import FieldError
-from dialpad_ivr.contract.validation import advice, alternatives, check_input, example_input, input_warnings
+from dialpad_ivr.contract.validation import advice, alternatives, check_input, example_input, input_warnings, short
 from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, LIST_LIMIT, TARGET_TYPES
 from support.bench import VALID
 
@@ -157,6 +158,7 @@ def test_the_command_that_finds_an_ivr_names_the_target_unless_that_is_wrong_too
         (list(range(1, 12)), "maxItems", "if_selected holds 11 ids: at most 10 are allowed."),
         (["1", "x", 0], "int64", 'if_selected[1] is "x": a string must hold digits only.'),
         (["1", None], "int64", "if_selected[1] is null: an id is needed."),
+        (["1"] * 9 + [0], "int64", "if_selected[9] is 0: ids start at 1."),
         ([[]], "int64", "if_selected[0] is a list: not a number or a string of digits."),
     ],
 )
@@ -205,6 +207,176 @@ def test_invalid_credential_is_never_echoed() -> None:
     assert "SECRET" not in error.model_dump_json()
 
 
+EXAMPLE = f"For example: {json.dumps({**VALID, 'mode': 'plan'})}"
+ID_HINT = f"hole number from 1 to {INT64_MAX}, as a number or as a string of digits"
+HINTS = {
+    "target_type": 'One of 11 documented values, e.g. "callcenter".',
+    "target_id": f'A w{ID_HINT}, e.g. "5502522061422592".',
+    "ivr_type": 'One of 67 documented values, e.g. "HOLD_MUSIC".',
+    "ivr_id": f'A w{ID_HINT}, e.g. "5127493019721728".',
+    "if_selected": f'A list of ids, [] for none selected; each a w{ID_HINT}, e.g. ["5127493019721729"].',
+    "credential": ('Lower-case letters, digits and _, at most 32; a profile\'s name, never a key, e.g. "default".'),
+    "mode": 'One of 3 documented values, e.g. "plan".',
+    "name": 'A text of at most 200 characters, e.g. "New hold music".',
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule", "message"),
+    [
+        ("target_type", 5, "enum", "target_type is 5: not a text."),
+        ("target_type", None, "enum", "target_type is null: a value is needed."),
+        ("target_type", [1], "enum", "target_type is a list: not a text."),
+        ("ivr_type", {"a": 1}, "enum", "ivr_type is an object: not a text."),
+        ("ivr_type", False, "enum", "ivr_type is false: not a text."),
+        ("ivr_type", "", "enum", 'ivr_type is "": a value is needed.'),
+        ("ivr_type", "zzz", "enum", 'ivr_type is "zzz": not one of the documented values.'),
+        ("mode", "go", "enum", 'mode is "go": not one of the documented values.'),
+        ("credential", "A B", "pattern", "credential is not the name of a credential profile."),
+        ("target_id", 1.5, "int64", "target_id is 1.5: not a whole number."),
+        ("ivr_id", 10**60, "int64", f"ivr_id is {10**60}...: too large: the largest id is {INT64_MAX}."),
+        ("ivr_id", 10**60 + 1, "int64", f"ivr_id is a huge number: too large: the largest id is {INT64_MAX}."),
+        ("ivr_id", -(10**61), "int64", "ivr_id is a huge number: ids start at 1."),
+        ("if_selected", 5, "type", "if_selected is 5: not a list of ids."),
+    ],
+)
+def test_a_violation_names_the_field_its_value_the_rule_and_what_is_allowed(
+    field: str, value: Any, rule: str, message: str
+) -> None:
+    error = violations({**VALID, field: value})[field]
+    shown = message.replace(f"{10**60}...", f"{str(10**60)[:60]}...")
+    assert (error.rule, error.message, error.hint) == (rule, shown, HINTS[field])
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "message"),
+    [
+        (5, "type", "name is 5: not a text."),
+        ("x" * 201, "maxLength", f'name is "{"x" * 60}...": longer than the name of an IVR can be.'),
+    ],
+)
+def test_a_name_that_no_ivr_can_have_is_a_violation(name: Any, rule: str, message: str) -> None:
+    found = check_input({"target_type": "office", "target_id": 1, "name": name}, ListCustomIvrsInput)
+    assert found == [FieldError(path="name", rule=rule, message=message, hint=HINTS["name"])]
+
+
+def test_a_missing_field_has_its_hint() -> None:
+    for name, error in violations({}).items():
+        assert (error.message, error.hint) == (f"{name} is missing.", HINTS[name])
+
+
+@pytest.mark.parametrize(
+    ("raw", "what"),
+    [
+        (None, "null"),
+        ([1], "a list"),
+        (5, "5"),
+        (True, "true"),
+        ("x" * 60, f'"{"x" * 60}"'),
+        ("x" * 61, f'"{"x" * 60}..."'),
+    ],
+)
+def test_an_input_that_is_no_object_is_answered_with_an_example(raw: Any, what: str) -> None:
+    error = FieldError(path="$", rule="type", message=f"The input must be a JSON object, not {what}.", hint=EXAMPLE)
+    assert check_input(raw, SetCustomIvrInput) == [error]
+
+
+def test_an_example_is_one_of_the_task_that_was_meant() -> None:
+    found = check_input(None, ListCustomIvrsInput)
+    assert isinstance(found, list)
+    assert found[0].hint == 'For example: {"target_type": "callcenter", "target_id": "5502522061422592"}'
+
+
+def test_an_unknown_key_is_told_with_the_nearest_known_one() -> None:
+    known = [name for name in SetCustomIvrInput.model_fields if name != "fork_index"]
+    hint = "Rename the key or remove it."
+    assert violations({**VALID, "ivrid": 5, "\x1bq" + "x" * 99: 1}) == {
+        "ivrid": FieldError(
+            path="ivrid",
+            rule="additionalProperties",
+            message='Unknown key "ivrid".',
+            allowed=known,
+            suggestion="ivr_id",
+            hint=hint,
+        ),
+        f"\N{REPLACEMENT CHARACTER}q{'x' * 58}...": FieldError(
+            path=f"\N{REPLACEMENT CHARACTER}q{'x' * 58}...",
+            rule="additionalProperties",
+            message=f'Unknown key "\N{REPLACEMENT CHARACTER}q{"x" * 58}...".',
+            allowed=known,
+            hint=hint,
+        ),
+    }
+
+
+def test_more_keys_than_can_be_explained_are_one_violation() -> None:
+    error = FieldError(path="$", rule="maxProperties", message="The input has 1,001 keys, far too many.", hint=EXAMPLE)
+    assert check_input({f"key{i}": i for i in range(1001)}, SetCustomIvrInput) == [error]
+    assert len(violations({f"key{i}": i for i in range(1000)})) == LIST_LIMIT
+
+
+def test_what_only_the_model_refuses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should model and schema ever disagree."""
+    monkeypatch.setattr(validation, "_violations", lambda *_: [])
+    hint = "See the input schema: dialpad-ivr schema."
+
+    def refused(path: str, rule: str, message: str) -> FieldError:
+        return FieldError(path=path, rule=rule, message=message, hint=hint)
+
+    assert check_input({**VALID, "if_selected": ["1", 0], "colour": 1}, SetCustomIvrInput) == [
+        refused("if_selected.1", "value_error", "Value error, not a whole number from 1 to 922337203685477580..."),
+        refused("colour", "extra_forbidden", "Extra inputs are not permitted"),
+    ]
+    assert check_input(None, SetCustomIvrInput) == [
+        refused("$", "model_type", "Input should be a valid dictionary or instance of SetCustomI...")
+    ]
+
+
+def test_a_value_nested_too_deep_is_one_violation() -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    message = "The input holds a value that is nested too deep or a number that is too long."
+    assert check_input({**VALID, "ivr_id": deep}, SetCustomIvrInput) == [
+        FieldError(path="$", rule="size", message=message, hint=EXAMPLE)
+    ]
+
+
+def test_as_many_violations_as_the_list_holds_are_all_listed() -> None:
+    def last(count: int) -> FieldError:
+        found = check_input({**VALID, **{f"key{i}": i for i in range(count)}}, SetCustomIvrInput)
+        assert isinstance(found, list)
+        assert len(found) == LIST_LIMIT
+        return found[-1]
+
+    assert last(LIST_LIMIT).rule == "additionalProperties"
+    assert last(LIST_LIMIT + 1) == FieldError(
+        path="$", rule="and_more", message="2 more violations", hint="Correct the listed ones first."
+    )
+
+
+def test_the_longest_list_of_expected_ids_is_valid() -> None:
+    ids = [str(number) for number in range(1, 11)]
+    assert parsed({**VALID, "if_selected": ids}).if_selected == tuple(ids)
+
+
+def test_what_is_allowed_is_offered_in_one_sentence() -> None:
+    assert alternatives("b", ["a", "b"]) == 'Did you mean "b"?'
+    assert alternatives(None, []) == ""
+    assert alternatives(None, ["a", "b"]) == "Allowed: a, b."
+    assert alternatives(None, ["a", "b"], 2) == "Allowed: a, b."
+    assert alternatives(None, ["a", "b", "c"], 2) == "Allowed: a, b and 1 more."
+    assert advice("Write one.", None, []) == "Write one."
+    assert advice("Write one.", None, ["a"]) == "Write one. Allowed: a."
+    assert advice("Write one.", "a", ["a"]) == 'Did you mean "a"?'
+
+
+def test_a_text_from_outside_is_cut_and_steers_no_terminal() -> None:
+    assert short("x" * 60) == "x" * 60
+    assert short("x" * 61) == "x" * 60 + "..."
+    assert short("a\x1b[0m\u202e") == "a\N{REPLACEMENT CHARACTER}[0m\N{REPLACEMENT CHARACTER}"
+
+
 def test_violations_over_the_limit_are_counted() -> None:
     found = check_input({f"key{i}": i for i in range(500)}, SetCustomIvrInput)
     assert isinstance(found, list)
@@ -235,6 +407,49 @@ def test_suspicious_but_valid_input_is_a_warning(change: dict[str, Any], warning
     raw = {**VALID, **change}
     (found,) = input_warnings(raw, parsed(raw))
     assert warning in found
+
+
+LOST_DIGITS = (
+    "{} came as a number of 2^53 or more ({}): JavaScript, the engine's UI included, may have changed its last digits. "
+    "Write it as a string of digits."
+)
+
+
+NO_DIRECTIONS = (
+    "select_option is documented for call center auto recording only (target_type callcenter, "
+    "ivr_type AUTO_RECORDING); elsewhere it may have no meaning."
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "warnings"),
+    [
+        ({"target_id": 2**53 - 1, "ivr_id": str(2**53)}, []),
+        (
+            {"target_id": 2**53, "ivr_id": 2**53 + 2},
+            [LOST_DIGITS.format("target_id", 2**53), LOST_DIGITS.format("ivr_id", 2**53 + 2)],
+        ),
+        ({"if_selected": [1, 2**53]}, [LOST_DIGITS.format("if_selected", 2**53)]),
+        ({"if_selected": None}, []),
+        (
+            {"target_type": "office", "ivr_type": "AUTO_RECORDING", "select_option": "inbound"},
+            [NO_DIRECTIONS, "AUTO_RECORDING is described for target_type callcenter, not for office."],
+        ),
+        ({"select_option": "inbound"}, [NO_DIRECTIONS]),
+        ({"ivr_type": "VM_DROP_MESSAGE"}, ["VM_DROP_MESSAGE is described for target_type user, not for callcenter."]),
+        ({"ivr_type": "VM_DROP_MESSAGE", "target_type": "user"}, []),
+    ],
+)
+def test_what_is_probably_not_meant_is_a_warning_each(change: dict[str, Any], warnings: list[str]) -> None:
+    raw = {**VALID, **change}
+    assert input_warnings(raw, parsed(raw)) == warnings
+
+
+def test_the_ids_of_a_list_are_warned_of_too() -> None:
+    raw = {"target_type": "office", "target_id": 2**53}
+    listed = check_input(raw, ListCustomIvrsInput)
+    assert isinstance(listed, ListCustomIvrsInput)
+    assert input_warnings(raw, listed) == [LOST_DIGITS.format("target_id", 2**53)]
 
 
 def test_call_center_auto_recording_with_select_option_has_no_warning() -> None:
