@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.pacing import circuit as rules
-from dialpad_ivr.pacing.circuit import Failure
+from dialpad_ivr.pacing.circuit import Failure, Outage
 from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Permit, PermitDeferredError
 from dialpad_ivr.settings import Settings
 from support.windows import Clock, MakeLimiter
@@ -58,7 +58,7 @@ async def test_failures_of_several_targets_open_it_and_nothing_is_sent(clock: Cl
     assert await call(one, "a") is None
     suspected = await call(one, "b")
     assert suspected is not None
-    assert suspected.outage.suspected
+    assert suspected.outage == Outage("http_500", 0.0, rules.SHORTEST_WAIT, suspected=True)
     assert not one.circuit_open
     opened = await call(one, "c")
     assert opened is not None
@@ -111,6 +111,16 @@ async def test_retries_of_failed_targets_are_no_evidence(clock: Clock, limiter: 
     assert told.outage.opened
 
 
+async def test_a_retry_takes_no_evidence_back(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter()
+    for target in "ab":
+        await call(one, target)
+        await call(one, target, retried=True)
+    told = await call(one, "c")
+    assert told is not None
+    assert told.outage.opened
+
+
 async def test_a_retry_after_opens_it_at_once_and_names_the_time_of_the_probe(
     clock: Clock, limiter: MakeLimiter
 ) -> None:
@@ -124,6 +134,7 @@ async def test_a_retry_after_opens_it_at_once_and_names_the_time_of_the_probe(
     again = await fail(one, await one.permit(write=True), "a", retry_after_seconds=40)
     assert again is not None
     assert again.outage.wait_seconds == pytest.approx(40)
+    assert again.outage.age_seconds == pytest.approx(7.1)
     assert not again.outage.opened
     assert (await parked(one)).outage.wait_seconds == pytest.approx(40)
 
@@ -143,6 +154,21 @@ async def test_one_probe_at_a_time_is_sent(clock: Clock, limiter: MakeLimiter) -
         await parked(one)
     await fail(one, permit)
     assert (await one.permit(write=True)).outage is not None
+
+
+async def test_who_comes_during_a_probe_returns_after_as_long_as_it_has_been(
+    clock: Clock, limiter: MakeLimiter
+) -> None:
+    one = limiter()
+    await open_circuit(one)
+    for _ in range(20):
+        await fail(one, await probe(one, clock))
+    await probe(one, clock)
+    waits = []
+    for _ in range(3):
+        clock.now += 2
+        waits.append((await parked(one)).outage.wait_seconds)
+    assert waits == pytest.approx([2, 4, 6])
 
 
 async def test_probes_back_off_to_half_a_minute_at_most(clock: Clock, limiter: MakeLimiter) -> None:
@@ -238,6 +264,7 @@ async def test_a_probe_that_fails_returns_after_those_that_have_not_called(clock
     others = [await parked(one) for _ in range(3)]
     assert failed is not None
     assert max(other.seconds for other in others) < failed.seconds - 1
+    assert failed.seconds < failed.outage.wait_seconds + 3
 
 
 async def test_a_pause_holds_a_probe_back(clock: Clock, limiter: MakeLimiter) -> None:
@@ -252,12 +279,62 @@ async def test_a_pause_holds_a_probe_back(clock: Clock, limiter: MakeLimiter) ->
     assert (await one.permit(write=True)).outage is not None
 
 
+async def test_the_end_of_a_pause_does_not_let_a_call_into_an_open_circuit(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter(max_inline_wait_seconds=3)
+    await open_circuit(one, retry_after_seconds=30)
+    await one.throttled(10)
+    clock.now += 10
+    assert (await parked(one)).outage.wait_seconds == pytest.approx(20)
+
+
 async def test_a_probe_counts_for_the_limits(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter(company_limit=3, company_window_seconds=40)
     await open_circuit(one)
     clock.now += 5
     assert (await one.permit(write=True)).outage is not None
     assert clock.now > 1040  # the first of three calls was sent at 1000
+
+
+async def test_the_state_tells_of_the_outage_until_it_is_over(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter()
+    await open_circuit(one, retry_after_seconds=10)
+    shown = []
+    for _ in range(3):
+        clock.now += 4
+        outage = (await one.state()).outage
+        assert outage is not None
+        shown.append((outage.cause, outage.opened, round(outage.age_seconds, 3), round(outage.wait_seconds, 3)))
+    assert shown == [("http_500", False, 4, 6), ("http_500", False, 8, 2), ("http_500", False, 12, 0)]
+    permit = await one.permit(write=True)
+    assert (await one.state()).outage is not None  # a probe is under way
+    await one.succeeded(permit)
+    assert (await one.state()).outage is None
+
+
+async def test_a_call_that_another_workers_probe_let_through_shows_that_it_is_over(
+    clock: Clock, limiter: MakeLimiter
+) -> None:
+    one = limiter()
+    early = await one.permit(write=True)
+    await open_circuit(one)
+    permit = await probe(one, clock)
+    await permit.reservation.succeeded()
+    assert one.circuit_open
+    await one.succeeded(early)
+    assert one.circuit_open
+    clock.now += 1
+    await one.permit(write=True)
+    assert not one.circuit_open
+
+
+async def test_an_outage_is_told_with_its_cause(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter()
+    await call(one, "a")
+    suspected = await call(one, "b")
+    opened = await call(one, "c")
+    assert str(suspected).endswith(" s: Dialpad perhaps does not work for this company (http_500)")
+    assert str(opened).endswith(" s: Dialpad does not work for this company (http_500)")
+    assert str(await parked(one)).endswith(" s: Dialpad does not work for this company (http_500)")
 
 
 async def test_what_is_not_heard_of_any_more_is_not_shown_as_open(clock: Clock, limiter: MakeLimiter) -> None:

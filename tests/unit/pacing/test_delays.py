@@ -47,6 +47,36 @@ def test_silence_adds_an_allowance_before_the_first_slow_response() -> None:
     assert estimator.average(40.1) == pytest.approx(0.025)
 
 
+def test_what_is_too_slow_to_be_jitter_depends_on_the_window() -> None:
+    estimator = DelayEstimator(4.0)
+    assert estimator.observe(0, 9.0) == 2.0
+    assert estimator.average(0) == pytest.approx(0.1)
+
+
+def test_nothing_is_assumed_before_the_first_call() -> None:
+    estimator = DelayEstimator(1.0)
+    assert estimator.assumed(0) == estimator.average(0) == 0
+    estimator.sent(0)
+    assert estimator.assumed(0.02) == 0
+    assert estimator.assumed(0.03) == pytest.approx(0.025)
+
+
+def test_four_round_trips_show_the_minimum() -> None:
+    estimator = DelayEstimator(1.0)
+    assert [estimator.observe(number, 0.05) for number in range(4)] == [0.05, 0.05, 0.05, 0]
+
+
+def test_a_response_as_late_as_others_is_no_silence() -> None:
+    estimator = DelayEstimator(1.0)
+    for number in range(40):
+        estimator.observe(number, 0.05)
+    estimator.observe(40, 0.15)
+    before = estimator.average(41)
+    estimator.sent(41)
+    assert estimator.average(41.1) == before
+    assert estimator.average(41.2) == pytest.approx(before + 0.025)
+
+
 @pytest.mark.parametrize(
     ("slow", "least"), [(0.05, 0.99), (0.4, 0.93), (1.5, 0.97), (4.0, 0.97)], ids=["never", "slower", "slow", "very"]
 )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
+from dialpad_ivr.pacing.limiter import CompanyLimiter, Limiter, LimiterState, Permit, PermitDeferredError
+from dialpad_ivr.pacing.window import Limits, MemoryWindow, Usage
 from dialpad_ivr.settings import Settings
 from support.windows import Clock, MakeLimiter, most_in_any_window
 
@@ -91,6 +94,23 @@ async def test_reads_count_for_the_company_only(clock: Clock, limiter: MakeLimit
     await (await one.permit(write=True)).answered(clock.now + 0.01)
     await (await one.permit(write=True)).answered(clock.now + 0.01)
     assert clock.now - before > 30
+
+
+async def test_the_state_tells_who_waits_and_for_how_long_there_is_a_pause() -> None:
+    async def never(_: float) -> None:
+        await asyncio.Event().wait()
+
+    one = Limiter(Settings(), clock=Clock(), sleep=never).company("acme")
+    nothing = LimiterState(Usage(0, 0), waiting=0, waiting_bulk=0, pause_seconds=0, outage=None)
+    assert await one.state() == nothing
+    await one.throttled(1)
+    waiting = [asyncio.create_task(one.permit(write=True, bulk=bulk)) for bulk in (True, False, True)]
+    await asyncio.sleep(0)  # each stands in its line
+    assert await one.state() == replace(nothing, waiting=1, waiting_bulk=2, pause_seconds=1)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting, timeout=5)
+    assert await one.state() == replace(nothing, pause_seconds=1)
 
 
 async def test_waiters_are_served_in_the_order_in_which_they_came(clock: Clock, limiter: MakeLimiter) -> None:
@@ -184,6 +204,61 @@ async def test_deferred_calls_return_at_the_permitted_rate(clock: Clock, limiter
     assert waits == sorted(waits)
 
 
+async def test_deferred_calls_return_at_the_rate_of_the_tighter_limit(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter(patch_limit=10, patch_window_seconds=10, max_inline_wait_seconds=0)
+    await one.throttled(2)
+    waits = []
+    for _ in range(11):
+        with pytest.raises(PermitDeferredError) as caught:
+            await one.permit(write=True)
+        waits.append(caught.value.seconds)
+    assert waits[10] == pytest.approx(2 + 10 - 1, abs=0.1)
+
+
+async def test_the_wait_in_a_queue_is_that_of_the_tightest_limit(clock: Clock, limiter: MakeLimiter) -> None:
+    async def never(_: float) -> None:
+        await asyncio.Event().wait()
+
+    one = limiter(never, patch_limit=10, patch_window_seconds=10)
+    waiting = [asyncio.create_task(one.permit(write=True)) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(PermitDeferredError):
+        await one.permit(write=True, max_wait_seconds=2)  # a PATCH a second
+    reading = asyncio.create_task(one.permit(write=False, max_wait_seconds=2))
+    await asyncio.sleep(0)
+    assert not reading.done()
+    for task in (reading, *waiting):
+        task.cancel()
+
+
+async def test_of_bulk_work_one_call_is_waited_for(clock: Clock, limiter: MakeLimiter) -> None:
+    async def never(_: float) -> None:
+        await asyncio.Event().wait()
+
+    one = limiter(never)
+    waiting = [asyncio.create_task(one.permit(write=True, bulk=True)) for _ in range(10)]
+    await asyncio.sleep(0)
+    with pytest.raises(PermitDeferredError):
+        await one.permit(write=True, max_wait_seconds=0.04)  # one takes 0.05 s
+    with pytest.raises(PermitDeferredError):
+        await one.permit(write=True, bulk=True, max_wait_seconds=0.1)
+    single = asyncio.create_task(one.permit(write=True, max_wait_seconds=0.06))
+    await asyncio.sleep(0)
+    assert not single.done()
+    for task in (single, *waiting):
+        task.cancel()
+
+
+async def test_who_can_not_wait_gets_a_permit_that_is_free(clock: Clock, limiter: MakeLimiter) -> None:
+    assert (await limiter().permit(write=True, max_wait_seconds=0)).waited_seconds == 0
+
+
+async def test_the_longest_inline_wait_is_waited(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter(max_inline_wait_seconds=3)
+    await one.throttled(3)
+    assert (await one.permit(write=True)).waited_seconds == 3
+
+
 async def test_a_deferred_call_uses_no_permit(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter(patch_limit=1, patch_window_seconds=30, max_inline_wait_seconds=3)
     await (await one.permit(write=True)).answered(clock.now + 0.05)
@@ -215,6 +290,42 @@ async def test_a_short_pause_is_waited_for(clock: Clock, limiter: MakeLimiter) -
     await one.throttled(1.5)
     permit = await one.permit(write=True)
     assert permit.waited_seconds == pytest.approx(1.5)
+
+
+async def test_a_deferral_says_for_how_long_and_why(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter(patch_limit=1, patch_window_seconds=30, max_inline_wait_seconds=3)
+    await one.permit(write=True)
+    with pytest.raises(PermitDeferredError, match=r"^no permit for 30\.0 s: the permitted rate is used up$"):
+        await one.permit(write=True)
+    await one.throttled(60)
+    with pytest.raises(PermitDeferredError) as caught:
+        await one.permit(write=True)
+    assert str(caught.value) == "no permit for 60.0 s: Dialpad's rate limit was reached"
+    assert caught.value.why == "Dialpad's rate limit was reached"
+
+
+async def test_a_retry_after_of_nothing_is_the_default_pause(clock: Clock, limiter: MakeLimiter) -> None:
+    assert await limiter(default_pause_seconds=4).throttled(0) == 4
+
+
+async def test_429s_in_a_row_lengthen_the_pause_up_to_the_longest_however_many(
+    clock: Clock, limiter: MakeLimiter
+) -> None:
+    one = limiter(default_pause_seconds=1, longest_pause_seconds=300)
+    pauses = []
+    for _ in range(1100):
+        pauses.append(await one.throttled(None))
+        clock.now += pauses[-1]
+    assert pauses[:9] == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert set(pauses[9:]) == {300}
+
+
+async def test_an_answer_during_a_pause_ends_no_row_of_429s(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter(default_pause_seconds=1)
+    await one.throttled(None)
+    one.not_throttled()  # of a call that was sent before
+    clock.now += 1
+    assert await one.throttled(None) == 2
 
 
 async def test_pauses_without_a_retry_after_double_in_a_row(clock: Clock, limiter: MakeLimiter) -> None:
@@ -261,7 +372,35 @@ async def test_a_cancelled_waiter_leaves_its_place_to_the_next(clock: Clock, lim
     assert (await one.permit(write=True)).waited_seconds == 0
 
 
+async def test_who_waits_where_others_use_the_limit_too_is_deferred_earlier() -> None:
+    """A fleet's share is seen by the rate at which permits come."""
+    clock = Clock()
+
+    class SharedWindow(MemoryWindow):
+        async def take(self, **arguments: Any) -> Any:
+            await asyncio.sleep(0)
+            clock.now += 0.95  # nineteen of twenty slots are others'
+            return await super().take(**arguments)
+
+    settings = Settings(max_inline_wait_seconds=10)
+    one = CompanyLimiter(settings, clock, clock.sleep, SharedWindow(Limits.of(settings), clock))
+    # At 20 a second 60 would wait for 3 s at most.
+    before = await asyncio.gather(*(one.permit(write=True) for _ in range(60)), return_exceptions=True)
+    assert not [each for each in before if isinstance(each, PermitDeferredError)]
+    after = await asyncio.gather(*(one.permit(write=True) for _ in range(60)), return_exceptions=True)
+    assert 10 <= sum(isinstance(each, Permit) for each in after) <= 12
+
+
 def test_each_company_has_its_own_limiter() -> None:
-    limiter = Limiter(Settings())
+    settings = Settings()
+    names: list[str] = []
+
+    def window(company: str) -> MemoryWindow:
+        names.append(company)
+        return MemoryWindow(Limits.of(settings), time.monotonic)
+
+    limiter = Limiter(settings, window)
     assert limiter.company("a") is limiter.company("a")
     assert limiter.company("a") is not limiter.company("b")
+    assert names == ["a", "b"]
+    assert limiter.companies == {"a": limiter.company("a"), "b": limiter.company("b")}

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from dialpad_ivr.pacing import redis as fleet
-from dialpad_ivr.pacing.circuit import Failure
+from dialpad_ivr.pacing.circuit import Failure, Outage
 from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Limiter, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter, open_limiter
+from dialpad_ivr.pacing.window import Wait
 from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.metrics import Metrics
@@ -306,6 +310,107 @@ async def test_calls_are_deferred_until_redis_responds_again(
     assert "redis_recovered" in said
 
 
+async def test_attempts_on_a_redis_that_is_gone_are_spaced_out_and_logged_as_often_as_they_double(
+    server: RedisServer,
+) -> None:
+    clock, metrics = Clock(), Metrics()
+    async with open_redis(SecretStr(server.url)) as redis:
+        shared = RedisLimiter(redis, Settings(), metrics, clock)
+        window = shared.window(COMPANY)
+
+        async def deferred() -> float:
+            with pytest.raises(PermitDeferredError, match="the fleet's Redis does not answer") as caught:
+                await window.take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
+            return caught.value.seconds
+
+        await gone(server, on=True)
+        with capture_logs() as logs:
+            waits = []
+            for _ in range(8):
+                waits.append(await deferred())
+                assert await deferred() == waits[-1]  # it is not asked again before
+                clock.now += waits[-1] - 0.5
+                assert await deferred() == 0.5
+                clock.now += 0.5
+        assert waits == [1, 2, 4, 5, 5, 5, 5, 5]
+        assert [(entry["event"], entry["failures"]) for entry in logs] == [
+            ("redis_unavailable", failures) for failures in (1, 2, 4, 8)
+        ]
+        assert all(entry["cause"].startswith("ConnectionError: ") for entry in logs)
+        assert logs[0]["hint"] == "check DIALPAD_IVR_REDIS_URL and Redis itself; see: dialpad-ivr doctor"
+        await gone(server, on=False)
+        with capture_logs() as logs:
+            await window.take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
+        assert (logs[0]["event"], logs[0]["failures"]) == ("redis_recovered", 8)
+        await gone(server, on=True)
+        assert await deferred() == 1  # they start anew
+
+
+async def test_a_call_that_redis_has_dropped_is_not_counted_anew(server: RedisServer) -> None:
+    async with open_redis(SecretStr(server.url)) as redis:
+        await RedisLimiter(redis, Settings(), Metrics(), Clock()).move(["calls"], "dropped", 1)
+        assert await redis.zcard("calls") == 0
+
+
+async def test_a_late_patch_counts_later_for_both_limits(server: RedisServer) -> None:
+    async with open_redis(SecretStr(server.url)) as redis:
+        window = RedisLimiter(redis, Settings(), Metrics(), Clock()).window(COMPANY)
+        window._hold = 0.0  # the hold of a new window has its own tests
+        reservation = await window.take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
+        assert not isinstance(reservation, Wait | Outage)
+
+        async def counted_from() -> list[float]:
+            names = [name for name in sorted(await redis.keys("*")) if not name.endswith("state")]
+            # The first: a marker of the window is the last.
+            return [score for name in names for _, score in await redis.zrange(name, 0, 0, withscores=True)]
+
+        before = await counted_from()
+        await reservation.move(0.5)
+        assert await counted_from() == [score + 500_000 for score in before]
+        assert len(before) == 2
+
+
+async def closed(limiter: RedisLimiter) -> None:
+    await limiter.close("state")
+
+
+async def moved(limiter: RedisLimiter) -> None:
+    await limiter.move(["calls"], "call", 1)
+
+
+async def counted(limiter: RedisLimiter) -> None:
+    with pytest.raises(PermitDeferredError):
+        await limiter.window(COMPANY).usage()
+
+
+@pytest.mark.parametrize("lost", [closed, moved, counted])
+async def test_what_does_not_reach_redis_is_logged(
+    server: RedisServer, lost: Callable[[RedisLimiter], Awaitable[None]]
+) -> None:
+    async with open_redis(SecretStr(server.url)) as redis:
+        await gone(server, on=True)
+        with capture_logs() as logs:
+            await lost(RedisLimiter(redis, Settings(), Metrics(), Clock()))
+    (entry,) = logs
+    assert entry["event"] == "redis_unavailable"
+    assert entry["cause"].startswith("ConnectionError: ")
+
+
+async def test_a_new_window_is_logged_with_its_wait(server: RedisServer) -> None:
+    async with open_redis(SecretStr(server.url)) as redis:
+        window = RedisLimiter(redis, Settings(), Metrics(), Clock()).window(COMPANY)
+        with capture_logs() as logs:
+            await window.take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
+    assert logs == [
+        {
+            "event": "rate_log_reset",
+            "log_level": "warning",
+            "wait_seconds": 1.5,
+            "hint": "expected at first use; otherwise Redis was restarted, flushed or restored",
+        }
+    ]
+
+
 async def test_each_worker_knows_what_all_have_used(worker: MakePacer, server: RedisServer) -> None:
     (first, _), (second, _) = await worker(), await worker()
     before = (await first.company(COMPANY).state()).usage
@@ -314,6 +419,10 @@ async def test_each_worker_knows_what_all_have_used(worker: MakePacer, server: R
     for pacer in (first, second):
         used = (await pacer.company(COMPANY).state()).usage
         assert (used.company, used.patch) == (before.company + 2, before.patch + 1)
+    ends = time.monotonic() + 10
+    while (await first.company(COMPANY).state()).usage != replace(before, patch=before.patch + 1):
+        assert time.monotonic() < ends, "they have left the company's window"
+        await asyncio.sleep(0.05)
     await gone(server, on=True)
     with pytest.raises(PermitDeferredError, match="Redis"):
         await first.company(COMPANY).state()
@@ -333,8 +442,13 @@ async def test_the_keys_name_no_company_and_no_credential(worker: MakePacer, ser
     with server.client() as client:
         names = client.keys("*")
         kept = [client.hgetall(name) if name.endswith("state") else client.zrange(name, 0, -1) for name in names]
-    assert len(names) == 3
     assert "SECRET" not in f"{names} {kept}"
+    # Workers of several versions share them during an update.
+    assert {re.sub("{[0-9a-f]{24}}", "", name) for name in names} == {
+        "dialpad-ivr::calls",
+        "dialpad-ivr::patches",
+        "dialpad-ivr::state",
+    }
 
 
 async def test_an_unused_window_expires(worker: MakePacer, server: RedisServer) -> None:
