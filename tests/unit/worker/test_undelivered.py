@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from dialpad_ivr.contract.outputs import IvrState, SelectedIvr, SetCustomIvrOutput
+from dialpad_ivr.contract.values import LIST_LIMIT
 from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
@@ -21,6 +22,7 @@ from support.redis import running_redis
 
 SELECTED = SelectedIvr(id="7", name="Grüße")
 OUTPUT = SetCustomIvrOutput(outcome="updated", ok=True, ivr=IvrState(selected=SELECTED)).model_dump(mode="json")
+NOTE = "The previous attempt already made this change, but its result reached the engine too late. No request was sent."
 RESULT = TaskResult(task_id="first", workflow_instance_id="w", status="COMPLETED", output_data=OUTPUT)
 
 
@@ -38,8 +40,7 @@ async def answered(store: UndeliveredResults, previous: Task | None = None, inpu
     output = await store.answer(retry(input_data), previous or attempt())
     if output is None:
         return False
-    assert {**output, "warnings": []} == OUTPUT
-    assert len(output["warnings"]) == 1
+    assert output == {**OUTPUT, "warnings": [NOTE]}
     return True
 
 
@@ -76,6 +77,32 @@ async def test_a_retry_with_another_input_is_not_answered() -> None:
 
 async def test_a_result_that_the_engine_accepted_too_late_answers_without_having_been_stored() -> None:
     assert await answered(UndeliveredResults(), attempt("COMPLETED", output_data=OUTPUT))
+
+
+@pytest.mark.parametrize(
+    ("earlier", "expected"),
+    [(["w"], ["w", NOTE]), (["w"] * LIST_LIMIT, ["w"] * LIST_LIMIT), (None, [NOTE])],
+)
+async def test_the_earlier_warnings_stay_as_far_as_the_list_holds_them(
+    earlier: list[str] | None, expected: list[str]
+) -> None:
+    output = {name: value for name, value in OUTPUT.items() if name != "warnings"}
+    previous = attempt("COMPLETED", output_data=output if earlier is None else {**output, "warnings": earlier})
+    answer = await UndeliveredResults().answer(retry(), previous)
+    assert answer is not None
+    assert answer["warnings"] == expected
+
+
+async def test_the_order_of_the_inputs_keys_is_no_difference() -> None:
+    store = UndeliveredResults()
+    await store.store(attempt(input_data={"ivr_id": "7", "mode": "apply"}), RESULT)
+    assert await answered(store, attempt(), {"mode": "apply", "ivr_id": "7"})
+
+
+async def test_a_result_answers_within_the_tick_of_the_clock_in_which_it_was_stored() -> None:
+    store = UndeliveredResults(clock=Clock())
+    await store.store(attempt(), RESULT)
+    assert await answered(store)
 
 
 @pytest.mark.parametrize("outcome", ["unchanged", "planned", "not_found", None])
@@ -137,7 +164,9 @@ async def test_a_missing_state_directory_is_logged_and_memory_answers(tmp_path: 
     store = UndeliveredResults(tmp_path / "gone")
     with capture_logs() as logs:
         await store.store(attempt(), RESULT)
-    assert [(entry["event"], entry["folder"]) for entry in logs] == [("undelivered_not_stored", str(tmp_path / "gone"))]
+    (entry,) = logs
+    assert (entry["event"], entry["folder"]) == ("undelivered_not_stored", str(tmp_path / "gone"))
+    assert "No such file or directory" in entry["cause"]
     assert await answered(store)
 
 
@@ -152,9 +181,13 @@ async def test_redis_answers_for_other_workers_and_an_outage_defers_the_task(tmp
             await redis.set(key, '{"outcome": "updated", "warnings": 7}')
             assert not await answered(second)
             server.kill()
-            await first.store(attempt(task_id="another"), RESULT)
+            with capture_logs() as logs:
+                await first.store(attempt(task_id="another"), RESULT)
+            (entry,) = logs
+            assert (entry["event"], entry["folder"]) == ("undelivered_not_stored", None)
+            assert entry["cause"] == "ConnectionError"
             assert await answered(first, attempt(task_id="another"))
-            with pytest.raises(PermitDeferredError):  # Redis may know
+            with pytest.raises(PermitDeferredError, match=r"s: the fleet's Redis does not respond$"):  # Redis may know
                 await second.answer(retry(), attempt(task_id="another"))
 
 
