@@ -20,7 +20,7 @@ PYENVS := $(shell printf ':%s' $(HOME)/.pyenv/versions/*/bin)
 FLOORS := contract:99 dialpad:99 pacing:98 tasks:98 worker:87
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev check test test-all matrix lint audit format docs pictures bench soak build image clean
+.PHONY: help demo dev check test test-all matrix lint audit format docs pictures bench soak mutants build image clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -93,6 +93,10 @@ bench: $(STAMP)  ## Measure against strict limits and peers; ARGS="-k peers" for
 soak: $(STAMP)  ## An hour of faults, or SOAK_TASKS=20000 changes; SOAK_SEED=5 for another script
 	@SOAK_TASKS=$${SOAK_TASKS:-20000} SOAK_SECONDS=$${SOAK_SECONDS:-3600} \
 	  $(BIN)/pytest -q -s tests/faults/test_storm.py
+
+mutants: $(STAMP)  ## Test the tests of what decides by changing the code; ARGS="circuit" for one module of tools/mutants.py
+	@VIRTUAL_ENV=$(VENV) $(UV) sync --frozen --quiet --active --python $(BIN)/python --inexact --group mutants
+	@nice -n 15 $(BIN)/python -m tools.mutants $(ARGS)
 
 build: $(STAMP)  ## Build the wheel, the source distribution and an SBOM into dist/; fails if a second build differs
 	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(BIN)/python -m tools.build
