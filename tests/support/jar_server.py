@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import ssl
 import tarfile
 import threading
 import zipfile
@@ -63,7 +64,11 @@ class JarServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/jar"
+        scheme = "https" if isinstance(self.socket, ssl.SSLSocket) else "http"
+        return f"{scheme}://127.0.0.1:{self.server_port}/jar"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that has had enough, or that does not trust it."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -107,9 +112,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(content: bytes) -> Iterator[JarServer]:
+def serving(content: bytes, tls: ssl.SSLContext | None = None) -> Iterator[JarServer]:
     """Serve a jar while the context lasts."""
     with JarServer(content) as running:
+        if tls:
+            running.socket = tls.wrap_socket(running.socket, server_side=True)
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         try:
