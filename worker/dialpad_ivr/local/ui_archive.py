@@ -19,6 +19,8 @@ _STATIC = "BOOT-INF/classes/static/"  # where a jar of Spring Boot has what it s
 _MAX_FILES = 4_000
 _MAX_BYTES = 200_000_000
 
+_EXPECTED = "Name a folder with its index.html, a .tar.gz of one, or a server's jar with it."
+
 # What zipfile raises for a damaged or hostile archive.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)
 
@@ -36,7 +38,7 @@ def built_ui(path: Path) -> Iterator[Path]:
     """
     if not path.is_file():
         if not (path / "index.html").is_file():
-            raise UiError(f"{path} is not a built UI: it has no index.html.")
+            raise UiError(f"{path} is not a built UI: it has no index.html.\n{_EXPECTED}")
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="dialpad-ivr-ui-") as temporary:
@@ -46,7 +48,7 @@ def built_ui(path: Path) -> Iterator[Path]:
                 with path.open("rb") as file, opened_jar(file) as archive:
                     extract_ui(archive, folder)
             except UiError as exc:
-                raise UiError(f"{path} is not a built UI: {exc}.") from None
+                raise UiError(f"{path} is not a built UI: {exc}.\n{_EXPECTED}") from None
             yield folder
         else:
             yield _extract_tar(path, folder)
@@ -57,10 +59,10 @@ def _extract_tar(path: Path, folder: Path) -> Path:
         with tarfile.open(path) as archive:
             archive.extractall(folder, filter="data")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
-        raise UiError(f"{path} is neither a folder, a .tar.gz archive nor a server's jar: {exc}") from None
+        raise UiError(f"{path} cannot be unpacked: {exc}.\n{_EXPECTED}") from None
     pages = sorted(folder.rglob("index.html"), key=lambda page: len(page.parts))
     if not pages:
-        raise UiError(f"{path} is not a built UI: it has no index.html.")
+        raise UiError(f"{path} is not a built UI: it has no index.html.\n{_EXPECTED}")
     return pages[0].parent
 
 
