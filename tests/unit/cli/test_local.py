@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dialpad_ivr.cli.exit_codes import EXIT_NO_ENGINE
 from dialpad_ivr.cli.local import own_command
 from dialpad_ivr.local.engine import VERSION
 from support.finding_ui import FILES, NAME
@@ -93,7 +94,7 @@ def test_help_says_what_the_double_is(invoke: Invoke, command: str) -> None:
 
 
 def test_path_without_a_ui_is_refused_with_what_is_expected(invoke: Invoke, tmp_path: Path) -> None:
-    problem, remedy = invoke("dev", "--ui", tmp_path, code=3).err.strip().splitlines()[-2:]
+    problem, remedy = invoke("dev", "--ui", tmp_path, code=EXIT_NO_ENGINE).err.strip().splitlines()[-2:]
     assert f"{tmp_path} is not a built UI" in problem
     assert "a .tar.gz" in remedy
 
@@ -107,7 +108,7 @@ def test_changed_ui_is_refused_before_anything_starts(
     (tmp_path / ".conductor-cli" / f"conductor-server-{VERSION}.jar").write_bytes(jar_of(FILES))
     (tmp_path / "cache").mkdir(mode=0o700)
     (tmp_path / "cache" / f"{NAME}.sha256").write_text("0" * 64)
-    shown = invoke("dev", code=3)
+    shown = invoke("dev", code=EXIT_NO_ENGINE)
     assert "not the one used before" in shown.all
     assert "--ui none" in shown.all
     assert "Starting" not in shown.all
