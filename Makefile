@@ -85,7 +85,7 @@ docs: $(STAMP)  ## Serve the docs on this machine, and build them again whenever
 	@$(MKDOCS) serve --livereload
 
 pictures: $(STAMP)  ## Retake the pictures in docs/img/; UI=FOLDER_OR_TAR_GZ is a built Conductor UI
-	@$(BIN)/python tests/browser/pictures.py $(UI)
+	@PYTHONPATH=tests $(BIN)/python tests/browser/pictures.py $(UI)
 
 bench: $(STAMP)  ## Measure against strict limits and peers; ARGS="-k peers" for a part, BENCH_LARGE=1 for all
 	@BENCH_LARGE=$(BENCH_LARGE) $(BIN)/python -m pytest tests/bench -s $(ARGS)

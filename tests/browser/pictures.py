@@ -6,6 +6,7 @@ a folder or a .tar.gz of one.
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from io import BytesIO
@@ -14,8 +15,10 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import FloatRect, Page, sync_playwright
 
+from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.engine.follow import follow
 from dialpad_ivr.local.stack import Stack, running_stack
+from support.engine_ui import open_test_task, paste, run_test_task
 
 FOLDER = Path(__file__).parents[2] / "docs" / "img"
 MAX_SIZE = 100_000  # bytes
@@ -40,6 +43,14 @@ def execution(page: Page, stack: Stack) -> None:
     page.get_by_role("tab", name="Output", exact=True).last.click()
     page.get_by_text("elapsed_ms").wait_for()
     take(page, "execution", {"x": MENU, "y": 0, "width": 1400 - MENU, "height": 720})
+
+
+def test_task(page: Page, stack: Stack) -> None:
+    """The task's page in the engine's UI: "Test Task" with the example and its output."""
+    box = open_test_task(page, f"{stack.engine_url}/taskDef/set_custom_ivr")
+    paste(box, json.dumps(example_input(), indent=2))
+    run_test_task(page, "Completed")
+    take(page, "test-task", {"x": MENU, "y": 0, "width": 1400 - MENU, "height": 720})
 
 
 # 16 levels per channel leave few enough colors for a palette, and look the same.
@@ -74,8 +85,13 @@ def main(built_ui: Path) -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=chromium)
-        for scene in (console, execution):
-            scene(browser.new_page(viewport={"width": 1400, "height": 900}, locale="en-US"), stack)
+        for scene in (console, execution, test_task):
+            context = browser.new_context(
+                viewport={"width": 1400, "height": 900},
+                locale="en-US",
+                permissions=["clipboard-read", "clipboard-write"],
+            )
+            scene(context.new_page(), stack)
         browser.close()
 
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +19,12 @@ from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.provisioning.workflow import WORKFLOW
 from dialpad_ivr.testing.double import DoubleControl
 from support.browser import VIEWPORT, TakeScreenshot
+from support.dev import make_dev
 from support.docs import ROOT, blocks
 from support.engine import EngineRest, until
 from support.fixtures import built_ui, put_quick_definitions
 from support.provisioning import UNPACED, change, unknown
-from support.worker import CREDENTIALS, clean_environ, running_console, running_worker
+from support.worker import CREDENTIALS, running_console, running_worker
 
 EXAMPLE = example_input()
 PAGE = "/tasks/set_custom_ivr"
@@ -60,30 +58,18 @@ def panel(page: Page, tab: str) -> str:
     return page.get_by_role("tabpanel").inner_text()
 
 
-def test_readme_quick_start_leads_to_a_response(page: Page, tmp_path: Path) -> None:
+def test_readme_quick_start_leads_to_a_response_without_the_engines_ui(page: Page, tmp_path: Path) -> None:
     assert "$ make dev" in [block.text.strip() for block in blocks(ROOT / "README.md") if block.kind == "console"]
-    log = tmp_path / "dev.log"
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            ["make", "dev"], cwd=ROOT, env=clean_environ(), stderr=sink, stdout=sink, start_new_session=True
-        )
-    try:
-        url = re.compile(r"^Console +(http://127\.0\.0\.1:\d+)  <- open this$", re.MULTILINE)
-        until(lambda: "Ctrl-C stops everything" in log.read_text() or process.poll() is not None, 120, "the stack")
-        found = url.search(log.read_text())
-        assert found, log.read_text()
+    with make_dev(tmp_path, "https://127.0.0.1:9/jar") as printed:
+        found = re.search(r"^Console +(http://127\.0\.0\.1:\d+)  <- open this$", printed, re.MULTILINE)
+        assert found, printed
         page.goto(found[1])
         press(page)
         outcome(page, "planned")
         expect(page.locator("#response")).to_contain_text("the engine, workflow")
-    finally:
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        try:
-            process.wait(60)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    assert "Traceback" not in log.read_text()
+    assert "There is no workflow UI" in printed
+    assert "dialpad-ivr dev --ui PATH" in printed
+    assert "Test Task" not in printed
 
 
 def test_test_request_shows_the_response(

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from dialpad_ivr.contract.schema import input_schema
 from dialpad_ivr.contract.validation import example_input
@@ -19,6 +19,7 @@ from dialpad_ivr.contract.values import IVR_TYPES, TARGET_TYPES
 from dialpad_ivr.testing.double import DoubleControl
 from support.browser import TakeScreenshot, not_at_hand
 from support.engine import EngineRest
+from support.engine_ui import TOLERATED_ERRORS, open_task, open_test_task, paste, run_test_task, text_of
 from support.fixtures import built_ui
 from support.worker import CREDENTIALS, running_worker
 
@@ -28,14 +29,7 @@ BIG_TARGET, BIG_IVR = "9007199254740993", "9007199254740995"
 
 @pytest.fixture
 def tolerated_errors() -> tuple[str, ...]:
-    return (
-        r"fonts\.googleapis\.com",  # a font and a logo from elsewhere; it looks much the same without them
-        r"assets\.conductor-oss\.org",
-        r"/api/schema\b",  # requests registered schemas; this engine has no API for them
-        r"^Response \(",  # how it logs that response
-        r"Error parsing JSON",  # logged while JSON is being typed
-        r"^Canceled$",  # logged when its editor is closed
-    )
+    return TOLERATED_ERRORS
 
 
 @pytest.fixture(scope="session", autouse=True)  # of the session, so that it comes before an engine is started
@@ -54,44 +48,9 @@ def _worker(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest
         yield
 
 
-def text_of(editor: Locator) -> str:
-    """What an editor shows, without line numbers and white space: it breaks long lines anywhere."""
-    return re.sub(r"\s", "", editor.locator(".view-lines").inner_text())
-
-
-def paste(editor: Locator, text: str) -> None:
-    """Replace the editor's text from the clipboard: it would close brackets that are typed."""
-    editor.page.evaluate("text => navigator.clipboard.writeText(text)", text)
-    editor.click()
-    editor.page.keyboard.press("Control+A")
-    editor.page.keyboard.press("Delete")
-    expect(editor.locator(".view-lines")).to_have_text("")
-    editor.page.keyboard.press("Control+V")
-    expect(editor.locator(".view-lines")).to_contain_text("target_type")
-
-
 def compact(value: Any) -> str:
     """A JSON value as `text_of` an editor has it."""
     return re.sub(r"\s", "", json.dumps(value))
-
-
-def open_test_task(page: Page, engine: EngineRest) -> Locator:
-    """Press "Test Task" on the task's page; returns the box for its input."""
-    page.goto(f"{engine.url}/taskDef/set_custom_ivr")
-    page.get_by_role("button", name="Test Task").click()
-    box = page.locator(".monaco-editor").last
-    expect(box.locator(".view-lines")).to_have_text("{}")
-    return box
-
-
-def run_test_task(page: Page, status: str) -> str:
-    """Press "Run Test" and wait for the end; returns the output."""
-    page.locator("#run-test-task").click()
-    link = page.locator("a[href^='/execution/']")
-    expect(link.locator("xpath=ancestor::*[4]").get_by_text(status, exact=True)).to_be_visible()
-    output = page.locator(".monaco-editor").last
-    expect(output.locator(".view-lines")).to_contain_text("waited_ms")
-    return text_of(output)
 
 
 def run_workflow(page: Page, engine: EngineRest, name: str, payload: dict[str, Any] | None = None) -> str:
@@ -119,15 +78,6 @@ def open_execution(page: Page, engine: EngineRest, status: str) -> None:
     expect(page.get_by_text(status, exact=True).first).to_be_visible()
 
 
-def open_task(page: Page, reference: str, tab: str) -> Locator:
-    """Click a task in the diagram, and a tab of what opens; returns the editor in it."""
-    page.get_by_text(reference, exact=True).first.click()
-    page.get_by_role("tab", name=tab, exact=True).click()
-    editor = page.locator(".monaco-editor").last
-    expect(editor.locator(".view-lines")).to_contain_text("target_type" if tab == "Input" else "outcome")
-    return editor
-
-
 def tasks_run(page: Page) -> list[str]:
     page.get_by_role("tab", name="Task List").click()
     expect(page.locator("#row-0")).to_be_visible()
@@ -137,7 +87,7 @@ def tasks_run(page: Page) -> list[str]:
 def test_test_task_runs_with_the_example_of_its_description(
     page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
-    box = open_test_task(page, engine)
+    box = open_test_task(page, f"{engine.url}/taskDef/set_custom_ivr")
     example = page.get_by_label("Description").input_value().splitlines()[-1]
     assert json.loads(example) == example_input()
     paste(box, example)
@@ -153,7 +103,7 @@ def test_test_task_runs_with_the_example_of_its_description(
 def test_empty_input_lists_missing_fields_allowed_values_and_an_example(
     page: Page, engine: EngineRest, double: DoubleControl, screenshot: TakeScreenshot
 ) -> None:
-    open_test_task(page, engine)
+    open_test_task(page, f"{engine.url}/taskDef/set_custom_ivr")
     output = run_test_task(page, "Failed")
     # By a script: Playwright's own scrolling waits for a line that the editor may redraw at any time.
     page.locator(".view-line", has_text="outcome").evaluate("line => line.scrollIntoView({ block: 'center' })")
@@ -221,7 +171,7 @@ def test_ids_above_2_to_the_53_survive_the_ui_as_strings(
 
 
 def test_id_rounded_by_the_ui_is_warned_about(page: Page, engine: EngineRest, screenshot: TakeScreenshot) -> None:
-    box = open_test_task(page, engine)
+    box = open_test_task(page, f"{engine.url}/taskDef/set_custom_ivr")
     paste(box, json.dumps({**example_input(), "ivr_id": int(BIG_TARGET)}))
     output = run_test_task(page, "Completed")
     screenshot("ui-changed-id")

@@ -62,7 +62,7 @@ def engine_on_postgres(folder: Path) -> Iterator[LocalEngine]:
         java, port, log = local.java(), free_port(), folder / "conductor.log"
         jar = local.unpacked(fetch(local.jar(), local.cache_folder()), java)
         command = [
-            *(part for part in local.command(java, jar, port, Path(), None) if "datasource" not in part),
+            *(part for part in local.command(java, jar, port, Path(), []) if "datasource" not in part),
             f"--spring.config.additional-location=file:{PROPERTIES}",
             f"--spring.datasource.url={url}",
         ]

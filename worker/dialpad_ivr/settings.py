@@ -42,6 +42,7 @@ OTHER_VARIABLES: Final = {
     f"{_PREFIX}MAVEN_URL": "A mirror of Maven Central, from which the local Conductor server is downloaded; by default "
     "https://repo1.maven.org/maven2. What it serves must have the server's known SHA-256.",
     f"{_PREFIX}TEST_UI": "A built Conductor UI for the tests: a folder, or a .tar.gz of one.",
+    f"{_PREFIX}UI_URL": "A mirror of the official Conductor server's jar, out of which `dev` reads the workflow UI.",
 }
 """The variables with our prefix that are no settings of the worker, and what they mean."""
 

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dialpad_ivr.cli.exit_codes import EXIT_NO_ENGINE
 from dialpad_ivr.cli.local import own_command
+from dialpad_ivr.local.engine import VERSION
+from support.finding_ui import FILES, NAME
 from support.invoke import Invoke
+from support.jar_server import jar_of
 
 
 def executable(folder: Path) -> Path:
@@ -87,3 +91,24 @@ def test_help_says_what_the_double_is(invoke: Invoke, command: str) -> None:
     shown = invoke(command, "--help").all
     assert "double" in shown
     assert "Dialpad's API" in shown
+
+
+def test_path_without_a_ui_is_refused_with_what_is_expected(invoke: Invoke, tmp_path: Path) -> None:
+    problem, remedy = invoke("dev", "--ui", tmp_path, code=EXIT_NO_ENGINE).err.strip().splitlines()[-2:]
+    assert f"{tmp_path} is not a built UI" in problem
+    assert "a .tar.gz" in remedy
+
+
+def test_changed_ui_is_refused_before_anything_starts(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DIALPAD_IVR_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / ".conductor-cli").mkdir()
+    (tmp_path / ".conductor-cli" / f"conductor-server-{VERSION}.jar").write_bytes(jar_of(FILES))
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache" / f"{NAME}.sha256").write_text("0" * 64)
+    shown = invoke("dev", code=EXIT_NO_ENGINE)
+    assert "not the one used before" in shown.all
+    assert "--ui none" in shown.all
+    assert "Starting" not in shown.all

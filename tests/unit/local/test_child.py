@@ -21,23 +21,24 @@ from dialpad_ivr.local.engine import (
     running_engine,
     unpacked,
 )
+from dialpad_ivr.local.ui_archive import UiError
 from support.engine import until
 
 
 def test_server_listens_on_loopback_with_ai_integration_off(tmp_path: Path) -> None:
-    line = command("java", tmp_path / "server.jar", 8080, tmp_path / "db", None)
+    line = command("java", tmp_path / "server.jar", 8080, tmp_path / "db", [])
     assert "--server.address=127.0.0.1" in line
     assert "--conductor.integrations.ai.enabled=false" in line
     assert not any("static-locations" in part for part in line)
 
 
-def test_server_command_serves_the_ui_folder(tmp_path: Path) -> None:
-    line = command("java", tmp_path / "server.jar", 8080, tmp_path / "db", tmp_path)
-    assert f"--spring.web.resources.static-locations=file:{tmp_path}/" in line
+def test_server_command_serves_the_ui_and_the_page_beside_it(tmp_path: Path) -> None:
+    line = command("java", tmp_path / "server.jar", 8080, tmp_path / "db", [tmp_path, tmp_path / "more"])
+    assert f"--spring.web.resources.static-locations=file:{tmp_path}/,file:{tmp_path}/more/" in line
 
 
 def test_ui_folder_without_index_html_is_rejected_before_start(tmp_path: Path) -> None:
-    with pytest.raises(EngineStartError, match="not a built UI"), running_engine(ui=tmp_path):
+    with pytest.raises(UiError, match="not a built UI"), running_engine(ui=tmp_path):
         pass
 
 
@@ -50,7 +51,7 @@ def test_ui_archive_without_index_html_is_rejected_before_start(tmp_path: Path, 
         (tmp_path / page).write_text("<html>")
         with tarfile.open(archive, "w:gz") as writing:
             writing.add(tmp_path / page, page)
-    with pytest.raises(EngineStartError, match=r"index\.html|neither a folder"), running_engine(ui=archive):
+    with pytest.raises(UiError, match=r"index\.html|cannot be unpacked"), running_engine(ui=archive):
         pass
 
 

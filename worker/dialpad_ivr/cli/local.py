@@ -39,12 +39,20 @@ from dialpad_ivr.local.stack import (
     preferred_port,
     running_stack,
 )
+from dialpad_ivr.local.ui import UiChangedError, find_ui
+from dialpad_ivr.local.ui_archive import UiError
+from dialpad_ivr.local.ui_links import UI_LINKS
 
 
 def dev(
     ui: Annotated[
-        Path | None, typer.Option(help="A built Conductor UI to serve: a folder, or a .tar.gz of one.")
-    ] = None,
+        str,
+        typer.Option(
+            metavar="auto|none|PATH",
+            help="The workflow UI: auto finds or downloads it (11 MB, once); or a built one, as a folder, "
+            "a .tar.gz or a server's jar.",
+        ),
+    ] = "auto",
     data: Annotated[
         Path | None, typer.Option(help="The folder of the engine's database; a temporary one by default.")
     ] = None,
@@ -60,6 +68,7 @@ def dev(
 
     Examples:
     - `dialpad-ivr dev`
+    - `dialpad-ivr dev --ui none`
     - `dialpad-ivr dev --ui ./conductor-ui --data ./engine-data`
     """
 
@@ -76,9 +85,11 @@ def dev(
         else:
             err.print(Text("Console     not started; it needs an extra: pip install 'dialpad-ivr[console]'"))
         exports = " ".join(f"{name}={value}" for name, value in stack.environ.items())
-        err.print(Text(f"Conductor   {stack.engine_url}  (its API: /api{', its UI: /' if ui else ''})"), soft_wrap=True)
-        if ui:
-            err.print(Text(f"Test Task   {stack.engine_url}/taskDef/set_custom_ivr"), soft_wrap=True)
+        what = "its UI; its API: /api" if built_ui else "its API: /api; without its UI"
+        err.print(Text(f"Conductor   {stack.engine_url}  ({what})"), soft_wrap=True)
+        if built_ui:
+            for name, path, button in UI_LINKS:
+                err.print(Text(f"{name:12}{stack.engine_url}{path}  <- press {button}"), soft_wrap=True)
         err.print(
             Text(f"Dialpad     {stack.double_url}  (a double of its API; its requests: /_double/ledger)"),
             soft_wrap=True,
@@ -93,14 +104,35 @@ def dev(
         with contextlib.suppress(KeyboardInterrupt):
             stack.wait()
 
+    settings_or_fail()
+    built_ui = _chosen_ui(ui)
     _with_stack(
         until_interrupted,
-        ui=ui,
+        ui=built_ui,
         data=data,
         engine_port=preferred_port(ENGINE_PORT) if engine_port is None else engine_port,
         double_port=preferred_port(DOUBLE_PORT) if double_port is None else double_port,
         console_port=_console_port(console_port),
     )
+
+
+def _chosen_ui(choice: str) -> Path | None:
+    """The UI of the option `--ui`; `None` if there shall be none, or if none was found, which is reported."""
+    if choice == "none":
+        return None
+    if choice != "auto":
+        return Path(choice)
+    try:
+        return find_ui(_report)
+    except UiError as exc:
+        err.print(Text(str(exc), style="yellow"), soft_wrap=True)
+        return None
+    except (UiChangedError, DownloadError, EngineStartError) as exc:
+        fail(str(exc), EXIT_NO_ENGINE)
+
+
+def _report(text: str) -> None:
+    err.print(Text(text, style="dim"), soft_wrap=True)
 
 
 def _console_port(port: int | None) -> int | None:
@@ -135,6 +167,7 @@ def demo(as_json: JsonFlag = False) -> None:
                 Text("All five ended as expected. To try it yourself: make dev (or dialpad-ivr dev)"), soft_wrap=True
             )
 
+    settings_or_fail()
     _with_stack(perform)
 
 
@@ -156,12 +189,11 @@ def own_command() -> str:
 
 
 def _with_stack(act: Callable[[Stack], None], **options: Any) -> None:
-    settings_or_fail()
     try:
-        with running_stack(lambda text: err.print(Text(text, style="dim")), **options) as stack:
+        with running_stack(_report, **options) as stack:
             act(stack)
             err.print(Text("Stopping ...", style="dim"))
-    except (EngineStartError, DoubleError, DownloadError, EngineError, httpx.HTTPError) as exc:
+    except (EngineStartError, UiError, DoubleError, DownloadError, EngineError, httpx.HTTPError) as exc:
         fail(str(exc), EXIT_NO_ENGINE)
     except PartEndedError as exc:
         fail(str(exc), EXIT_FAILED)

@@ -58,15 +58,10 @@ def fetch(artifact: Artifact, folder: Path) -> Path:
             the folder.
     """
     target = folder / artifact.name
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _only_owner_writes(folder):
-        raise DownloadError(
-            f"Other users can write to {folder}, so they could replace the program that runs from it. "
-            f"Run chmod go-w {folder}, or set DIALPAD_IVR_CACHE_DIR to a folder of your own."
-        )
+    private_folder(folder)
     if _verified(target, artifact):
         return target
-    with _lock(folder / f"{artifact.name}.lock"):
+    with lock(folder / f"{artifact.name}.lock"):
         if _verified(target, artifact):  # downloaded by the process that held the lock
             return target
         part = target.with_name(f"{artifact.name}.part")
@@ -143,6 +138,21 @@ def _verified(target: Path, artifact: Artifact) -> bool:
         return False
 
 
+def private_folder(folder: Path) -> Path:
+    """Make a folder for programs, unless it is there.
+
+    Raises:
+        DownloadError: Other users can write to it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _only_owner_writes(folder):
+        raise DownloadError(
+            f"Other users can write to {folder}, so they could replace the program that runs from it. "
+            f"Run chmod go-w {folder}, or set DIALPAD_IVR_CACHE_DIR to a folder of your own."
+        )
+    return folder
+
+
 def _only_owner_writes(folder: Path) -> bool:
     """Whether only this user and root can write to the folder."""
     stat = folder.stat()
@@ -159,7 +169,7 @@ def _stamp(target: Path, artifact: Artifact) -> str:
 
 
 @contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
     """Hold a file lock; it is released if the process dies."""
     with path.open("w") as file:
         if os.name == "posix":

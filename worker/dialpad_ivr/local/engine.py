@@ -13,11 +13,9 @@ import shutil
 import socket
 import sqlite3
 import subprocess
-import tarfile
 import tempfile
 import time
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +23,7 @@ import httpx
 
 from dialpad_ivr.local.child import Child, last_lines
 from dialpad_ivr.local.download import Artifact, fetch
+from dialpad_ivr.local.ui_archive import built_ui
 
 VERSION = "3.32.3"
 _MAVEN_URL = "https://repo1.maven.org/maven2"
@@ -112,8 +111,12 @@ def java() -> str:
     return str(JAVA)
 
 
-def command(java_path: str, jar_path: Path, port: int, database: Path, ui: Path | None) -> list[str]:
-    """The server's command line. It must hold no secret: every user of the machine can read it."""
+def command(java_path: str, jar_path: Path, port: int, database: Path, pages: Sequence[Path]) -> list[str]:
+    """The server's command line, with the folders of the pages that it serves.
+
+    It must hold no secret: every user of the machine can read it.
+    """
+    locations = ",".join(f"file:{folder.resolve()}/" for folder in pages)
     return [
         java_path,
         "-Xmx1g",
@@ -124,7 +127,7 @@ def command(java_path: str, jar_path: Path, port: int, database: Path, ui: Path 
         "--server.address=127.0.0.1",
         "--conductor.integrations.ai.enabled=false",
         f"--spring.datasource.url=jdbc:sqlite:{database}?{_SQLITE}",
-        *([f"--spring.web.resources.static-locations=file:{ui.resolve()}/"] if ui else []),
+        *([f"--spring.web.resources.static-locations={locations}"] if locations else []),
     ]
 
 
@@ -133,6 +136,7 @@ def running_engine(
     port: int = 0,
     data: Path | None = None,
     ui: Path | None = None,
+    pages: Path | None = None,
     secrets: Mapping[str, str] | None = None,
 ) -> Iterator[LocalEngine]:
     """Run a server while the context lasts.
@@ -140,17 +144,19 @@ def running_engine(
     Args:
         port: The port to listen on; 0 for a free one.
         data: The folder for its database and log; a temporary one, removed at the end, if absent.
-        ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
+        ui: A built Conductor UI to serve: a folder, a .tar.gz of one, or a server's jar with it.
+        pages: A folder with more pages to serve beside the UI.
         secrets: The engine's secrets by name, which workers can request; passed in its environment.
 
     Raises:
         EngineStartError: The server did not start.
+        UiError: It is not a built UI.
         DownloadError: The jar could not be downloaded.
     """
     if port and not is_free(port):
         raise EngineStartError(f"Port {port} is in use. Choose another one, or leave it out for a free one.")
     with contextlib.ExitStack() as stack:
-        ui_folder = ui and stack.enter_context(_built_ui(ui))
+        served = [stack.enter_context(built_ui(ui)), *([pages] if pages else [])] if ui else []
         java_path = java()
         jar_path = unpacked(fetch(jar(), cache_folder()), java_path)
         port = port or free_port()
@@ -159,7 +165,7 @@ def running_engine(
         _release_queues(database := folder / "conductor.db")
         log = folder / "conductor.log"
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
-        child = Child(command(java_path, jar_path, port, database, ui_folder), environ, log)
+        child = Child(command(java_path, jar_path, port, database, served), environ, log)
         stack.callback(child.stop)
         engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)
         _wait_until_healthy(engine)
@@ -195,26 +201,6 @@ def _release_queues(database: Path) -> None:
         no_table_yet = contextlib.suppress(sqlite3.OperationalError)
         with no_table_yet, contextlib.closing(sqlite3.connect(database)) as connection, connection:
             connection.execute("UPDATE queue_message SET popped = false WHERE popped")
-
-
-@contextlib.contextmanager
-def _built_ui(ui: Path) -> Iterator[Path]:
-    """The folder with the UI's index.html: that folder, or a temporary one with the unpacked archive."""
-    if not ui.is_file():
-        if not (ui / "index.html").is_file():
-            raise EngineStartError(f"{ui} is not a built UI: it has no index.html.")
-        yield ui
-        return
-    with tempfile.TemporaryDirectory(prefix="dialpad-ivr-ui-") as unpacked:
-        try:
-            with tarfile.open(ui) as archive:
-                archive.extractall(unpacked, filter="data")
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as exc:
-            raise EngineStartError(f"{ui} is neither a folder nor a .tar.gz archive: {exc}") from None
-        pages = sorted(Path(unpacked).rglob("index.html"), key=lambda page: len(page.parts))
-        if not pages:
-            raise EngineStartError(f"{ui} is not a built UI: it has no index.html.")
-        yield pages[0].parent
 
 
 def free_port() -> int:

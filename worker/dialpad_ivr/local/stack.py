@@ -19,6 +19,7 @@ from dialpad_ivr.engine.definitions import compare, register, shipped
 from dialpad_ivr.local.child import Child, last_lines
 from dialpad_ivr.local.double import DEFAULT_KEY, running_double
 from dialpad_ivr.local.engine import EngineStartError, free_port, is_free, running_engine
+from dialpad_ivr.local.ui_links import write_run_page
 from dialpad_ivr.settings import Settings
 
 _READY_SECONDS = 30
@@ -103,17 +104,20 @@ def running_stack(
         engine_port: The engine's port; 0 for a free one.
         double_port: The double's port; 0 for a free one.
         console_port: The console's port; 0 for a free one, `None` for no console.
-        ui: A built Conductor UI to serve: a folder, or a .tar.gz of one.
+        ui: A built Conductor UI to serve: a folder, a .tar.gz of one, or a server's jar with it.
         data: The folder for the engine's database; a temporary one, removed at the end, if absent.
 
     Raises:
         EngineStartError: The engine, the worker or the console did not start.
         DoubleError: The double did not start.
+        UiError: `ui` is not a built UI.
         DownloadError: The engine could not be downloaded.
     """
     with contextlib.ExitStack() as stack:
         report("Starting the Conductor server (about 13 s; the first run downloads 458 MB) ...")
-        engine = stack.enter_context(running_engine(engine_port, data, ui))
+        pages = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-pages-")))
+        write_run_page(pages)
+        engine = stack.enter_context(running_engine(engine_port, data, ui, pages))
         report("Starting the Dialpad double, a local stand-in for Dialpad's API ...")
         double_url = stack.enter_context(running_double(double_port))
         environ = double_environ(engine.api_url, double_url)
