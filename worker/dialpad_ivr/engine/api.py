@@ -10,6 +10,7 @@ import getpass
 import signal
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ JsonObject = dict[str, Any]
 _CONNECT_SECONDS: Final = 5.0
 _READ_SECONDS: Final = 10.0  # the 8 MB of a run of 5,000 changes took 1.3 s
 _WRITE_SECONDS: Final = 30.0  # longer: what times out may have been done all the same
+_INDEXED_WITHIN_SECONDS: Final = 5.0
 
 
 class EngineError(Exception):
@@ -222,6 +224,14 @@ class EngineApi:
         """Delete an execution, which is ended first if it is running."""
         if self.workflow(workflow_id, tasks=False)["status"] not in TERMINAL_STATUSES:
             self.terminate(workflow_id, "removed")
+        # The index learns of the end a moment later, and would then list an execution that is no longer there.
+        query = [("query", f"workflowId='{workflow_id}'")]
+        deadline = time.monotonic() + _INDEXED_WITHIN_SECONDS
+        while time.monotonic() < deadline:
+            found: JsonObject = self._call("GET", "/workflow/search", query)
+            if any(summary.get("status") in TERMINAL_STATUSES for summary in found.get("results") or []):
+                break
+            time.sleep(0.02)
         path = f"/workflow/{quote(workflow_id, safe='')}/remove"
         self._call("DELETE", path, [("archiveWorkflow", "false")], response_type="str")
 
