@@ -160,6 +160,11 @@ async def test_json_that_the_engine_cannot_hold_becomes_text(settings: Settings,
     assert found.body == body[:BODY_LIMIT]
 
 
+async def test_json_with_fractions_is_kept_as_it_is(settings: Settings, key: SecretStr) -> None:
+    found = await answer(settings, key, httpx.Response(200, text='{"hours": 7.5}'))
+    assert found.json == {"hours": 7.5}
+
+
 async def test_a_long_json_body_is_parsed_whole_and_stored_truncated(settings: Settings, key: SecretStr) -> None:
     body = {"ivrs": [{"id": str(i), "name": "x" * 50} for i in range(1000)]}
     found = await answer(settings, key, httpx.Response(200, json=body))

@@ -101,8 +101,6 @@ class Tunnel(httpcore.AsyncNetworkBackend):
                 if connection.trailing_data[0] and event.status_code < 300:
                     raise h11.RemoteProtocolError("bytes that nobody requested")
                 return event.status_code
-            elif isinstance(event, h11.ConnectionClosed):
-                raise h11.RemoteProtocolError("it closed the connection")
 
 
 def _check_status(status: int, proxy: Proxy, target: str) -> None:
