@@ -25,7 +25,7 @@ class DelayEstimator:
     _SAMPLES = 128  # round trips
     _NEIGHBORS = 32  # those that a round trip is compared with: the calls sent before it
     _MIN_SAMPLES = 4  # to estimate the minimum from
-    MAX_SHARE = 0.5  # of the window: slow responses are not jitter, and must not throttle without bound
+    MAX_SHARE = 0.5  # of the window: assumed of a call without a response, more would throttle without bound
     # Of the window, added while responses take so long that they tell of a delay only when it no longer matters.
     _UNSEEN_SHARE = 0.025
 
@@ -42,7 +42,10 @@ class DelayEstimator:
         self._silent_since = min(self._silent_since, moment)
 
     def observe(self, sent: float, round_trip_seconds: float) -> float:
-        """Add the round trip of a call sent at a time; returns its delay, at most, in seconds."""
+        """Add the round trip of a call sent at a time; returns its delay, at most, in seconds.
+
+        However long that is: a call that a stalled network or host held back counts once it has arrived.
+        """
         self._last_round_trip, self._silent_since = round_trip_seconds, math.inf
         samples, sample = self._round_trips, (sent, round_trip_seconds)
         insort(samples, sample)
@@ -52,7 +55,7 @@ class DelayEstimator:
         delay = round_trip_seconds - self._shortest
         if delay < self._max_delay:
             self._delays.append(delay)
-        return min(delay, self._max_delay)
+        return delay
 
     def average(self, now: float) -> float:
         """The average delay of recent calls, in seconds."""
