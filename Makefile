@@ -44,11 +44,11 @@ dev: $(STAMP)  ## Keep that engine, a Dialpad double, a worker and the console r
 	@$(BIN)/dialpad-ivr dev
 
 check: lint  ## Before each commit: lint, and the unit tests with branch coverage
-	@$(BIN)/pytest tests/unit -n 4 -m "not long" -q --cov --cov-report= $(ARGS)
+	@$(BIN)/pytest tests/unit -n 4 --dist worksteal -m "not long" -q --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report
-	@for floor in $(FLOORS); do \
+	@printf '%s\n' $(FLOORS) | xargs -P 2 -I{} sh -c 'floor={}; \
 	  $(BIN)/coverage report --include="*/dialpad_ivr/$${floor%:*}/*" --fail-under=$${floor#*:} --format=total >/dev/null \
-	    || { echo "The branch coverage of $${floor%:*} is below $${floor#*:} %."; exit 1; }; done
+	    || { echo "The branch coverage of $${floor%:*} is below $${floor#*:} %."; exit 1; }'
 
 # The servers of tests live for minutes: what their optimizing compiler costs would not come back.
 test test-all: export JDK_JAVA_OPTIONS := -XX:TieredStopAtLevel=1

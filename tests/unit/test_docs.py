@@ -41,7 +41,6 @@ from tools.reference import reference_pages
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
-REFERENCE = reference_pages()
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -212,23 +211,24 @@ def test_generated_files_match_the_code() -> None:
 
 
 def test_the_reference_says_all_there_is() -> None:
+    reference = reference_pages()
     for model in INPUTS.values():
         for name in model.model_fields:
-            assert name == "fork_index" or f"| `{name}` |" in REFERENCE["input.md"], name
+            assert name == "fork_index" or f"| `{name}` |" in reference["input.md"], name
     for outcome in OUTCOMES:
-        line = next(line for line in REFERENCE["outcomes.md"].splitlines() if line.startswith(f"| `{outcome}` |"))
+        line = next(line for line in reference["outcomes.md"].splitlines() if line.startswith(f"| `{outcome}` |"))
         assert engine_status(outcome) in line
     for row in OUTCOME_TABLE:
-        assert f"| {row.what_happened} |" in REFERENCE["outcomes.md"]
+        assert f"| {row.what_happened} |" in reference["outcomes.md"]
     for family in Metrics().registry.collect():
-        assert f"`{family.name}{'_total' if family.type == 'counter' else ''}`" in REFERENCE["metrics.md"]
-    assert "`dialpad_ivr_tasks_total` | counter | `task`, `outcome` |" in REFERENCE["metrics.md"]
+        assert f"`{family.name}{'_total' if family.type == 'counter' else ''}`" in reference["metrics.md"]
+    assert "`dialpad_ivr_tasks_total` | counter | `task`, `outcome` |" in reference["metrics.md"]
     for name in variables() - {"DIALPAD_IVR_SERVER_URL"}:
-        assert f"| `{name}` |" in REFERENCE["settings.md"], name
+        assert f"| `{name}` |" in reference["settings.md"], name
     for name in ("worker", "test-request", "rollback"):
-        assert f"## `dialpad-ivr {name}`" in REFERENCE["commands.md"]
+        assert f"## `dialpad-ivr {name}`" in reference["commands.md"]
     for code in EXIT_CODES:
-        assert f"| {code} |" in REFERENCE["commands.md"]
+        assert f"| {code} |" in reference["commands.md"]
 
 
 def test_pictures_are_there_and_small() -> None:
@@ -253,6 +253,7 @@ class Fetched(HTMLParser):
             self.urls.append(url)
 
 
+@pytest.mark.long
 def test_the_site_is_built_without_a_warning_and_fetches_nothing_from_elsewhere(tmp_path: Path) -> None:
     mkdocs = Path(sys.executable).with_name("mkdocs")
     command: list[str | Path] = [mkdocs, "build", "--strict", "--quiet", "--site-dir", tmp_path / "site"]

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.engine import until
 
 TESTS = Path(__file__).parents[1]
@@ -23,6 +25,7 @@ def test_it():
 """
 
 
+@pytest.mark.long
 def test_what_a_failing_test_leaves_running_is_killed_and_named(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(FAILING)
     environ = {**os.environ, "PYTHONPATH": f"{TESTS}"}

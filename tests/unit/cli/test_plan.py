@@ -77,6 +77,7 @@ def test_a_violation_names_its_field_once(invoke: Invoke) -> None:
     assert "list_custom_ivrs" in shown
 
 
+@pytest.mark.long
 def test_without_dialpad_plan_says_so_once_exits_1_and_writes_nothing(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

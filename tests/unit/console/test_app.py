@@ -155,6 +155,7 @@ async def test_missing_extra_names_the_install_command(settings: Settings, monke
     assert cli_local._console_port(0) is None
 
 
+@pytest.mark.long
 def test_taken_port_suggests_a_free_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         command = [sys.executable, "-m", "dialpad_ivr", "console", "--port", str(taken.getsockname()[1])]

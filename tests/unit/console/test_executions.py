@@ -6,6 +6,7 @@ import html
 from typing import Any
 
 import httpx
+import pytest
 
 from dialpad_ivr.contract.values import TASK_TYPE
 from support.console import text_of
@@ -57,6 +58,7 @@ async def test_execution_shows_nothing_of_a_credential(on_engine: httpx.AsyncCli
     assert page.count("(not shown)") > 20
 
 
+@pytest.mark.long
 async def test_large_execution_is_cut(on_engine: httpx.AsyncClient, stub_engine: StubEngine) -> None:
     big = {"text": "x" * 100_000}
     steps = [task(f"step_{number}", outputData=big) for number in range(150)]

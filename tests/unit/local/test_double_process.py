@@ -82,6 +82,7 @@ def test_invalid_keys_are_rejected_and_not_repeated(keys: str) -> None:
     assert "secret" not in result.stderr
 
 
+@pytest.mark.long
 def test_port_in_use_raises_double_error() -> None:
     with (
         running_double() as url,

@@ -156,6 +156,7 @@ def test_full_disk_is_reported_before_any_request(
     assert server.requests == []
 
 
+@pytest.mark.long
 def test_concurrent_processes_download_once(server: Server, tmp_path: Path) -> None:
     artifact = server.artifact
     code = (

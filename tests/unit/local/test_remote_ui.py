@@ -65,6 +65,7 @@ def test_symbolic_link_is_written_as_a_file(server: JarServer) -> None:
     assert link_path.read_text() == "/etc/passwd"
 
 
+@pytest.mark.long
 def test_zip_bomb_is_refused_before_it_is_unpacked(home: Path, server: JarServer) -> None:
     server.content = jar_of({**FILES, "bomb": bytes(201_000_000)})
     assert "larger than" in refused(home)
@@ -87,6 +88,7 @@ def test_huge_directory_is_not_transferred(home: Path, server: JarServer) -> Non
     assert server.sent < 4_000_000
 
 
+@pytest.mark.long
 def test_zip64_directory_is_read(server: JarServer) -> None:
     jar = io.BytesIO()
     with zipfile.ZipFile(jar, "w") as archive:
@@ -136,6 +138,7 @@ def test_certificate_is_verified(home: Path, monkeypatch: pytest.MonkeyPatch, tr
             assert server.ranges == []
 
 
+@pytest.mark.long
 def test_silent_server_is_given_up_after_three_seconds(home: Path, server: JarServer) -> None:
     server.answers.clear()
     began = time.monotonic()

@@ -109,6 +109,7 @@ def test_cache_that_others_can_write_to_is_refused(home: Path, server: JarServer
         find()
 
 
+@pytest.mark.long
 def test_concurrent_processes_transfer_once(home: Path, server: JarServer) -> None:
     command = [sys.executable, "-c", "from dialpad_ivr.local.ui import find_ui; print(find_ui(lambda _: None))"]
     with (

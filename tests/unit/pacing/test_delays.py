@@ -110,7 +110,13 @@ def test_a_stall_of_the_network_breaks_no_limit(stall: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slow", "least"), [(0.05, 0.99), (0.4, 0.93), (1.5, 0.97), (4.0, 0.97)], ids=["never", "slower", "slow", "very"]
+    ("slow", "least"),
+    [
+        pytest.param(0.05, 0.99, id="never", marks=pytest.mark.long),
+        pytest.param(0.4, 0.93, id="slower"),
+        pytest.param(1.5, 0.97, id="slow", marks=pytest.mark.long),
+        pytest.param(4.0, 0.97, id="very"),
+    ],
 )
 def test_responses_that_slow_down_and_speed_up_break_no_limit_and_cost_little(slow: float, least: float) -> None:
     calls, clock, dice = 1400, Clock(), random.Random(3)

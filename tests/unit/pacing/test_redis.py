@@ -136,7 +136,17 @@ async def test_a_pause_survives_a_flush(fleet_on_a_clock: tuple[Clock, MakeFleet
     assert sent - before >= 5
 
 
-@pytest.mark.parametrize("fault", ["flush", "restart", "calls lost", "marker lost", "restored", "clock set back"])
+LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "flush",
+        "clock set back",
+        *(pytest.param(fault, marks=LONG) for fault in ("restart", "calls lost", "marker lost", "restored")),
+    ],
+)
 async def test_when_the_window_is_lost_the_limit_holds_and_work_goes_on(
     fleet_on_a_clock: tuple[Clock, MakeFleet], server: RedisServer, fault: str
 ) -> None:
@@ -278,7 +288,9 @@ async def read_only(server: RedisServer, *, on: bool) -> None:
         client.execute_command("REPLICAOF", *(("127.0.0.1", "1") if on else ("NO", "ONE")))
 
 
-@pytest.mark.parametrize("fault", [gone, hangs, out_of_memory, read_only])
+@pytest.mark.parametrize(
+    "fault", [pytest.param(gone, marks=LONG), hangs, out_of_memory, pytest.param(read_only, marks=LONG)]
+)
 async def test_calls_are_deferred_until_redis_responds_again(
     worker: MakePacer, server: RedisServer, fault: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -411,6 +423,7 @@ async def test_a_new_window_is_logged_with_its_wait(server: RedisServer) -> None
     ]
 
 
+@pytest.mark.long
 async def test_each_worker_knows_what_all_have_used(worker: MakePacer, server: RedisServer) -> None:
     (first, _), (second, _) = await worker(), await worker()
     before = (await first.company(COMPANY).state()).usage

@@ -219,6 +219,7 @@ def test_missing_file_and_directory_have_different_errors(tmp_path: Path) -> Non
         read_changes(tmp_path / "folder.csv")
 
 
+@pytest.mark.long
 def test_file_over_20_mb_is_an_error(read: Any) -> None:
     full = (PLAIN + (" " * 99 + "\n") * (MAX_BYTES // 100))[:MAX_BYTES]
     assert rows_of(read(full)) == [(2, ROW)]
@@ -242,6 +243,7 @@ def many(count: int, suffix: str, **changed: str) -> str:
         pytest.param(".yaml", MAX_ROWS + 1, marks=pytest.mark.long),
     ],
 )
+@pytest.mark.long
 def test_row_over_the_limit_is_reported_with_its_line(read: Any, suffix: str, line: int) -> None:
     violation = only(read(many(MAX_ROWS + 1, suffix), suffix))
     assert (violation.line, "more than 10,000 rows" in violation.message) == (line, True)

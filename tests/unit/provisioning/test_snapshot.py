@@ -115,6 +115,7 @@ async def test_target_with_a_truncated_list_is_read_slot_by_slot(
     assert [ivr.id for ivr in row.previous] == ["11"]
 
 
+@pytest.mark.long
 async def test_no_more_targets_are_tried_once_dialpad_does_not_answer(
     double: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +125,7 @@ async def test_no_more_targets_are_tried_once_dialpad_does_not_answer(
     assert double.summary()["arrivals"] <= 2 * 24 * 3
 
 
+@pytest.mark.long
 async def test_targets_without_an_answer_do_not_stop_the_others_from_being_read(
     double: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,7 @@ def test_stop_returns_the_tasks_of_other_workflows(
     assert (returned["status"], returned["callbackAfterSeconds"], returned["outputData"]) == ("IN_PROGRESS", 0, output)
 
 
+@pytest.mark.long
 def test_stop_takes_no_more_than_some_hundred_tasks_of_other_workflows(
     engine: EngineApi, stub_engine: StubEngine
 ) -> None:

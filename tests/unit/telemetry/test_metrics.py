@@ -293,6 +293,7 @@ def test_every_alert_has_its_cases_and_a_section_that_says_what_to_do() -> None:
         assert bold == ["Meaning", "Confirm", "Do", "Clears"], name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CASES)
 def test_alerts_fire_when_they_should_and_only_then(name: str, tmp_path: Path) -> None:
     minute, value, firing, quiet = CASES[name]

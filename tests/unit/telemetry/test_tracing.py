@@ -383,7 +383,7 @@ def test_the_last_spans_are_sent_before_the_end_and_name_their_service(environ: 
 
 
 @pytest.mark.usefixtures("loggers")
-@pytest.mark.parametrize("silent", [False, True], ids=["away", "silent"])
+@pytest.mark.parametrize("silent", [False, pytest.param(True, marks=pytest.mark.long)], ids=["away", "silent"])
 def test_an_unavailable_or_silent_collector_blocks_nothing(
     environ: pytest.MonkeyPatch, free_port: int, silent: bool
 ) -> None:

@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 from dialpad_ivr import testing
 
 PLUGIN = "dialpad_ivr.testing.plugin"
@@ -40,6 +42,7 @@ def test_naming_it_again_in_a_conftest_does_no_harm(tmp_path: Path) -> None:
         assert shown.count(f"{fixture} ") == 1
 
 
+@pytest.mark.long
 def test_the_double_is_as_freshly_started_in_every_test(tmp_path: Path) -> None:
     test = """
 import httpx, pytest

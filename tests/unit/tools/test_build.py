@@ -15,6 +15,7 @@ from tools import build
 EPOCH = "1700000000"
 
 
+@pytest.mark.long
 def test_archives_follow_from_the_sources_and_their_date_alone(tmp_path: Path) -> None:
     digests = build.build_twice(tmp_path / "once", EPOCH)  # in another folder, umask and time zone
     assert set(digests) == {f"dialpad_ivr-{__version__}-py3-none-any.whl", f"dialpad_ivr-{__version__}.tar.gz"}

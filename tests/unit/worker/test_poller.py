@@ -236,6 +236,7 @@ async def test_a_deferred_task_runs_again_when_it_comes_back(engine: FakeEngine,
     assert handled.runs == ["1", "1"]
 
 
+@pytest.mark.long
 async def test_only_a_few_runs_are_remembered(engine: FakeEngine, start: Start) -> None:
     poller, _, _, _ = await start()
     engine.queue.extend(task(str(number)) for number in range(40))

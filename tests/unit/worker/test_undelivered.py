@@ -126,6 +126,7 @@ async def test_a_result_expires_and_is_ignored_when_the_clock_was_set_back() -> 
     assert not await answered(store)
 
 
+@pytest.mark.long
 async def test_memory_does_not_grow_with_expired_results() -> None:
     clock = Clock()
     store = UndeliveredResults(clock=clock)
