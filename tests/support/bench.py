@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -51,7 +52,12 @@ class Bench:
         answer = self.handler(request)
         return streamed(answer if isinstance(answer, httpx.Response) else await answer)
 
-    async def run(self, raw: Any = None, task: Task = set_custom_ivr, **call: Any) -> Result:
+    @contextlib.asynccontextmanager
+    async def tools(self) -> AsyncIterator[Tools]:
+        """What the task works with, for several deliveries to one worker."""
         async with DialpadClient(self.settings, httpx.MockTransport(self._handle)) as client:
-            tools = Tools(self.settings, client, Credentials(environ=self.environ), self._pacer, Metrics())
+            yield Tools(self.settings, client, Credentials(environ=self.environ), self._pacer, Metrics())
+
+    async def run(self, raw: Any = None, task: Task = set_custom_ivr, **call: Any) -> Result:
+        async with self.tools() as tools:
             return await task(Delivery(VALID if raw is None else raw, **call), tools)

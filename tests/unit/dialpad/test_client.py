@@ -53,7 +53,7 @@ async def test_select_option_is_sent_only_if_set(settings: Settings) -> None:
 
 async def test_the_list_has_its_parameters_in_the_query_and_no_key(settings: Settings) -> None:
     async with DialpadClient(settings) as client:
-        request = client.prepare_list_custom_ivrs("user", "5", "a&b=c")
+        request = client.prepare_list_custom_ivrs("user", "5", cursor="a&b=c")
         assert request.url == (
             "https://sandbox.dialpad.com/api/v2/customivrs?target_type=user&target_id=5&cursor=a%26b%3Dc"
         )

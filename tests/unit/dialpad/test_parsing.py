@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.contract.values import NAME_LIMIT
-from dialpad_ivr.dialpad.parsing import ListedIvr, Page, Slot, ivr_name, read_error, read_page, read_slot
+from dialpad_ivr.dialpad.parsing import (
+    ListedIvr,
+    ListedTarget,
+    NumberOwner,
+    Page,
+    Slot,
+    ivr_name,
+    read_error,
+    read_number,
+    read_page,
+    read_slot,
+    read_target,
+)
 
 CURSOR_LIMIT, TYPE_LIMIT, MESSAGE_LIMIT = 4000, 64, 300
 
@@ -36,7 +48,7 @@ def test_a_slot_as_documented() -> None:
 @pytest.mark.parametrize("body", [None, "text", 7, [], [{"ivr_type": "MENU"}]])
 def test_what_is_no_object_is_neither_slot_nor_page(body: Any) -> None:
     assert read_slot(body) is None
-    assert read_page(body) is None
+    assert read_page(body, read_slot) is None
 
 
 @pytest.mark.parametrize("listed_as", [None, {}, "7", 7])
@@ -105,18 +117,70 @@ def test_the_selection_of_a_slot() -> None:
 
 
 def test_a_page_holds_its_slots_and_the_next_cursor() -> None:
-    page = read_page({"items": [{"ivr_type": "A"}, None, {"ivr_type": "B"}], "cursor": "next"})
+    page = read_page({"items": [{"ivr_type": "A"}, None, {"ivr_type": "B"}], "cursor": "next"}, read_slot)
     assert page == Page((Slot("A", ()), Slot("B", ())), "next")
 
 
 @pytest.mark.parametrize("cursor", [None, "", 7, ["next"]])
 def test_a_page_without_a_readable_cursor_is_the_last_one(cursor: Any) -> None:
-    assert read_page({"items": None, "cursor": cursor}) == Page((), None)
+    assert read_page({"items": None, "cursor": cursor}, read_slot) == Page((), None)
 
 
 def test_a_cursor_that_a_url_cannot_hold_makes_the_page_unreadable() -> None:
-    assert read_page({"cursor": "c" * CURSOR_LIMIT}) == Page((), "c" * CURSOR_LIMIT)
-    assert read_page({"cursor": "c" * (CURSOR_LIMIT + 1)}) is None
+    assert read_page({"cursor": "c" * CURSOR_LIMIT}, read_slot) == Page((), "c" * CURSOR_LIMIT)
+    assert read_page({"cursor": "c" * (CURSOR_LIMIT + 1)}, read_slot) is None
+
+
+@pytest.mark.parametrize("items", [{}, "text", 7, True])
+def test_items_that_are_no_list_make_the_page_unreadable(items: Any) -> None:
+    assert read_page({"items": items}, read_slot) is None
+
+
+def test_a_target_as_documented() -> None:
+    body = {
+        "id": "1001",
+        "name": "Seaside",
+        "office_id": 124,
+        "phone_numbers": ["+14155551002", None],
+        "emails": ["a@example.com"],
+        "state": "active",
+    }
+    assert read_target(body) == ListedTarget("1001", "Seaside", "124", ("+14155551002",), ("a@example.com",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"display_name": "Robin Doe", "first_name": "R"}, "Robin Doe"),
+        ({"name": " ", "display_name": "Robin Doe"}, "Robin Doe"),
+        ({"display_name": None, "first_name": "Robin", "last_name": "Doe"}, "Robin Doe"),
+        ({"first_name": "Robin", "last_name": None}, "Robin"),
+        ({"name": ["x"], "first_name": 5}, None),
+        ({"name": "n" * 10_000}, "n" * NAME_LIMIT),
+        ({}, None),
+    ],
+)
+def test_the_name_of_a_target_is_the_first_that_it_has(fields: dict[str, Any], name: str | None) -> None:
+    assert read_target({"id": 1, **fields}) == ListedTarget("1", name, None)
+
+
+@pytest.mark.parametrize("body", [None, "text", [], {}, {"id": None}, {"id": "x"}, {"id": True}])
+def test_a_target_without_an_id_is_none(body: Any) -> None:
+    assert read_target(body) is None
+
+
+def test_numbers_of_a_target_are_cut_and_odd_lists_are_none() -> None:
+    assert read_target({"id": 1, "phone_numbers": "+1", "emails": {"a": 1}}) == ListedTarget("1", None, None)
+    read = read_target({"id": 1, "phone_numbers": ["5" * 10_000] * 1000})
+    assert read is not None
+    assert (len(read.numbers), len(read.numbers[0])) == (100, NAME_LIMIT)
+
+
+def test_a_number_belongs_to_a_target_or_to_none() -> None:
+    assert read_number({"target_type": "office", "target_id": "5"}) == NumberOwner("office", "5")
+    assert read_number({"status": "available"}) == NumberOwner(None, None)
+    assert read_number({"target_type": "X" * 1000, "target_id": "x"}) == NumberOwner("X" * TYPE_LIMIT, None)
+    assert read_number([]) is None
 
 
 def test_the_name_of_an_ivr_is_found_in_either_response() -> None:

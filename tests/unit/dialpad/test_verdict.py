@@ -10,7 +10,7 @@ import pytest
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES, RETRIED_OUTCOMES, TERMINAL_OUTCOMES
 from dialpad_ivr.dialpad.client import NoAnswerError, NotSentError, Response
-from dialpad_ivr.dialpad.parsing import ListedIvr, Page, Slot
+from dialpad_ivr.dialpad.parsing import ListedIvr, Page, Slot, read_slot
 from dialpad_ivr.dialpad.verdict import (
     OUTCOME_TABLE,
     Verdict,
@@ -398,7 +398,7 @@ def test_the_verdict_on_a_change_says_what_the_response_shows(status: int, body:
 def test_an_error_of_a_change_names_its_credential_profile() -> None:
     params = PARAMS.model_copy(update={"credential": "acme"})
     assert patch_verdict(answer(401), params) == error_verdict(answer(401), "acme")
-    assert page_or_verdict(answer(401), "acme") == error_verdict(answer(401), "acme")
+    assert page_or_verdict(answer(401), "acme", read_slot, "x") == error_verdict(answer(401), "acme")
 
 
 def test_with_select_option_the_warning_names_the_ivr_that_is_shown() -> None:
@@ -430,18 +430,24 @@ def test_with_select_option_the_warning_names_the_ivr_that_is_shown() -> None:
             200,
             {"error": {"message": "no"}},
             Verdict(
-                "unavailable", "error_in_answer", "Dialpad answered 200, but with an error in place of the IVRs (no)."
+                "unavailable",
+                "error_in_answer",
+                "Dialpad answered 200, but with an error in place of the target's IVRs (no).",
             ),
         ),
         (
             200,
             {"errors": [5], "items": []},
-            Verdict("unavailable", "error_in_answer", "Dialpad answered 200, but with an error in place of the IVRs."),
+            Verdict(
+                "unavailable",
+                "error_in_answer",
+                "Dialpad answered 200, but with an error in place of the target's IVRs.",
+            ),
         ),
     ],
 )
-def test_only_a_list_without_an_error_is_one(status: int, body: Any, expected: Page | Verdict) -> None:
-    assert page_or_verdict(answer(status, body), "acme") == expected
+def test_only_a_list_without_an_error_is_one(status: int, body: Any, expected: Page[Slot] | Verdict) -> None:
+    assert page_or_verdict(answer(status, body), "acme", read_slot, "the target's IVRs") == expected
 
 
 def shown(*ivrs: tuple[str, bool | None]) -> Slot:

@@ -120,7 +120,7 @@ def test_an_input_reaches_the_documented_endpoint_or_nothing(raw: dict[str, Any]
 def test_a_query_value_stays_one_value(target_type: str, target_id: str, cursor: str) -> None:
     async def sent() -> list[str]:
         async with wired(OK) as wire, DialpadClient(local(wire.url)) as client:
-            await client.send(client.prepare_list_custom_ivrs(target_type, target_id, cursor), SecretStr(KEY))
+            await client.send(client.prepare_list_custom_ivrs(target_type, target_id, cursor=cursor), SecretStr(KEY))
             return wire.lines
 
     (line,) = asyncio.run(sent())

@@ -139,6 +139,20 @@ async def test_list_is_paginated_by_cursor(api: httpx.AsyncClient, double: FakeD
     assert second["cursor"] == ""
 
 
+@pytest.mark.parametrize(
+    ("slot_filter", "status", "listed"),
+    [("honoured", 200, ["CLOSED"]), ("ignored", 200, ["AUTO_RECORDING", "CLOSED", "GREETING"]), ("refused", 400, [])],
+)
+async def test_the_filter_by_slot_is_honoured_ignored_or_refused(
+    api: httpx.AsyncClient, double: FakeDialpad, slot_filter: str, status: int, listed: list[str]
+) -> None:
+    double.configure({"slot_filter": slot_filter, "page_size": 3})
+    query = {"target_type": "callcenter", "target_id": CENTER, "ivr_type": "CLOSED"}
+    response = await api.get(LIST_PATH, params=query)
+    assert response.status_code == status
+    assert [item["ivr_type"] for item in response.json().get("items", ())] == listed
+
+
 async def test_auto_recording_selects_inbound_and_outbound_separately(
     api: httpx.AsyncClient, double: FakeDialpad
 ) -> None:
@@ -227,6 +241,7 @@ async def test_invalid_method_media_type_query_or_size_is_rejected(api: httpx.As
     assert await status("GET", f"{LIST_PATH}?target_type=callcenter") == 400
     assert await status("GET", f"{LIST_PATH}?target_type=callcenter&target_id=1.5") == 400
     assert await status("GET", f"{LIST_PATH}?target_type=callcenter&target_id={CENTER}&cursor=x") == 400
+    assert await status("GET", f"{LIST_PATH}?target_type=callcenter&target_id={CENTER}&ivr_type=menu") == 400
     assert await status("GET", f"{LIST_PATH}?target_type=callcenter&target_id={CENTER}&target_id=1") == 400
     assert await status("GET", f"{LIST_PATH}?target_type=callcenter&target_id=404") == 404
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -13,6 +15,7 @@ from jsonschema import Draft202012Validator
 from dialpad_ivr.contract.schema import output_schema
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, LISTED_LIMIT
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.tasks.delivery import Delivery
 from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
 from dialpad_ivr.tasks.result import Result
 from support.bench import VALID, Bench
@@ -173,13 +176,76 @@ async def test_an_untrustworthy_list_is_not_taken_for_an_empty_one(
 
 async def test_an_endless_list_is_given_up_and_proves_nothing() -> None:
     bench = Bench(Settings(company_limit=10_000))
-    bench.handler = lambda _: page({"MENU": []}, "again")
+    numbers = itertools.count()
+    bench.handler = lambda _: page({"MENU": []}, f"c{next(numbers)}")
     read = await bench.run({**TARGET, "name": "Jazz"}, task=list_custom_ivrs)
     assert (read.status, read.output.attempts) == ("FAILED", 50)
     guarded = await bench.run({**VALID, "if_selected": []})
     assert guarded.output.error is not None
     assert (guarded.output.outcome, guarded.output.error.code) == ("unavailable", "endless_list")
     assert {request.method for request in bench.sent} == {"GET"}
+
+
+async def test_a_cursor_that_leads_back_ends_the_list_and_proves_nothing(bench: Bench) -> None:
+    pages = {None: page({"MENU": []}, "c1"), "c1": page({"MENU": []}, "c2"), "c2": page({"MENU": []}, "c1")}
+    bench.handler = lambda request: pages[request.url.params.get("cursor")]
+    read = await bench.run({**TARGET, "name": "Jazz"}, task=list_custom_ivrs)
+    assert read.output.error is not None
+    assert (read.output.outcome, read.output.error.code, len(bench.sent)) == ("unavailable", "endless_list", 3)
+
+
+def answering(slot_filter: str) -> Callable[[httpx.Request], httpx.Response]:
+    """A server that honours, ignores or refuses `ivr_type`."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH":
+            ivrs = [ivr(VALID["ivr_id"], "New", selected=True)]
+            return httpx.Response(200, json={"ivr_type": "HOLD_MUSIC", "ivrs": ivrs})
+        asked = request.url.params.get("ivr_type")
+        if asked and slot_filter == "refused":
+            return httpx.Response(400, json={"error": {"message": "Unknown parameter"}})
+        found = {asked: SLOTS[asked]} if asked and slot_filter == "honoured" else SLOTS
+        return page(found)
+
+    return answer
+
+
+@pytest.mark.parametrize(("slot_filter", "reads"), [("honoured", 1), ("ignored", 1), ("refused", 2)])
+async def test_one_slot_is_read_whatever_the_server_makes_of_the_filter(
+    bench: Bench, slot_filter: str, reads: int
+) -> None:
+    bench.handler = answering(slot_filter)
+    output = await listed(bench, ivr_type="HOLD_MUSIC")
+    assert [i["id"] for i in output["ivrs"]] == ["1", "2", "3"]
+    assert [request.url.params.get("ivr_type") for request in bench.sent] == ["HOLD_MUSIC", None][:reads]
+    assert output["request"]["url"] == str(bench.sent[-1].url)
+    guarded = await bench.run({**VALID, "if_selected": ["1"]})
+    assert guarded.output.outcome == "updated"
+
+
+async def test_a_whole_target_is_read_without_the_filter(bench: Bench) -> None:
+    bench.handler = answering("refused")
+    await listed(bench)
+    assert len(bench.sent) == 1
+
+
+async def test_a_filter_that_was_refused_is_not_sent_again(bench: Bench) -> None:
+    bench.handler = answering("refused")
+    async with bench.tools() as tools:
+        for _ in range(2):
+            result = await list_custom_ivrs(Delivery({**TARGET, "ivr_type": "HOLD_MUSIC"}), tools)
+            assert result.output.outcome == "listed"
+    assert len(bench.sent) == 3
+
+
+async def test_a_400_that_has_nothing_to_do_with_the_filter_is_reported(bench: Bench) -> None:
+    bench.handler = lambda _: httpx.Response(400, json={"error": {"message": "No such target_id"}})
+    async with bench.tools() as tools:
+        result = await list_custom_ivrs(Delivery({**TARGET, "ivr_type": "HOLD_MUSIC"}), tools)
+        assert (result.output.outcome, len(bench.sent)) == ("rejected", 2)
+        bench.handler = answering("honoured")
+        await list_custom_ivrs(Delivery({**TARGET, "ivr_type": "HOLD_MUSIC"}), tools)
+    assert bench.sent[-1].url.params["ivr_type"] == "HOLD_MUSIC"
 
 
 async def test_all_pages_together_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +258,7 @@ async def test_all_pages_together_have_one_deadline(monkeypatch: pytest.MonkeyPa
         nonlocal ahead
         ahead += 12  # within a call's deadline, each time
         await asyncio.sleep(0.01)  # the loop's timers see it
-        return page({"MENU": []}, "more")
+        return page({"MENU": []}, f"more{ahead}")
 
     bench.handler = slowly
     result = await bench.run(TARGET, task=list_custom_ivrs)

@@ -24,6 +24,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from dialpad_ivr.contract.values import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TASK_TYPE
 from dialpad_ivr.credentials import Credentials
+from dialpad_ivr.dialpad.calls import Calls, Request
 from dialpad_ivr.dialpad.client import DialpadClient
 from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
@@ -55,7 +56,7 @@ class Traced:
         self.exporter = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self._tracing = Tracing(provider)
+        self.tracing = Tracing(provider)
         self._pacer = Limiter(settings)
         self._key = key
         self._handler = handler
@@ -74,7 +75,7 @@ class Traced:
         transport = httpx.MockTransport(self._handle) if self._handler else None
         async with DialpadClient(self.settings, transport) as client:
             credentials = Credentials(environ={"DIALPAD_API_KEY": self._key})
-            tools = Tools(self.settings, client, credentials, self._pacer, Metrics(), self._tracing)
+            tools = Tools(self.settings, client, credentials, self._pacer, Metrics(), self.tracing)
             async with open_engine_client(self.settings) as engine:
                 handle = make_handler(task_type, tools, engine, UndeliveredResults(None), "worker-1")
                 report = await handle(Polled(task, time.monotonic()))
@@ -147,6 +148,28 @@ async def test_each_page_of_a_list_is_a_call_and_its_cursor_is_redacted() -> Non
     assert [attributes_of(span)["url.full"] for span in (first, second)] == [start, f"{start}&cursor=REDACTED"]
     assert attributes_of(first)["server.port"] == 443
     assert not any("http.request.resend_count" in attributes_of(span) for span in traced.spans)
+
+
+CALLS = Calls("https://dialpad.com")
+
+
+@pytest.mark.parametrize(
+    ("request_", "shown"),
+    [
+        (CALLS.prepare_get_number("+14155551002"), "/api/v2/numbers/REDACTED"),
+        (CALLS.prepare_list_users(email="a@example.com"), "/api/v2/users?email=REDACTED"),
+        (CALLS.prepare_list_users(number="+14155551002"), "/api/v2/users?number=REDACTED"),
+        (CALLS.prepare_list_call_centers(name_search="Robin"), "/api/v2/callcenters?name_search=REDACTED"),
+        (CALLS.prepare_list_rooms(office_id="7"), "/api/v2/rooms?office_id=7"),
+        (CALLS.prepare_list_office_call_centers("7"), "/api/v2/offices/7/callcenters"),
+    ],
+)
+def test_a_span_shows_ids_but_no_name_address_or_number(request_: Request, shown: str) -> None:
+    traced = Traced(Settings())
+    with traced.tracing.call(request_, waited_seconds=0, resent=0):
+        pass
+    (call,) = traced.spans
+    assert attributes_of(call)["url.full"] == f"https://dialpad.com{shown}"
 
 
 async def test_an_error_response_is_an_error_of_both_spans(traced: Traced) -> None:

@@ -48,7 +48,7 @@ def preview(task_type: str, payload: dict[str, Any], client: DialpadClient) -> P
         )
         writes = params.mode == "apply"
     else:
-        request = client.prepare_list_custom_ivrs(params.target_type, params.target_id)
+        request = client.prepare_list_custom_ivrs(params.target_type, params.target_id, ivr_type=params.ivr_type)
         writes = False
     prepared = PreparedRequest(method=request.method, url=request.url, body=request.body)
     return Preview(

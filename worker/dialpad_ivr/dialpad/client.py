@@ -1,4 +1,4 @@
-"""The Dialpad client: one method for each documented call. Knows nothing of workflows, pacing or outcomes.
+"""The Dialpad client: sends what `calls` prepares. Knows nothing of workflows, pacing or outcomes.
 
     CallError                     no usable response
     +-- NotSentError              the request was not sent: nothing can have changed
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import anyio
 import httpx
 from pydantic import SecretStr
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract.values import BODY_LIMIT, LIST_PATH, PATCH_PATH
+from dialpad_ivr.contract.values import BODY_LIMIT
+from dialpad_ivr.dialpad.calls import Calls, Request
 from dialpad_ivr.dialpad.sanitize import parse_body, redact, secret_forms
 from dialpad_ivr.dialpad.tunnel import Tunnel, TunnelError, TunnelTransport, check_tunnel
 from dialpad_ivr.proxy_url import check_proxy
@@ -57,20 +57,6 @@ class NoAnswerError(CallError):
 
 
 @dataclass(frozen=True)
-class Request:
-    """A prepared request, without a credential.
-
-    Attributes:
-        template: The documented path, with names in place of ids.
-    """
-
-    method: str
-    url: str
-    template: str
-    body: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
 class Response:
     """A response.
 
@@ -93,7 +79,7 @@ class Response:
     headers_at: float
 
 
-class DialpadClient:
+class DialpadClient(Calls):
     """One pooled HTTPS client. Use it as an async context manager, and one for a whole process.
 
     Redirects are not followed (one would turn the PATCH into a GET, or send the key elsewhere). Proxies, `.netrc` and
@@ -103,10 +89,14 @@ class DialpadClient:
     Args:
         settings: The host, the proxy and the time limits.
         transport: In place of the network, for a unit test.
+
+    Attributes:
+        filters_slots: Whether to send `ivr_type` with the list of a target's IVRs: until the server refuses it.
     """
 
     def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._base = check_api_url(settings.api_url, allow_loopback=settings.allow_loopback)
+        super().__init__(check_api_url(settings.api_url, allow_loopback=settings.allow_loopback))
+        self.filters_slots = True
         self._deadline = settings.deadline_seconds
         self._connect_timeout = settings.connect_timeout_seconds
         self._context = httpx.create_ssl_context()
@@ -156,28 +146,6 @@ class DialpadClient:
                 await check_tunnel(self._tunnel, self._context, httpx.URL(self._base), self._connect_timeout)
             except TunnelError as exc:
                 raise NotSentError(exc.code, str(exc)) from None
-
-    def prepare_set_custom_ivr(
-        self, target_type: str, target_id: str, ivr_type: str, ivr_id: str, select_option: str | None
-    ) -> Request:
-        """The documented PATCH, not sent. Ids are strings of digits; `ivr_id` becomes a JSON integer.
-
-        Raises:
-            ValueError: A part of the path is a dot segment, which would lead to another endpoint.
-        """
-        segments = {"target_type": target_type, "target_id": target_id, "ivr_type": ivr_type}
-        if any(value in ("", ".", "..") for value in segments.values()):
-            raise ValueError("not a path segment")
-        path = PATCH_PATH.format_map({name: quote(value, safe="") for name, value in segments.items()})
-        body: dict[str, Any] = {"ivr_id": int(ivr_id)}
-        if select_option is not None:
-            body["select_option"] = select_option
-        return Request("PATCH", f"{self._base}{path}", PATCH_PATH, body)
-
-    def prepare_list_custom_ivrs(self, target_type: str, target_id: str, cursor: str | None = None) -> Request:
-        """The documented GET of one page of a target's IVRs, not sent."""
-        query = {"target_type": target_type, "target_id": target_id, **({"cursor": cursor} if cursor else {})}
-        return Request("GET", f"{self._base}{LIST_PATH}?{urlencode(query)}", LIST_PATH)
 
     async def send(self, request: Request, key: SecretStr) -> Response:
         """Send a prepared request.

@@ -6,15 +6,20 @@ is never validated, only read.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from dialpad_ivr.contract.values import NAME_LIMIT
 
 _MESSAGE_LIMIT = 300  # characters of an error message
 _DIGITS_LIMIT = 19  # of an int64
 _CURSOR_LIMIT = 4000  # characters; a URL has at most 65,536, and one character may take twelve of them
+_TEXTS_LIMIT = 100  # phone numbers or addresses of a target
 _TYPE_LIMIT = 64  # of a slot's type, which the output repeats for each IVR; the longest documented has 34
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,35 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Page:
-    """A page of a target's slots, and the cursor of the next one."""
+class ListedTarget:
+    """A target as a list shows it.
 
-    slots: tuple[Slot, ...]
+    Attributes:
+        office_id: Of an office, its own.
+        numbers: Its phone numbers.
+        emails: A user's addresses.
+    """
+
+    id: str
+    name: str | None
+    office_id: str | None
+    numbers: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NumberOwner:
+    """What a phone number belongs to."""
+
+    target_type: str | None
+    target_id: str | None
+
+
+@dataclass(frozen=True)
+class Page(Generic[Item]):
+    """A page of a list, and the cursor of the next one."""
+
+    items: tuple[Item, ...]
     cursor: str | None
 
 
@@ -68,23 +98,60 @@ def read_slot(body: Any) -> Slot | None:
     return Slot(short_type, tuple(ivr for ivr in ivrs if ivr is not None))
 
 
-def read_page(body: Any) -> Page | None:
-    """The page in the response to the GET; `None` if that is not a JSON object or its cursor is too long to send."""
+def read_page(body: Any, read_item: Callable[[Any], Item | None]) -> Page[Item] | None:
+    """The page in the response to a list.
+
+    Args:
+        body: The response.
+        read_item: Reads an item; one that it cannot read is left out.
+
+    Returns:
+        `None` if it is not a JSON object with a list, or if its cursor is too long to send. Null stands for an empty
+        list.
+    """
     if not isinstance(body, dict):
         return None
-    items, cursor = body.get("items"), body.get("cursor")
-    if isinstance(cursor, str) and len(cursor) > _CURSOR_LIMIT:
+    listed, cursor = body.get("items"), body.get("cursor")
+    if not isinstance(listed, list | None) or (isinstance(cursor, str) and len(cursor) > _CURSOR_LIMIT):
         return None
-    slots = (read_slot(item) for item in items) if isinstance(items, list) else ()
+    items = (read_item(entry) for entry in listed or ())
     return Page(
-        tuple(slot for slot in slots if slot is not None), cursor if isinstance(cursor, str) and cursor else None
+        tuple(item for item in items if item is not None), cursor if isinstance(cursor, str) and cursor else None
     )
+
+
+def read_target(entry: Any) -> ListedTarget | None:
+    """The target in an item of a list, or in the response to a GET of one; `None` without an id.
+
+    A user has a `display_name`, everything else a `name`.
+    """
+    target_id = _id(entry.get("id")) if isinstance(entry, dict) else None
+    if target_id is None:
+        return None
+    given = (entry.get(name) for name in ("name", "display_name"))
+    first_and_last = " ".join(part for name in ("first_name", "last_name") if isinstance(part := entry.get(name), str))
+    names = (text for text in (*given, first_and_last) if isinstance(text, str) and text.strip())
+    return ListedTarget(
+        id=target_id,
+        name=next((text[:NAME_LIMIT] for text in names), None),
+        office_id=_id(entry.get("office_id")),
+        numbers=_texts(entry.get("phone_numbers")),
+        emails=_texts(entry.get("emails")),
+    )
+
+
+def read_number(body: Any) -> NumberOwner | None:
+    """What a number belongs to, in the response to the GET of a number; `None` if that is not a JSON object."""
+    if not isinstance(body, dict):
+        return None
+    target_type = body.get("target_type")
+    return NumberOwner(target_type[:_TYPE_LIMIT] if isinstance(target_type, str) else None, _id(body.get("target_id")))
 
 
 def ivr_name(body: Any, ivr_id: str) -> str | None:
     """The name of an IVR, if the body of a response to the GET or the PATCH shows it."""
-    page, slot = read_page(body), read_slot(body)
-    slots = (*(page.slots if page else ()), *([slot] if slot else []))
+    page, slot = read_page(body, read_slot), read_slot(body)
+    slots = (*(page.items if page else ()), *([slot] if slot else []))
     return next((ivr.name for each in slots if (ivr := each.find(ivr_id)) and ivr.name), None)
 
 
@@ -104,14 +171,25 @@ def read_error(body: Any) -> str | None:
 
 
 def _read_ivr(entry: Any) -> ListedIvr | None:
-    if not isinstance(entry, dict):
+    ivr_id = _id(entry.get("id")) if isinstance(entry, dict) else None
+    if ivr_id is None:
         return None
-    ivr_id, name, selected = entry.get("id"), entry.get("name"), entry.get("selected")
-    digits = str(ivr_id) if isinstance(ivr_id, int | str) and not isinstance(ivr_id, bool) else ""
-    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_LIMIT):
-        return None
+    name, selected = entry.get("name"), entry.get("selected")
     return ListedIvr(
-        id=str(int(digits)),
+        id=ivr_id,
         name=name[:NAME_LIMIT] if isinstance(name, str) else None,
         selected=selected if isinstance(selected, bool) else None,
     )
+
+
+def _id(value: Any) -> str | None:
+    """An int64, which may come as a number or as a string, as a string of digits."""
+    digits = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not (digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS_LIMIT):
+        return None
+    return str(int(digits))
+
+
+def _texts(listed: Any) -> tuple[str, ...]:
+    texts = (text for text in listed if isinstance(text, str)) if isinstance(listed, list) else ()
+    return tuple(text[:NAME_LIMIT] for text in texts)[:_TEXTS_LIMIT]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import email.utils
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outcomes import RETRIED_OUTCOMES, TERMINAL_OUTCOMES, Outcome
 from dialpad_ivr.contract.values import SELECT_OPTION_APPLIES_TO
 from dialpad_ivr.dialpad.client import CallError, NoAnswerError, Response
-from dialpad_ivr.dialpad.parsing import ListedIvr, Page, Slot, read_error, read_page, read_slot
+from dialpad_ivr.dialpad.parsing import Item, ListedIvr, Page, Slot, read_error, read_page, read_slot
 
 EngineStatus = Literal["COMPLETED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "IN_PROGRESS"]
 
@@ -162,24 +162,28 @@ def patch_verdict(response: Response, params: SetCustomIvrInput) -> Verdict:
     return Verdict("unconfirmed", "another_selected", message, selected=actual)
 
 
-def page_or_verdict(response: Response, profile: str) -> Page | Verdict:
-    """The page of a target's IVRs in a response, or the verdict on a response without one.
+def page_or_verdict(
+    response: Response, profile: str, read_item: Callable[[Any], Item | None], what: str
+) -> Page[Item] | Verdict:
+    """The page in the response to a list, or the verdict on a response without one.
 
-    A 200 with an error in it must not pass for a target without IVRs: a guarded change would rely on it.
+    A 200 with an error in it must not pass for an empty list: a guarded change would rely on it.
 
     Args:
         response: The response to the GET.
         profile: The credential profile's name, for the message.
+        read_item: Reads an item.
+        what: What is listed, for the message.
     """
     error = error_verdict(response, profile)
     if error is not None:
         return error
-    page = read_page(response.json)
+    page = read_page(response.json, read_item)
     if response.status_code != 200 or page is None:
-        return Verdict("unavailable", "unreadable_answer", "Dialpad's list of the target's IVRs cannot be read.")
+        return Verdict("unavailable", "unreadable_answer", f"Dialpad's list of {what} cannot be read.")
     if response.json.get("error") or response.json.get("errors"):
         said = read_error(response.json)
-        message = f"Dialpad answered 200, but with an error in place of the IVRs{f' ({said})' if said else ''}."
+        message = f"Dialpad answered 200, but with an error in place of {what}{f' ({said})' if said else ''}."
         return Verdict("unavailable", "error_in_answer", message)
     return page
 

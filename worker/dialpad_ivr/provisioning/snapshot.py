@@ -89,6 +89,8 @@ async def _read(target: _Target, ivr_types: set[str], tools: Tools) -> ListCusto
     """A target's IVRs, or the error of reading them."""
     credential, target_type, target_id = target
     payload = {"target_type": target_type, "target_id": target_id, "credential": credential}
+    if len(ivr_types) == 1:
+        return await _list({**payload, "ivr_type": min(ivr_types)}, tools)
     output = await _list(payload, tools)
     if len(output.ivrs) < LISTED_LIMIT:
         return output

@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
 
 import anyio
 
 from dialpad_ivr.contract.outputs import TaskError
 from dialpad_ivr.contract.schema import TaskInput
 from dialpad_ivr.credentials import Credential, CredentialError
-from dialpad_ivr.dialpad.client import CallError, NoAnswerError, Request, Response
-from dialpad_ivr.dialpad.parsing import Slot
+from dialpad_ivr.dialpad.calls import Request
+from dialpad_ivr.dialpad.client import CallError, NoAnswerError, Response
+from dialpad_ivr.dialpad.parsing import Slot, read_slot
 from dialpad_ivr.dialpad.verdict import (
     Verdict,
     is_outage,
     is_rate_limit,
-    no_answer_verdict,
-    page_or_verdict,
     retry_after,
     shows_outage,
 )
 from dialpad_ivr.pacing.circuit import Failure
 from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Permit, PermitDeferredError
 from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.paging import ListCall, Listing, read_pages
 from dialpad_ivr.tasks.result import Draft, Result
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.logs import get_logger
@@ -40,20 +39,6 @@ class LeaseExpiredError(Exception):
     """The engine is about to deliver the task again: a change must not be sent any more."""
 
 
-class Listing(NamedTuple):
-    """A target's slots as they were read.
-
-    Attributes:
-        slots: What was read, all of it unless there is a `refusal`.
-        refusal: The verdict on a list that could not be read to its end.
-        response: The last response.
-    """
-
-    slots: list[Slot]
-    refusal: Verdict | None
-    response: Response | None
-
-
 class Caller:
     """Makes the calls of one delivery, and records them in its draft."""
 
@@ -64,7 +49,7 @@ class Caller:
         self.pause_seconds = 0.0  # what is left of the pause that it caused
         self._delivery = delivery
         self._tools = tools
-        self._profile = params.credential
+        self.profile = params.credential
         self._target = f"{params.target_type} {params.target_id}"
         self._credential = credential
         self._draft = draft
@@ -90,6 +75,8 @@ class Caller:
         resent = self._draft.attempts if write else 0
         own = request.method == self._draft.request.method
         self._draft.attempts += own
+        if own:
+            self._draft.request = request
         if permit.outage is not None:
             self._tools.metrics.probed()
             get_logger().info("circuit_probe", company=self._credential.company_label, cause=permit.outage.cause)
@@ -138,51 +125,48 @@ class Caller:
 
     async def list_slots(
         self, target_type: str, target_id: str, *, only: str | None = None, resend_lost: bool = False
-    ) -> Listing:
-        """Read a target's slots, page by page.
+    ) -> Listing[Slot]:
+        """Read a target's slots.
 
         Args:
             target_type: The target's type.
             target_id: The target's id.
-            only: The one slot that is wanted: no page is read after it was found.
-            resend_lost: Whether a read that loses its connection is sent once more. What broke the connection of a call
-                before has often broken others of the pool, which is noticed when they are used.
+            only: The one slot that is wanted: where the server can filter, it lists no other; else no page is read
+                after it was found.
+            resend_lost: As of `read_pages`.
 
         Raises:
             CircuitOpenError: Dialpad does not work.
             PermitDeferredError: The permit is further away than a worker waits.
         """
-        slots: list[Slot] = []
-        response: Response | None = None
-        cursor: str | None = None
-        settings = self._tools.settings
-        seconds = settings.max_inline_wait_seconds + settings.deadline_seconds
-        try:
-            with anyio.fail_after(seconds):  # all pages together: the engine waits for a result
-                for _ in range(_PAGES):
-                    request = self._tools.client.prepare_list_custom_ivrs(target_type, target_id, cursor)
-                    try:
-                        response = await self.send(request)
-                    except NoAnswerError as exc:
-                        if not resend_lost or exc.code != "connection_lost":
-                            raise
-                        resend_lost = False
-                        response = await self.send(request)
-                    page = page_or_verdict(response, self._profile)
-                    if isinstance(page, Verdict):
-                        return Listing(slots, page, response)
-                    slots += page.slots
-                    cursor = page.cursor
-                    if cursor is None or (only and any(slot.ivr_type == only for slot in page.slots)):
-                        return Listing(slots, None, response)
-        except CallError as exc:
-            return Listing(slots, no_answer_verdict(exc), response)
-        except TimeoutError:
-            late = NoAnswerError("deadline", f"The list took more than {seconds:g} s.")
-            return Listing(slots, no_answer_verdict(late), response)
-        # What is missing may be on a page that was not read: nothing is concluded from what is not there.
-        message = f"Dialpad's list of the target's IVRs has not ended after {_PAGES} pages."
-        return Listing(slots, Verdict("unavailable", "endless_list", message), response)
+        client = self._tools.client
+        until = anyio.current_time() + self.list_seconds
+
+        async def read(ivr_type: str | None) -> Listing[Slot]:
+            call = ListCall(
+                "the target's IVRs",
+                lambda cursor: client.prepare_list_custom_ivrs(
+                    target_type, target_id, ivr_type=ivr_type, cursor=cursor
+                ),
+                read_slot,
+                _PAGES,
+                is_last=lambda slot: only is not None and slot.ivr_type == only,
+            )
+            return await read_pages(self, call, until - anyio.current_time(), resend_lost=resend_lost)
+
+        filtered = only if client.filters_slots else None
+        listing = await read(filtered)
+        if filtered is None or listing.response is None or listing.response.status_code != 400:
+            return listing
+        whole = await read(None)
+        if whole.refusal is None:  # else it was something else that was refused
+            client.filters_slots = False
+        return whole
+
+    @property
+    def list_seconds(self) -> float:
+        """How long all pages of a list may take together."""
+        return self._tools.settings.max_inline_wait_seconds + self._tools.settings.deadline_seconds
 
 
 async def run(

@@ -32,7 +32,7 @@ async def list_custom_ivrs(delivery: Delivery, tools: Tools) -> Result:
         return invalid_input(delivery, params, LIST_TASK_TYPE)
     draft = Draft(
         LIST_TASK_TYPE,
-        tools.client.prepare_list_custom_ivrs(params.target_type, params.target_id),
+        tools.client.prepare_list_custom_ivrs(params.target_type, params.target_id, ivr_type=params.ivr_type),
         params.ivr_type,
         attempts=delivery.attempts,
         waited_ms=delivery.waited_ms,
@@ -44,12 +44,13 @@ async def list_custom_ivrs(delivery: Delivery, tools: Tools) -> Result:
 
 async def _list(params: ListCustomIvrsInput, caller: Caller, draft: Draft) -> Verdict:
     """Read all pages, and look for the name."""
-    slots, refusal, draft.response = await caller.list_slots(params.target_type, params.target_id, only=params.ivr_type)
-    if refusal is not None:
-        return refusal
+    listing = await caller.list_slots(params.target_type, params.target_id, only=params.ivr_type)
+    draft.response = listing.response
+    if listing.refusal is not None:
+        return listing.refusal
     ivrs = [
         FoundIvr(id=ivr.id, name=ivr.name, ivr_type=slot.ivr_type, selected=ivr.selected)
-        for slot in slots
+        for slot in listing.items
         if params.ivr_type in (None, slot.ivr_type)
         for ivr in slot.ivrs
     ]

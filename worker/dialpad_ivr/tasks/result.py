@@ -19,7 +19,8 @@ from dialpad_ivr.contract.outputs import (
 from dialpad_ivr.contract.schema import OUTPUTS
 from dialpad_ivr.contract.validation import alternatives, example_input
 from dialpad_ivr.contract.values import LIST_LIMIT
-from dialpad_ivr.dialpad.client import Request, Response
+from dialpad_ivr.dialpad.calls import Request
+from dialpad_ivr.dialpad.client import Response
 from dialpad_ivr.dialpad.parsing import ListedIvr
 from dialpad_ivr.dialpad.verdict import EngineStatus, engine_status
 from dialpad_ivr.tasks.delivery import Delivery
@@ -58,7 +59,7 @@ class Draft:
 
     Attributes:
         task_type: The task's type, which decides the model of the output.
-        request: The task's own call, prepared.
+        request: The task's own call, prepared; of a list, the page that was read last.
         ivr_type: The slot.
         attempts: How often that call was sent, over all deliveries.
         waited_ms: Milliseconds waited, over all deliveries.

@@ -155,8 +155,8 @@ async def _read_slot(
     params: SetCustomIvrInput, caller: Caller, *, resend_lost: bool = False
 ) -> tuple[Slot, Verdict | None, Response | None]:
     """The slot (without IVRs if the target lists none), the verdict on a list that could not be read, the response."""
-    slots, refusal, response = await caller.list_slots(
+    listing = await caller.list_slots(
         params.target_type, params.target_id, only=params.ivr_type, resend_lost=resend_lost
     )
-    slot = next((slot for slot in slots if slot.ivr_type == params.ivr_type), Slot(params.ivr_type, ()))
-    return slot, refusal, response
+    slot = next((slot for slot in listing.items if slot.ivr_type == params.ivr_type), Slot(params.ivr_type, ()))
+    return slot, listing.refusal, listing.response

@@ -20,13 +20,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import structlog
 from opentelemetry import trace
 
 from dialpad_ivr import __version__
-from dialpad_ivr.dialpad.client import CallError, Request
+from dialpad_ivr.contract.targets import NUMBER_PATH
+from dialpad_ivr.dialpad.calls import Request
+from dialpad_ivr.dialpad.client import CallError
 from dialpad_ivr.telemetry.logs import get_logger
 from dialpad_ivr.telemetry.metrics import WAITING
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 # For the last spans, when the worker stops: all tasks are reported by then, so it takes none of their time.
 _FLUSH_SECONDS: Final = 3.0
 _EXPORTERS: Final = "opentelemetry_traces_exporter"
+_SHOWN_PARAMETERS: Final = ("target_type", "target_id", "ivr_type", "office_id")  # ids and documented values
 _INPUT_ATTRIBUTES: Final = ("target_type", "target_id", "ivr_type", "ivr_id", "mode")
 
 
@@ -110,14 +113,12 @@ class Tracing:
             A function that records the response's status code.
         """
         url = urlsplit(request.url)
-        path, cursor, _ = request.url.partition("&cursor=")
         attributes = {
             "http.request.method": request.method,
             "http.request.resend_count": resent or None,
             "server.address": url.hostname,
             "server.port": url.port or (443 if url.scheme == "https" else 80),
-            # A cursor is Dialpad's text: it may hold anything.
-            "url.full": f"{path}{cursor and cursor + 'REDACTED'}",
+            "url.full": _without_names(url, request.template),
             "url.template": request.template,
             "dialpad_ivr.permit.waited_seconds": round(waited_seconds, 3),
         }
@@ -160,6 +161,14 @@ def _set_error(span: trace.Span, kind: str) -> None:
 def _known(values: dict[str, Any]) -> dict[str, Any]:
     """The attributes that have a value."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _without_names(url: SplitResult, template: str) -> str:
+    """A URL without what people or Dialpad may have written into it: a name, an address, a phone number, a cursor."""
+    path = f"{url.path.rpartition('/')[0]}/REDACTED" if template == NUMBER_PATH else url.path
+    given = parse_qsl(url.query, keep_blank_values=True)
+    query = urlencode([(name, value if name in _SHOWN_PARAMETERS else "REDACTED") for name, value in given])
+    return url._replace(path=path, query=query).geturl()
 
 
 @contextmanager

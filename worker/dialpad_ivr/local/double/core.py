@@ -54,6 +54,8 @@ class FakeConfig(BaseModel):
         latency: Delay between arrival and response.
         answer_jitter: Longest random delay added to `latency`.
         page_size: Slots on a page of the list.
+        slot_filter: What becomes of the list's `ivr_type`, which the live reference documents and the published
+            OpenAPI document does not.
         random_seed: Seed of the jitter and of the faults' probability; reapplied on reset and whenever it is set.
     """
 
@@ -67,6 +69,7 @@ class FakeConfig(BaseModel):
     latency: float = Field(default=0, ge=0, le=600)
     answer_jitter: float = Field(default=0, ge=0, le=600)
     page_size: int = Field(default=100, ge=1, le=1000)
+    slot_filter: Literal["honoured", "ignored", "refused"] = "honoured"
     random_seed: int = 0
 
 
@@ -242,7 +245,11 @@ class FakeDialpad:
         )
 
     def _page(self, page: FakePage) -> FakeResponse:
+        if page.ivr_type and self._config.slot_filter == "refused":
+            raise FakeRequestError(400, "Unknown query parameter: ivr_type.")
         slots = self.state.slots(page.target_type, page.target_id)
+        if page.ivr_type and self._config.slot_filter == "honoured":
+            slots = [slot for slot in slots if slot.ivr_type == page.ivr_type]
         end = page.first + self._config.page_size
         return json_response(
             {

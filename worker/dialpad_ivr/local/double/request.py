@@ -23,6 +23,7 @@ BODY_LIMIT: Final = 1024 * 1024
 
 _PREFIX, _, _ = PATCH_PATH.partition("{")
 _PARTS: Final = tuple(part.strip("{}") for part in PATCH_PATH.removeprefix(_PREFIX).split("/"))
+_IVR_TYPES: Final = f"ivr_type must be one of {', '.join(IVR_TYPES)}."
 _INTEGER: Final = re.compile(r"(?:0|-?[1-9][0-9]{0,18})(?![\s\S])")
 
 
@@ -51,11 +52,12 @@ class FakeChange:
 
 @dataclass(frozen=True)
 class FakePage:
-    """A valid GET: a page of a target's slots, from index `first` on."""
+    """A valid GET: a page of a target's slots, or of one of them, from index `first` on."""
 
     target_type: str
     target_id: str
     first: int
+    ivr_type: str | None = None
 
 
 @dataclass(frozen=True)
@@ -139,12 +141,14 @@ def _check_list(request: FakeRequest) -> FakePage:
     query = dict(request.query)
     if len(query) < len(request.query):
         raise FakeRequestError(400, "A query parameter is repeated.")
-    if not {"target_type", "target_id"} <= set(query) <= {"target_type", "target_id", "cursor"}:
-        raise FakeRequestError(400, "The query takes target_type, target_id (both required) and cursor.")
+    if not {"target_type", "target_id"} <= set(query) <= {"target_type", "target_id", "ivr_type", "cursor"}:
+        raise FakeRequestError(400, "The query takes target_type, target_id (both required), ivr_type and cursor.")
+    if query.get("ivr_type", IVR_TYPES[0]) not in IVR_TYPES:
+        raise FakeRequestError(400, _IVR_TYPES)
     cursor = query.get("cursor", "")
     if cursor and not re.fullmatch("page-[0-9]{1,6}", cursor):
         raise FakeRequestError(400, "Unknown cursor.")
-    return FakePage(*_target(request), first=int(cursor.removeprefix("page-") or 0))
+    return FakePage(*_target(request), first=int(cursor.removeprefix("page-") or 0), ivr_type=query.get("ivr_type"))
 
 
 def cursor_to(first: int) -> str:
@@ -155,7 +159,7 @@ def cursor_to(first: int) -> str:
 def _check_patch(request: FakeRequest, body: bytes) -> FakeChange:
     target_type, target_id = _target(request)
     if request.ivr_type not in IVR_TYPES:
-        raise FakeRequestError(400, f"ivr_type must be one of {', '.join(IVR_TYPES)}.")
+        raise FakeRequestError(400, _IVR_TYPES)
     if request.query:
         raise FakeRequestError(400, "This call takes no query.")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
