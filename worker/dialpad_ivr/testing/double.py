@@ -47,9 +47,13 @@ class DoubleControl:
         found: list[dict[str, Any]] = self._call("GET", "state")["targets"]
         return found
 
-    def set_state(self, *targets: Mapping[str, Any], synthetic: int = 0) -> int:
-        """Replace all targets by these and a number of synthetic ones. Returns the number of targets."""
-        found: int = self._call("PUT", "state", {"targets": targets, "synthetic": synthetic})["targets"]
+    def set_state(self, *targets: Mapping[str, Any], synthetic: int = 0, company: int = 0) -> int:
+        """Replace all targets by these, a number of synthetic ones, and a company with that number of call centers.
+
+        Returns the number of targets.
+        """
+        body = {"targets": targets, "synthetic": synthetic, "company": company}
+        found: int = self._call("PUT", "state", body)["targets"]
         return found
 
     def selected(self, target_type: str, target_id: str, ivr_type: str) -> dict[str, str | None]:

@@ -1,6 +1,9 @@
-"""A stateful double of the two Dialpad calls that this project makes, for tests, the demo and `dialpad-ivr dev`.
+"""A stateful double of the Dialpad calls that this project makes, for tests, the demo and `dialpad-ivr dev`.
 
-    state.py      targets, their IVRs and selections; the seed and the synthetic targets
+    state.py      targets, their IVRs and selections
+    company.py    the seed, the synthetic targets and a generated company
+    routes.py     the calls that read targets: their paths and queries
+    directory.py  answers them
     request.py    parses and validates a request against the published OpenAPI document
     limits.py     both rate limits, in sliding and in fixed windows
     ledger.py     records every request, its response and the change that it made
@@ -15,11 +18,11 @@ Types named `Fake...` stand for Dialpad's side; types named `Fault...` configure
 In process: `create_app(FakeDialpad())` with `httpx.ASGITransport`, or `serving(FakeDialpad())` on a real port.
 """
 
+from dialpad_ivr.local.double.company import synthetic_target
 from dialpad_ivr.local.double.core import DEFAULT_COMPANY, DEFAULT_KEY, FakeConfig, FakeDialpad
 from dialpad_ivr.local.double.faults import FaultRule
 from dialpad_ivr.local.double.limits import FakeLimit
 from dialpad_ivr.local.double.server import DoubleError, create_app, main, running_double, serving
-from dialpad_ivr.local.double.state import synthetic_target
 
 __all__ = [
     "DEFAULT_COMPANY",

@@ -3,8 +3,8 @@
 | call | body | response |
 |---|---|---|
 | `GET health` | | `{"ok": true}` |
-| `GET state` | | `{"targets": [{target_type, target_id, name, slots: [{ivr_type, ivrs, selected}]}]}` |
-| `PUT state` | as above, and/or `{"synthetic": N}` (see `state.synthetic_target`) | `{"targets": <count>}` |
+| `GET state` | | `{"targets": [{target_type, target_id, name, office_id, numbers, emails, slots}]}` |
+| `PUT state` | as above, `{"synthetic": N}`, `{"company": N}` or several (see `company`) | `{"targets": <count>}` |
 | `POST faults` | a rule or a list of rules to append (see `faults.FaultRule`) | `{"faults": <count>}` |
 | `DELETE faults` | | `{"faults": 0}` |
 | `GET config` | | all settings (see `core.FakeConfig`) |
@@ -27,8 +27,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from dialpad_ivr.local.double.company import FakeStateBody
 from dialpad_ivr.local.double.faults import FaultRule
-from dialpad_ivr.local.double.state import FakeStateBody
 from dialpad_ivr.settings import is_loopback
 
 if TYPE_CHECKING:

@@ -17,12 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
 from dialpad_ivr.contract.values import COMPANY_LIMIT, COMPANY_WINDOW_SECONDS, PATCH_LIMIT, PATCH_WINDOW_SECONDS
+from dialpad_ivr.local.double import directory
+from dialpad_ivr.local.double.company import seed_targets
 from dialpad_ivr.local.double.faults import FaultRule, FaultRules, rate_limited, response_instead, spoil
 from dialpad_ivr.local.double.ledger import FakeArrival, FakeLedger
 from dialpad_ivr.local.double.limits import FakeLimit, FakeLimits
 from dialpad_ivr.local.double.request import (
     FakeChange,
     FakePage,
+    FakeRead,
     FakeRequest,
     FakeRequestError,
     check,
@@ -32,7 +35,7 @@ from dialpad_ivr.local.double.request import (
     read_request,
 )
 from dialpad_ivr.local.double.response import FakeResponse, error_response, json_response
-from dialpad_ivr.local.double.state import FakeNotFoundError, FakeSlot, FakeState, FakeTarget, seed_targets
+from dialpad_ivr.local.double.state import FakeNotFoundError, FakeSlot, FakeState, FakeTarget
 
 DEFAULT_KEY: Final = "dialpad-double-key"
 DEFAULT_COMPANY: Final = "demo"
@@ -53,7 +56,7 @@ class FakeConfig(BaseModel):
         arrival_jitter: Longest random delay before a request is counted.
         latency: Delay between arrival and response.
         answer_jitter: Longest random delay added to `latency`.
-        page_size: Slots on a page of the list.
+        page_size: Items on a page of a list.
         slot_filter: What becomes of the list's `ivr_type`, which the live reference documents and the published
             OpenAPI document does not.
         random_seed: Seed of the jitter and of the faults' probability; reapplied on reset and whenever it is set.
@@ -231,6 +234,8 @@ class FakeDialpad:
         operation = check(request, body)
         if isinstance(operation, FakePage):
             return self._page(operation)
+        if isinstance(operation, FakeRead):
+            return directory.answer(operation, self.state, self._config.page_size)
         before = self.state.slot(operation.target_type, operation.target_id, operation.ivr_type, operation.ivr_id)
         if rule and rule.fault == "not_applied":
             others = (ivr.id for ivr in before.ivrs if ivr.id != operation.ivr_id)

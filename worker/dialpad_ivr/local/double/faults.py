@@ -66,11 +66,15 @@ _HeaderValue = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,2000}$")]
 
 
 class FaultMatch(BaseModel):
-    """Which requests a rule applies to; an absent field matches any. GETs have no `ivr_type`."""
+    """Which requests a rule applies to; an absent field matches any. GETs have no `ivr_type`.
+
+    The `target_type` of a list of targets is that of its items.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str | None = None
+    path: str | None = None
     target_type: TargetType | None = None
     target_id: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
     ivr_type: IvrType | None = None

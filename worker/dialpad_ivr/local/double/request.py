@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope
 
 from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, LIST_PATH, PATCH_PATH, SELECT_OPTIONS, TARGET_TYPES
 from dialpad_ivr.local.double.response import FakeResponse, error_response
+from dialpad_ivr.local.double.routes import FakeRoute, Kind, find_route
 
 BODY_LIMIT: Final = 1024 * 1024
 """The longest request body, in bytes."""
@@ -25,6 +26,11 @@ _PREFIX, _, _ = PATCH_PATH.partition("{")
 _PARTS: Final = tuple(part.strip("{}") for part in PATCH_PATH.removeprefix(_PREFIX).split("/"))
 _IVR_TYPES: Final = f"ivr_type must be one of {', '.join(IVR_TYPES)}."
 _INTEGER: Final = re.compile(r"(?:0|-?[1-9][0-9]{0,18})(?![\s\S])")
+
+_VALUES: Final[dict[str, tuple[str, ...]]] = {
+    "boolean": ("true", "false"),
+    "state": ("active", "all", "cancelled", "deleted", "pending", "suspended"),
+}
 
 
 class FakeRequestError(Exception):
@@ -61,6 +67,21 @@ class FakePage:
 
 
 @dataclass(frozen=True)
+class FakeRead:
+    """A valid GET of targets: of one, or of a page of a list from index `first` on.
+
+    Attributes:
+        segments: The values in its path.
+        query: The query without the cursor.
+    """
+
+    route: FakeRoute
+    segments: Mapping[str, str]
+    query: Mapping[str, str]
+    first: int
+
+
+@dataclass(frozen=True)
 class FakeRequest:
     """A parsed request, not validated.
 
@@ -73,6 +94,8 @@ class FakeRequest:
         target_type: From the path, or from the query of the list; None if absent.
         target_id: Likewise.
         ivr_type: From the path.
+        route: Of a call that reads targets, with `target_type` that of what it reads.
+        segments: The values in its path.
     """
 
     method: str
@@ -83,14 +106,17 @@ class FakeRequest:
     target_type: str | None = None
     target_id: str | None = None
     ivr_type: str | None = None
+    route: FakeRoute | None = None
+    segments: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_request(scope: Scope) -> FakeRequest:
     """The request of an ASGI scope. Its path is split before it is decoded, so `%2F` separates nothing."""
     raw_path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
     query = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    named: dict[str, str] = {}
+    named: dict[str, Any] = {}
     endpoint = None
+    found = find_route(raw_path)
     parts = raw_path.removeprefix(_PREFIX).split("/")
     if raw_path == LIST_PATH:
         endpoint = "GET"
@@ -98,6 +124,15 @@ def read_request(scope: Scope) -> FakeRequest:
     elif raw_path.startswith(_PREFIX) and len(parts) == len(_PARTS):
         endpoint = "PATCH"
         named = dict(zip(_PARTS, map(unquote, parts), strict=True))
+    elif found:
+        endpoint = "GET"
+        route, segments = found
+        named = {
+            "route": route,
+            "segments": segments,
+            "target_type": route.target_type,
+            "target_id": segments.get("id"),
+        }
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     return FakeRequest(scope["method"], unquote(raw_path), endpoint, query, headers, **named)
 
@@ -116,7 +151,7 @@ async def read_body(receive: Receive) -> tuple[bytes | None, bool]:
             return bytes(body), True
 
 
-def check(request: FakeRequest, body: bytes | None) -> FakeChange | FakePage:
+def check(request: FakeRequest, body: bytes | None) -> FakeChange | FakePage | FakeRead:
     """Validate a request.
 
     Args:
@@ -134,25 +169,53 @@ def check(request: FakeRequest, body: bytes | None) -> FakeChange | FakePage:
         raise FakeRequestError(405, f"Only {request.endpoint} is allowed here.", {"allow": request.endpoint})
     if body is None:
         raise FakeRequestError(413, f"The body is longer than {BODY_LIMIT} bytes.")
+    if request.route is not None:
+        return _check_read(request, request.route)
     return _check_list(request) if request.endpoint == "GET" else _check_patch(request, body)
 
 
 def _check_list(request: FakeRequest) -> FakePage:
-    query = dict(request.query)
-    if len(query) < len(request.query):
-        raise FakeRequestError(400, "A query parameter is repeated.")
+    query = _query(request)
     if not {"target_type", "target_id"} <= set(query) <= {"target_type", "target_id", "ivr_type", "cursor"}:
         raise FakeRequestError(400, "The query takes target_type, target_id (both required), ivr_type and cursor.")
     if query.get("ivr_type", IVR_TYPES[0]) not in IVR_TYPES:
         raise FakeRequestError(400, _IVR_TYPES)
+    return FakePage(*_target(request), first=_first(query), ivr_type=query.get("ivr_type"))
+
+
+def _check_read(request: FakeRequest, route: FakeRoute) -> FakeRead:
+    query = _query(request)
+    kinds: dict[str, Kind] = {} if route.query is None else {**route.query, "cursor": "text"}
+    if not set(query) <= set(kinds):
+        raise FakeRequestError(400, f"The query takes {', '.join(kinds) or 'nothing'}.")
+    for name, value in request.segments.items():
+        if name != "number" and not _is_int64(value):
+            raise FakeRequestError(400, f"{name} must be an integer (int64).")
+    for name, value in query.items():
+        allowed = _VALUES.get(kinds[name])
+        if (allowed and value not in allowed) or (kinds[name] == "int64" and not _is_int64(value)):
+            raise FakeRequestError(400, f"{name} must be {'one of ' + ', '.join(allowed) if allowed else 'an int64'}.")
+    filters = {name: value for name, value in query.items() if name != "cursor"}
+    return FakeRead(route, request.segments, filters, _first(query))
+
+
+def _query(request: FakeRequest) -> dict[str, str]:
+    query = dict(request.query)
+    if len(query) < len(request.query):
+        raise FakeRequestError(400, "A query parameter is repeated.")
+    return query
+
+
+def _first(query: Mapping[str, str]) -> int:
+    """The index that a cursor stands for."""
     cursor = query.get("cursor", "")
     if cursor and not re.fullmatch("page-[0-9]{1,6}", cursor):
         raise FakeRequestError(400, "Unknown cursor.")
-    return FakePage(*_target(request), first=int(cursor.removeprefix("page-") or 0), ivr_type=query.get("ivr_type"))
+    return int(cursor.removeprefix("page-") or 0)
 
 
 def cursor_to(first: int) -> str:
-    """The cursor of the page that begins at that slot."""
+    """The cursor of the page that begins at that index."""
     return f"page-{first}"
 
 
@@ -181,9 +244,13 @@ def _target(request: FakeRequest) -> tuple[str, str]:
     if request.target_type not in TARGET_TYPES:
         raise FakeRequestError(400, f"target_type must be one of {', '.join(TARGET_TYPES)}.")
     target_id = request.target_id or ""
-    if not _INTEGER.match(target_id) or not -INT64_MAX - 1 <= int(target_id) <= INT64_MAX:
+    if not _is_int64(target_id):
         raise FakeRequestError(400, "target_id must be an integer (int64).")
     return request.target_type, target_id
+
+
+def _is_int64(text: str) -> bool:
+    return bool(_INTEGER.match(text)) and -INT64_MAX - 1 <= int(text) <= INT64_MAX
 
 
 def parse_json(body: bytes) -> Any:

@@ -29,7 +29,7 @@ KEYS_VARIABLE: Final = "DIALPAD_DOUBLE_KEYS"
 """The environment variable with the bearer keys: a JSON object, `{key: company}`."""
 
 _DESCRIPTION: Final = """\
-A local stand-in for Dialpad's custom IVR API: it lists and changes custom IVRs, enforces the rate limits, and
+A local stand-in for Dialpad's API: it lists targets, lists and changes custom IVRs, enforces the rate limits, and
 can inject faults. It needs no Dialpad account and changes nothing outside its own memory.
 """
 

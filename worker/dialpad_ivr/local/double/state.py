@@ -51,7 +51,7 @@ class FakeSlot(_Model):
 
     @model_validator(mode="after")
     def _selected_is_one_of_the_ivrs(self) -> FakeSlot:
-        ids = _unique((ivr.id for ivr in self.ivrs), "ivrs")
+        ids = unique((ivr.id for ivr in self.ivrs), "ivrs")
         if not {self.selected.inbound, self.selected.outbound} <= {*ids, None}:
             raise ValueError("selected is not one of ivrs")
         return self
@@ -71,36 +71,34 @@ class FakeSlot(_Model):
 
 
 class FakeTarget(_Model):
-    """A target. No call returns its name."""
+    """A target.
+
+    Attributes:
+        office_id: The office that it belongs to; an office belongs to itself.
+        numbers: Its phone numbers, E.164.
+        emails: A user's addresses.
+    """
 
     target_type: TargetType
     target_id: Id
     name: str = ""
+    office_id: Id | None = None
+    numbers: list[str] = Field(default_factory=list)
+    emails: list[str] = Field(default_factory=list)
     slots: list[FakeSlot] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _slots_are_unique(self) -> FakeTarget:
-        _unique((slot.ivr_type for slot in self.slots), "slots")
+    def _slots_areunique(self) -> FakeTarget:
+        unique((slot.ivr_type for slot in self.slots), "slots")
         return self
 
 
-class FakeStateBody(_Model):
-    """The body of `PUT /_double/state`: these targets, then that number of synthetic ones."""
+def unique(values: Iterable[Any], where: str) -> set[Any]:
+    """The values, as a set.
 
-    targets: list[FakeTarget] = Field(default_factory=list)
-    synthetic: int = Field(default=0, ge=0, le=100_000)
-
-    @model_validator(mode="after")
-    def _targets_are_unique(self) -> FakeStateBody:
-        _unique(((target.target_type, target.target_id) for target in self.all()), "targets")
-        return self
-
-    def all(self) -> list[FakeTarget]:
-        """The listed targets, then the synthetic ones."""
-        return [*self.targets, *map(synthetic_target, range(self.synthetic))]
-
-
-def _unique(values: Iterable[Any], where: str) -> set[Any]:
+    Raises:
+        ValueError: One is repeated.
+    """
     listed = list(values)
     if len(set(listed)) < len(listed):
         raise ValueError(f"{where} has a duplicate")
@@ -128,6 +126,9 @@ class FakeState:
             key: {slot.ivr_type: slot for slot in sorted(target.slots, key=lambda slot: slot.ivr_type)}
             for key, target in self._targets.items()
         }
+        self._by_type: dict[str, list[FakeTarget]] = {}
+        for (target_type, _), target in self._targets.items():
+            self._by_type.setdefault(target_type, []).append(target)
 
     def targets(self) -> list[FakeTarget]:
         """All targets with their current selections."""
@@ -135,6 +136,10 @@ class FakeState:
             target.model_copy(update={"slots": list(self._slots[key].values())})
             for key, target in self._targets.items()
         ]
+
+    def of_type(self, target_type: str) -> list[FakeTarget]:
+        """The targets of a type, as they were set: with their initial selections."""
+        return self._by_type.get(target_type, [])
 
     def slots(self, target_type: str, target_id: str) -> list[FakeSlot]:
         """A target's slots, by IVR type.
@@ -175,67 +180,3 @@ class FakeState:
             return self._slots[target_type, target_id]
         except KeyError:
             raise FakeNotFoundError("There is no such target.") from None
-
-
-def _slot(ivr_type: IvrType, first_id: int, *names: str) -> FakeSlot:
-    """A slot of IVRs with consecutive ids, the last one selected."""
-    ivrs = [FakeIvr(id=str(first_id + i), name=name) for i, name in enumerate(names)]
-    return FakeSlot(ivr_type=ivr_type, ivrs=ivrs, selected=ivrs[-1].id)
-
-
-def seed_targets() -> list[FakeTarget]:
-    """The targets used in the demo, the documentation and the example inputs."""
-    return [
-        FakeTarget(
-            target_type="callcenter",
-            target_id="5502522061422592",
-            name="Support",
-            slots=[
-                _slot("HOLD_MUSIC", 5127493019721728, "Summer hold music", "Winter hold music"),
-                _slot("AUTO_RECORDING", 5127493019721740, "This call is recorded", "Recorded for training"),
-                _slot("GREETING", 5127493019721750, "Holiday greeting", "Welcome"),
-                _slot("CLOSED", 5127493019721760, "Closed for the holidays", "We are closed"),
-            ],
-        ),
-        FakeTarget(
-            target_type="department",
-            target_id="5502522061422601",
-            name="Sales",
-            slots=[_slot("DEPARTMENT_INTRO", 5127493019721770, "Welcome to Sales", "Sales")],
-        ),
-        FakeTarget(
-            target_type="office",
-            target_id="5502522061422602",
-            name="Head office",
-            slots=[
-                _slot("MENU", 5127493019721780, "Main menu, new", "Main menu"),
-                _slot("CLOSED", 5127493019721790, "Office closed, new", "Office closed"),
-            ],
-        ),
-        FakeTarget(
-            target_type="user",
-            target_id="5502522061422603",
-            name="Robin",
-            slots=[_slot("VM_DROP_MESSAGE", 5127493019721800, "Sorry I missed you", "Call me back")],
-        ),
-        FakeTarget(
-            target_type="callcenter",
-            target_id="9007199254740993",  # 2^53 + 1: JavaScript rounds it to 9007199254740992
-            name="An id that JavaScript cannot hold",
-            slots=[_slot("HOLD_MUSIC", 9007199254740995, "Above 2^53", "Also above 2^53")],
-        ),
-    ]
-
-
-def synthetic_target(number: int) -> FakeTarget:
-    """The n-th call center, from 0, for provisioning tests.
-
-    Its id is 6000000000000000 + number. It has two HOLD_MUSIC IVRs, 7000000000000000 + 2 * number and the next id; the
-    second is selected.
-    """
-    return FakeTarget(
-        target_type="callcenter",
-        target_id=str(6_000_000_000_000_000 + number),
-        name=f"Call center {number}",
-        slots=[_slot("HOLD_MUSIC", 7_000_000_000_000_000 + 2 * number, "New hold music", "Old hold music")],
-    )
