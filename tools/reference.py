@@ -83,26 +83,31 @@ def _input() -> Iterator[str]:
     listed: dict[str, list[str]] = {}
     for task_type in INPUTS:
         schema = input_schema(task_type)
+        heads: dict[str, str] = {}
+        for name, rule in input_fields(task_type).items():
+            given = choices(rule)
+            if len(given) > _FEW:
+                # A field of one name may have other values in another task.
+                heads[name] = f"`{name}`" if listed.get(f"`{name}`", given) == given else f"`{name}` of `{task_type}`"
+                listed[heads[name]] = given
         rows = []
         for name, rule in input_fields(task_type).items():
             required = "yes" if name in schema["required"] else "no"
             default = f"`{rule['default']}`" if rule.get("default") else ""
-            rows.append([f"`{name}`", rule["x-in"], _input_type(name, rule), required, default, rule["description"]])
-            given = choices(rule)
-            if len(given) > _FEW:
-                listed[name] = given
+            kind = _input_type(rule, heads.get(name, ""))
+            rows.append([f"`{name}`", rule["x-in"], kind, required, default, rule["description"]])
         yield f"## `{task_type}`"
         yield _table("field, in, type, required, default, meaning", rows)
         yield _json(example_input(task_type))
-    for name, given in listed.items():
-        yield f"## Values of `{name}`"
+    for head, given in listed.items():
+        yield f"## Values of {head}"
         yield ", ".join(f"`{choice}`" for choice in given)
 
 
-def _input_type(name: str, rule: dict[str, Any]) -> str:
+def _input_type(rule: dict[str, Any], head: str) -> str:
     given = choices(rule)
     if len(given) > _FEW:
-        return f"[one of {len(given)}](#values-of-{name})"
+        return f"[one of {len(given)}](#values-of-{head.replace('`', '').replace(' ', '-')})"
     if given:
         return ", ".join(f"`{choice}`" for choice in given)
     if rule.get("anyOf") == ID_SCHEMA["anyOf"]:
@@ -118,13 +123,14 @@ def _output() -> Iterator[str]:
         "JSON schema, run `dialpad-ivr schema output`."
     )
     parts: dict[str, Any] = {}
-    seen: set[str] = set()
+    seen: dict[str, Any] = {}
     for task_type in OUTPUTS:
         schema = output_schema(task_type)
         parts |= schema["$defs"]
         yield f"## `{task_type}`" if not seen else f"## `{task_type}`, additional fields"
-        yield _fields({name: rule for name, rule in schema["properties"].items() if name not in seen}, schema["$defs"])
-        seen |= set(schema["properties"])
+        own = {name: rule for name, rule in schema["properties"].items() if seen.get(name) != rule}
+        yield _fields(own, schema["$defs"])
+        seen |= own
     for name, part in parts.items():
         yield f"## {name}"
         yield part["description"]

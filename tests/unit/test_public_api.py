@@ -21,6 +21,8 @@ PUBLIC = [
     "FieldError",
     "ListCustomIvrsInput",
     "ListCustomIvrsOutput",
+    "ListTargetsInput",
+    "ListTargetsOutput",
     "SetCustomIvrInput",
     "SetCustomIvrOutput",
     "Settings",

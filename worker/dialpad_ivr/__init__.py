@@ -17,6 +17,8 @@ __all__ = [
     "FieldError",
     "ListCustomIvrsInput",
     "ListCustomIvrsOutput",
+    "ListTargetsInput",
+    "ListTargetsOutput",
     "SetCustomIvrInput",
     "SetCustomIvrOutput",
     "Settings",
@@ -35,8 +37,14 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
-    from dialpad_ivr.contract.outputs import FieldError, ListCustomIvrsOutput, SetCustomIvrOutput, TaskOutput
+    from dialpad_ivr.contract.inputs import ListCustomIvrsInput, ListTargetsInput, SetCustomIvrInput
+    from dialpad_ivr.contract.outputs import (
+        FieldError,
+        ListCustomIvrsOutput,
+        ListTargetsOutput,
+        SetCustomIvrOutput,
+        TaskOutput,
+    )
     from dialpad_ivr.contract.schema import input_schema, output_schema
     from dialpad_ivr.contract.validation import check_input
     from dialpad_ivr.engine.api import EngineApi, EngineError
@@ -48,8 +56,14 @@ if TYPE_CHECKING:
 else:
     # Not for type checkers: with a `__getattr__` they would accept any name.
     _MODULES = {
-        "contract.inputs": ("ListCustomIvrsInput", "SetCustomIvrInput"),
-        "contract.outputs": ("FieldError", "ListCustomIvrsOutput", "SetCustomIvrOutput", "TaskOutput"),
+        "contract.inputs": ("ListCustomIvrsInput", "ListTargetsInput", "SetCustomIvrInput"),
+        "contract.outputs": (
+            "FieldError",
+            "ListCustomIvrsOutput",
+            "ListTargetsOutput",
+            "SetCustomIvrOutput",
+            "TaskOutput",
+        ),
         "contract.schema": ("input_schema", "output_schema"),
         "contract.validation": ("check_input",),
         "engine.api": ("EngineApi", "EngineError"),

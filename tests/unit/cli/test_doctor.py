@@ -186,7 +186,7 @@ async def test_worker_that_has_not_polled_for_long_by_the_engines_clock_is_a_war
     stub_engine.worker = False
     stub_engine.stub.clock_skew_seconds = skew
     now = time.time() + skew
-    ages = {"set_custom_ivr": set_age, "list_custom_ivrs": list_age}
+    ages = {"set_custom_ivr": set_age, "list_custom_ivrs": list_age, "list_targets": list_age}
     stub_engine.last_polls = {(name, None): int((now - age) * 1000) for name, age in ages.items()}
     found = await checks()
     assert {name for name in WORKERS if found[name].result != "ok"} == set(warned)
@@ -200,7 +200,7 @@ async def test_worker_that_never_polled_is_a_warning_for_each_task_type(
 ) -> None:
     stub_engine.worker = False
     found = await checks()
-    assert [found[name].result for name in WORKERS] == ["warning", "warning"]
+    assert [found[name].result for name in WORKERS] == ["warning"] * 3
     assert all("never" not in found[name].hint and "ever" in found[name].detail for name in WORKERS)
 
 

@@ -15,8 +15,11 @@ from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS, OUTCOME
 from dialpad_ivr.contract.outputs import (
     FieldError,
     FoundIvr,
+    FoundOffice,
+    FoundTarget,
     IvrState,
     ListCustomIvrsOutput,
+    ListTargetsOutput,
     PreparedRequest,
     ResponseSummary,
     SelectedIvr,
@@ -138,10 +141,25 @@ def test_field_error_does_not_repeat_the_field(screen: Screen) -> None:
         (ListCustomIvrsOutput(outcome="listed", ok=True, ivrs=[FoundIvr(id="1")]), "listed: 1 IVR"),
         (ListCustomIvrsOutput(outcome="listed", ok=True, found=FoundIvr(id="2", name="Summer")),
          "listed: Summer (2)"),
+        (ListTargetsOutput(outcome="listed", ok=True, targets=[FoundTarget(id="1")] * 2), "listed: 2 targets"),
+        (ListTargetsOutput(outcome="listed", ok=True, found=FoundTarget(id="1", name="Berlin")), "listed: Berlin (1)"),
     ],
 )  # fmt: skip
 def test_answer_names_the_ivrs_where_they_are_known(shown: SetCustomIvrOutput, text: str) -> None:
     assert answer(shown).plain == text
+
+
+def test_targets_are_a_table_with_their_offices_and_a_count_of_the_rest(screen: Screen) -> None:
+    office = FoundOffice(id="7", name=HOSTILE)
+    first = FoundTarget(id="1", name="Support", office=office)
+    others = [FoundTarget(id=str(n), office=FoundOffice(id="8")) for n in range(2, 50)]
+    show_output(screen.console, ListTargetsOutput(outcome="listed", ok=True, targets=[first, *others]))
+    text = screen.text
+    assert re.search(r"Support +│ 1 +│ .*\[red\]x\[/red\]", text)
+    assert re.search(r"│ 40 +│ 8\b", text)
+    assert "│ 41" not in text
+    assert "and 9 more; --json shows all" in " ".join(text.split())
+    assert not CONTROLS & set(text)
 
 
 # ---- workflows

@@ -18,8 +18,7 @@ from dialpad_ivr.console.app import console_app
 from dialpad_ivr.console.output import output_fields
 from dialpad_ivr.console.search import search
 from dialpad_ivr.contract.outcomes import OUTCOMES
-from dialpad_ivr.contract.schema import INPUTS, OUTPUTS, input_schema
-from dialpad_ivr.contract.values import IVR_TYPES, TARGET_TYPES
+from dialpad_ivr.contract.schema import INPUTS, OUTPUTS, choices, input_schema
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.tasks.tools import open_tools
@@ -35,7 +34,8 @@ from unit.test_security import WEB_PAGES
 async def test_reference_covers_the_whole_contract(client: httpx.AsyncClient, task_type: str) -> None:
     text = text_of((await client.get(f"/tasks/{task_type}")).text)
     rules = input_schema(task_type)["properties"]
-    for word in (*OUTCOMES, *TARGET_TYPES, *IVR_TYPES, *(name for name in rules if not name.startswith("__"))):
+    values = {choice for rule in rules.values() for choice in choices(rule)}
+    for word in (*OUTCOMES, *values, *(name for name in rules if not name.startswith("__"))):
         assert f" {word} " in text, word
     for path, _, meaning in output_fields(task_type):
         assert f" {path} " in text

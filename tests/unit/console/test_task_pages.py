@@ -12,7 +12,7 @@ import pytest
 from dialpad_ivr.console.forms import fields
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.contract.validation import example_input
-from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
+from dialpad_ivr.contract.values import LIST_TASK_TYPE, TARGETS_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.testing.double import DoubleControl
 from support.console import APPLY, CONFIRMATION, EXAMPLE, PAGE, PART, text_of
@@ -96,6 +96,25 @@ async def test_plan_reads_and_shows_the_whole_response(client: httpx.AsyncClient
     assert "content-type: application/json" in text
     assert '"ivr_type": "HOLD_MUSIC"' in text
     assert [line["method"] for line in double.ledger()] == ["GET"]
+
+
+async def test_targets_are_a_table_that_leads_to_their_ivrs(client: httpx.AsyncClient) -> None:
+    form = {"target_type": "callcenter", "name": "support*", "do": "test"}
+    answer = (await client.post(f"/tasks/{TARGETS_TASK_TYPE}", data=form, headers=PART)).text
+    text = text_of(answer)
+    assert text.startswith(" listed 3 targets of type callcenter ")
+    assert "Support Berlin Berlin 5502522061422612 Its IVRs" in text
+    assert "/tasks/list_custom_ivrs?target_type=callcenter&amp;target_id=5502522061422612" in answer
+    assert "Sent GET http://127.0.0.1" in text
+
+
+async def test_a_hostile_name_of_a_target_is_shown_as_text(client: httpx.AsyncClient, double: DoubleControl) -> None:
+    name = '<img src=x onerror="alert(1)">'
+    double.set_state({"target_type": "callcenter", "target_id": "7", "name": name})
+    form = {"target_type": "callcenter", "name": "*", "do": "test"}
+    answer = (await client.post(f"/tasks/{TARGETS_TASK_TYPE}", data=form, headers=PART)).text
+    assert "<img" not in answer
+    assert "&lt;img src=x" in answer
 
 
 async def list_ivrs(client: httpx.AsyncClient, **form: str) -> str:

@@ -35,7 +35,9 @@ from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
 from support.bench import KEY, VALID
 
-OPENAPI = json.loads((Path(__file__).parents[2] / "data" / "dialpad-customivrs.openapi.json").read_text())
+DATA = Path(__file__).parents[2] / "data"
+OPENAPI = json.loads((DATA / "dialpad-customivrs.openapi.json").read_text())
+TARGETS = json.loads((DATA / "dialpad-targets.openapi.json").read_text())
 
 
 def test_path_and_enums_match_the_published_document() -> None:
@@ -92,6 +94,7 @@ def test_every_field_has_a_description_and_an_example(task_type: str) -> None:
                 "credential": "plugin",
             },
         ),
+        ("list_targets", dict.fromkeys(("target_type", "office", "name", "number", "email", "credential"), "plugin")),
     ],
 )
 def test_place_of_a_field_is_schema_metadata_and_matches_the_published_document(
@@ -99,7 +102,7 @@ def test_place_of_a_field_is_schema_metadata_and_matches_the_published_document(
 ) -> None:
     assert {name: rule["x-in"] for name, rule in input_fields(task_type).items()} == places
     method, path = ENDPOINTS[task_type]
-    call = OPENAPI["paths"][path][method.lower()]
+    call = {**TARGETS["paths"], **OPENAPI["paths"]}[path][method.lower()]
     documented = {p["name"]: p["in"] for p in call["parameters"] if p["name"] in places}
     assert documented == {name: place for name, place in places.items() if place in ("path", "query")}
     for name, rule in input_fields(task_type).items():
@@ -155,6 +158,9 @@ near_miss = st.fixed_dictionaries(
         "select_option": st.sampled_from([*SELECT_OPTIONS, None, "", "both"]) | junk,
         "if_selected": st.lists(st.integers(min_value=-1, max_value=2**64) | digits, max_size=12) | junk,
         "name": st.text(max_size=220) | junk,
+        "office": st.text(max_size=220) | st.integers(min_value=-1, max_value=2**64) | digits | junk,
+        "number": st.sampled_from(["+14155551000", "+1 (415) 555-1000", "1", "+", "", None]) | junk,
+        "email": st.sampled_from(["robin@example.com", "robin", "@", "", None]) | junk,
         "credential": st.sampled_from(["default", "emea", "", None, "Bearer x", "a" * 33]) | junk,
         "mode": st.sampled_from(["apply", "plan", "validate", "", None, "APPLY"]) | junk,
         "__index": junk,
@@ -207,6 +213,7 @@ def test_a_definition_carries_every_value_but_no_texts(task_type: str) -> None:
     offered = {
         "set_custom_ivr": {"credential": "default", "mode": "apply"},
         "list_custom_ivrs": {"credential": "default"},
+        "list_targets": {"credential": "default"},
     }
     assert definition["inputTemplate"] == offered[task_type]
 
@@ -229,6 +236,10 @@ def test_a_definition_carries_every_value_but_no_texts(task_type: str) -> None:
 @example({**VALID, "if_selected": []})
 @example({**VALID, "if_selected": ["1"] * 11})
 @example({"target_type": "user", "target_id": "1", "name": "x" * 201})
+@example({"target_type": "user", "office": 5.0, "number": "+14155551000", "email": "robin@example.com"})
+@example({"target_type": "user", "office": True})
+@example({"target_type": "user", "office": 5.5})
+@example({"target_type": "user", "office": 2**63})
 @example({"target_type": "user", "target_id": "1", "name": " ", "ivr_type": ""})
 def test_schema_and_model_agree_and_no_invalid_input_is_sent(run: Callable[[Any], Result | None], raw: Any) -> None:
     for task_type, model in INPUTS.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -134,7 +135,9 @@ def test_an_id_that_a_spreadsheet_damaged_names_the_damage_and_its_fix(
 def test_a_name_in_place_of_an_id_is_told_with_what_finds_the_id(value: str) -> None:
     found = violations({**VALID, "target_id": value, "ivr_id": value, "if_selected": [value]})
     assert all("a name" in error.message for error in found.values())
-    assert "/api/v2/callcenters" in found["target_id"].hint
+    _, _, command = found["target_id"].hint.partition("dialpad-ivr run list_targets_test_request --input ")
+    (payload,) = shlex.split(command)
+    assert json.loads(payload) == {"target_type": "callcenter", "name": value}
     for field in ("ivr_id", "if_selected"):
         assert "dialpad-ivr run list_custom_ivrs_test_request" in found[field].hint
         assert '"target_id": "TARGET_ID"' in found[field].hint
@@ -252,7 +255,7 @@ def test_a_violation_names_the_field_its_value_the_rule_and_what_is_allowed(
     ("name", "rule", "message"),
     [
         (5, "type", "name is 5: not a text."),
-        ("x" * 201, "maxLength", f'name is "{"x" * 60}...": longer than the name of an IVR can be.'),
+        ("x" * 201, "maxLength", f'name is "{"x" * 60}...": longer than a name can be.'),
     ],
 )
 def test_a_name_that_no_ivr_can_have_is_a_violation(name: Any, rule: str, message: str) -> None:

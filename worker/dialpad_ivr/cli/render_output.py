@@ -16,7 +16,8 @@ from rich.text import Text
 from dialpad_ivr.cli.common import plural
 from dialpad_ivr.cli.render import outcome_text, show_error
 from dialpad_ivr.contract.outcomes import OUTCOME_MEANINGS
-from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, TaskOutput
+from dialpad_ivr.contract.outputs import FoundTarget, ListCustomIvrsOutput, ListTargetsOutput, TaskOutput
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.dialpad.parsing import ivr_name
 
 _LINES_SHOWN = 40  # of JSON
@@ -36,6 +37,8 @@ def show_output(console: Console, output: TaskOutput, curl: str | None = None) -
         show_error(console, "" if error.message.startswith(error.path) else error.path, error)
     for warning in output.warnings:
         console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
+    if isinstance(output, ListTargetsOutput) and output.targets:
+        console.print(_targets(output.targets))
     if output.request:
         prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
         prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
@@ -58,6 +61,16 @@ def show_output(console: Console, output: TaskOutput, curl: str | None = None) -
         console.print(Panel(Group(*parts), title="Response", title_align="left"))
 
 
+def _targets(targets: Sequence[FoundTarget]) -> Table:
+    table = Table("target", "id", "office", show_edge=False, pad_edge=False)
+    for target in targets[:_LINES_SHOWN]:
+        office = "" if target.office is None else target.office.name or target.office.id
+        table.add_row(Text(short(target.name or "")), Text(target.id), Text(short(office)))
+    if len(targets) > _LINES_SHOWN:
+        table.caption = f"... and {len(targets) - _LINES_SHOWN} more; --json shows all"
+    return table
+
+
 def answer(output: TaskOutput) -> Text:
     """What came of a task in one line, e.g. "planned: Winter hold music -> Summer hold music"."""
     before, now = output.ivr.previous, output.ivr.selected
@@ -66,8 +79,9 @@ def answer(output: TaskOutput) -> Text:
     elif output.error:
         text = output.error.message
     elif output.outcome == "listed":
-        found, ivrs = getattr(output, "found", None), getattr(output, "ivrs", ())
-        text = f"{found.name or 'IVR'} ({found.id})" if found else plural(len(ivrs), "IVR")
+        what, listed = ("target", "targets") if isinstance(output, ListTargetsOutput) else ("IVR", "ivrs")
+        found = getattr(output, "found", None)
+        text = f"{found.name or what} ({found.id})" if found else plural(len(getattr(output, listed, ())), what)
     elif output.outcome in ("planned", "updated"):
         names = [before.name or before.id] if before else []
         text = " -> ".join([*names, _requested_ivr(output)])
@@ -107,7 +121,7 @@ def show_workflow(console: Console, workflow: dict[str, Any], tasks: Sequence[tu
     of_ours = _task_output(output)
     if of_ours:
         show_output(console, of_ours)
-        output = {name: value for name, value in output.items() if name not in ListCustomIvrsOutput.model_fields}
+        output = {name: value for name, value in output.items() if name not in type(of_ours).model_fields}
     if output:
         console.print(_json(output))
     reason = workflow.get("reasonForIncompletion")
@@ -120,14 +134,15 @@ def show_workflow(console: Console, workflow: dict[str, Any], tasks: Sequence[tu
             console.print(answer(only), soft_wrap=True)
 
 
-def _task_output(values: dict[str, Any]) -> ListCustomIvrsOutput | None:
+def _task_output(values: dict[str, Any]) -> TaskOutput | None:
     """The output of a task of ours in what a task or a workflow returned; `None` if there is none.
 
-    That of `list_custom_ivrs` has all fields that an output can have.
+    Those of the lists have all fields that an output can have.
     """
-    known = {name: values[name] for name in ListCustomIvrsOutput.model_fields if values.get(name) is not None}
+    model = ListTargetsOutput if "targets" in values else ListCustomIvrsOutput
+    known = {name: values[name] for name in model.model_fields if values.get(name) is not None}
     try:
-        return ListCustomIvrsOutput.model_validate(known)
+        return model.model_validate(known)
     except ValidationError:
         return None
 

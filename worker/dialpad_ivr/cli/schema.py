@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dialpad_ivr.contract.schema import input_schema, output_schema
-from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
+from dialpad_ivr.contract.values import LIST_TASK_TYPE, TARGETS_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.engine.definitions import task_definition
 
 
@@ -27,6 +27,7 @@ class TaskType(str, Enum):
 
     SET_CUSTOM_IVR = TASK_TYPE
     LIST_CUSTOM_IVRS = LIST_TASK_TYPE
+    LIST_TARGETS = TARGETS_TASK_TYPE
 
 
 def schema(

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from dialpad_ivr.contract.inputs import SetCustomIvrInput
+from dialpad_ivr.contract.inputs import ListTargetsInput, SetCustomIvrInput
 from dialpad_ivr.contract.outputs import FieldError, PreparedRequest
 from dialpad_ivr.contract.schema import INPUTS, TaskInput
 from dialpad_ivr.contract.validation import check_input, input_warnings
-from dialpad_ivr.contract.values import LIST_TASK_TYPE
 from dialpad_ivr.dialpad.client import DialpadClient
+from dialpad_ivr.tasks.list_targets import first_call
 from dialpad_ivr.tasks.local_run import as_curl
 
 
@@ -47,6 +47,9 @@ def preview(task_type: str, payload: dict[str, Any], client: DialpadClient) -> P
             params.target_type, params.target_id, params.ivr_type, params.ivr_id, params.select_option
         )
         writes = params.mode == "apply"
+    elif isinstance(params, ListTargetsInput):
+        request = first_call(params, client)
+        writes = False
     else:
         request = client.prepare_list_custom_ivrs(params.target_type, params.target_id, ivr_type=params.ivr_type)
         writes = False
@@ -72,6 +75,9 @@ def _http(request: PreparedRequest) -> str:
 
 
 def _task(task_type: str, payload: dict[str, Any], params: TaskInput) -> str:
-    reference = "list_ivrs" if task_type == LIST_TASK_TYPE else f"set_{params.ivr_type}".lower()
+    if isinstance(params, SetCustomIvrInput):
+        reference = f"set_{params.ivr_type}".lower()
+    else:
+        reference = "find_targets" if isinstance(params, ListTargetsInput) else "list_ivrs"
     task = {"name": task_type, "taskReferenceName": reference, "type": "SIMPLE", "inputParameters": payload}
     return json.dumps(task, indent=2)

@@ -31,6 +31,7 @@ from dialpad_ivr.contract.values import (
     NAME_LIMIT,
     PATCH_LIMIT,
     PATCH_WINDOW_SECONDS,
+    TARGETS_TASK_TYPE,
     TASK_TYPE,
 )
 from dialpad_ivr.dialpad.verdict import engine_status
@@ -126,7 +127,8 @@ def _limits(task_type: str) -> list[tuple[str, str]]:
             (f"{EXPECTED_LIMIT} ids", "in if_selected"),
         ]
     else:
-        limits = [(f"{LISTED_LIMIT} IVRs", "in the output"), (f"{NAME_LIMIT} characters", "in name")]
+        listed = "targets" if task_type == TARGETS_TASK_TYPE else "IVRs"
+        limits = [(f"{LISTED_LIMIT} {listed}", "in the output"), (f"{NAME_LIMIT} characters", "in name")]
     return [
         *limits,
         (f"{COMPANY_LIMIT} {window[COMPANY_WINDOW_SECONDS]}", "all API calls of a company"),

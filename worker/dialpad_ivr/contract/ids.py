@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
-from dialpad_ivr.contract.values import INT64_MAX, LIST_TASK_TYPE, TARGET_TYPES
+from dialpad_ivr.contract.targets import LISTED_TYPES
+from dialpad_ivr.contract.values import INT64_MAX, LIST_TASK_TYPE, TARGET_TYPES, TARGETS_TASK_TYPE
 
 _QUOTES: Final = "'`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
 _SEPARATORS: Final = "., '_\N{RIGHT SINGLE QUOTATION MARK}\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
@@ -37,9 +39,6 @@ _DAMAGE: Final = tuple(
 # Two letters in a row, and nothing that an address or a path has.
 _NAME: Final = re.compile(r"(?=.*[^\W\d_]{2})[\w .,&()+'\u2019-]+")
 _ID: Final = re.compile("[1-9][0-9]{0,18}")
-_FIND_TARGET: Final = (
-    "Find its id with Dialpad's API, e.g. GET /api/v2/callcenters (or /departments, /offices, /users)."
-)
 
 
 def id_problem(name: str, value: Any, payload: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -75,8 +74,19 @@ def _text_problem(name: str, text: str, payload: Mapping[str, Any]) -> tuple[str
         if pattern.fullmatch(text):
             return problem, fix
     if _NAME.fullmatch(text):
-        return "a name, where an id is needed", _FIND_TARGET if name == "target_id" else _find_ivr(payload)
+        return "a name, where an id is needed", _find_target(text, payload) if name == "target_id" else _find_ivr(
+            payload
+        )
     return "a string must hold digits only", None
+
+
+def _find_target(text: str, payload: Mapping[str, Any]) -> str:
+    """The command that finds a target by its name."""
+    target_type = payload.get("target_type")
+    target = {"target_type": target_type if target_type in LISTED_TYPES else "callcenter", "name": text}
+    return (
+        f"Find its id with: dialpad-ivr run {TARGETS_TASK_TYPE}_test_request --input {shlex.quote(json.dumps(target))}"
+    )
 
 
 def _find_ivr(payload: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from dialpad_ivr.contract.targets import LISTED_TYPES, ListedType
 from dialpad_ivr.contract.values import (
     EXPECTED_LIMIT,
     INT64_MAX,
@@ -105,6 +106,35 @@ def _name(value: Any) -> Any:
     if isinstance(value, str) and len(value) > NAME_LIMIT:
         raise ValueError(f"longer than {NAME_LIMIT} characters")
     return value.strip() or None if isinstance(value, str) else value
+
+
+def _office(value: Any) -> Any:
+    """An office's id or name, as a text."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _digits(value)
+    return _name(value)
+
+
+def _written_as(pattern: str) -> BeforeValidator:
+    """A text must match; null and "" pass."""
+    regex = re.compile(pattern)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value and not regex.search(value):
+            raise ValueError("not written as it must be")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _text_schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "string", "pattern": pattern}, {"enum": ["", None]}]})
+
+
+# As people write them: Dialpad's are E.164, and what separates the digits is left out.
+_NUMBER_PATTERN: Final = r"^\+?[0-9][0-9 ().-]{1,38}(?![\s\S])"
+# Enough to tell an address from a name: which addresses there are only Dialpad knows.
+_EMAIL_PATTERN: Final = r"^[!-?A-~]{1,64}@[!-?A-~]{1,189}(?![\s\S])"
 
 
 def _choice(values: tuple[str, ...], default: str | None = None) -> WithJsonSchema:
@@ -214,6 +244,60 @@ class ListCustomIvrsInput(BaseModel):
         default=None,
         description="Find the one IVR of this name: written the same, or else the same but for upper and lower case.",
         examples=["New hold music"],
+        json_schema_extra=_PLUGIN,
+    )
+    credential: CredentialName = "default"
+    fork_index: ForkIndex = None
+
+
+class ListTargetsInput(BaseModel):
+    """Input of `list_targets`: what targets to look for. Which calls that takes depends on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, title="Input of list_targets")
+
+    target_type: Annotated[ListedType, WithJsonSchema({"enum": [*LISTED_TYPES]})] = Field(
+        description="What to look for. Dialpad documents no list of coaching groups and staff groups: use their ids.",
+        examples=["callcenter"],
+        json_schema_extra=_PLUGIN,
+    )
+    office: Annotated[
+        str | None,
+        BeforeValidator(_office),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1, "maximum": INT64_MAX},
+                    {"type": ["string", "null"], "maxLength": NAME_LIMIT},
+                ]
+            }
+        ),
+    ] = Field(
+        default=None,
+        description="Only the targets of this office: its id, or its name.",
+        examples=["Head office"],
+        json_schema_extra=_PLUGIN,
+    )
+    name: Annotated[
+        str | None,
+        BeforeValidator(_name),
+        WithJsonSchema({"type": ["string", "null"], "maxLength": NAME_LIMIT}),
+    ] = Field(
+        default=None,
+        description="Find the one target of this name: written the same, or else the same but for upper and lower "
+        "case. With * for any text: all that match.",
+        examples=["Support"],
+        json_schema_extra=_PLUGIN,
+    )
+    number: Annotated[str | None, _written_as(_NUMBER_PATTERN), _blank_is(None), _text_schema(_NUMBER_PATTERN)] = Field(
+        default=None,
+        description="Find the one target that has this phone number.",
+        examples=["+14155551000"],
+        json_schema_extra=_PLUGIN,
+    )
+    email: Annotated[str | None, _written_as(_EMAIL_PATTERN), _blank_is(None), _text_schema(_EMAIL_PATTERN)] = Field(
+        default=None,
+        description="Find the one user who has this email address.",
+        examples=["robin@example.com"],
         json_schema_extra=_PLUGIN,
     )
     credential: CredentialName = "default"

@@ -86,7 +86,7 @@ class TaskError(_Part):
 
 
 class TaskOutput(_Part):
-    """What both tasks return: the same shape for every outcome, so that a definition can refer to any field."""
+    """What every task returns: the same shape for every outcome, so that a definition can refer to any field."""
 
     outcome: Outcome | None = Field(description="What happened; null only while the task waits for its turn.")
     ok: bool = Field(description=f"True for {', '.join(OK_OUTCOMES)}.")
@@ -131,4 +131,30 @@ class ListCustomIvrsOutput(TaskOutput):
     found: FoundIvr | None = Field(default=None, description="The one IVR of the requested name.")
     ivrs: list[FoundIvr] = Field(
         default_factory=list, description=f"The target's IVRs, or those of ivr_type; at most {LISTED_LIMIT}."
+    )
+
+
+class FoundOffice(_Part):
+    """An office."""
+
+    id: str = Field(description="A string of digits.")
+    name: str | None = Field(default=None, description="Where the list of offices was read: not for a single target.")
+
+
+class FoundTarget(_Part):
+    """A target."""
+
+    id: str = Field(description="A string of digits.")
+    name: str | None = None
+    office: FoundOffice | None = Field(default=None, description="The office that it belongs to.")
+
+
+class ListTargetsOutput(TaskOutput):
+    """Output of `list_targets`."""
+
+    model_config = ConfigDict(title="Output of list_targets")
+
+    found: FoundTarget | None = Field(default=None, description="The one target that was looked for.")
+    targets: list[FoundTarget] = Field(
+        default_factory=list, description=f"The targets that match; at most {LISTED_LIMIT}."
     )

@@ -5,23 +5,42 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Final
 
-from dialpad_ivr.contract.inputs import ID_SCHEMA, SHORT_ID_SCHEMA, ListCustomIvrsInput, SetCustomIvrInput
-from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, SetCustomIvrOutput, TaskOutput
-from dialpad_ivr.contract.values import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TASK_TYPE
+from dialpad_ivr.contract.inputs import (
+    ID_SCHEMA,
+    SHORT_ID_SCHEMA,
+    ListCustomIvrsInput,
+    ListTargetsInput,
+    SetCustomIvrInput,
+)
+from dialpad_ivr.contract.outputs import ListCustomIvrsOutput, ListTargetsOutput, SetCustomIvrOutput, TaskOutput
+from dialpad_ivr.contract.targets import LIST_PATHS
+from dialpad_ivr.contract.values import LIST_PATH, LIST_TASK_TYPE, PATCH_PATH, TARGETS_TASK_TYPE, TASK_TYPE
 
-TaskInput = SetCustomIvrInput | ListCustomIvrsInput
+TaskInput = SetCustomIvrInput | ListCustomIvrsInput | ListTargetsInput
 
 
 _TEXTS: Final = ("title", "description", "examples", "x-in")
 
-INPUTS: Final[dict[str, type[TaskInput]]] = {TASK_TYPE: SetCustomIvrInput, LIST_TASK_TYPE: ListCustomIvrsInput}
+INPUTS: Final[dict[str, type[TaskInput]]] = {
+    TASK_TYPE: SetCustomIvrInput,
+    LIST_TASK_TYPE: ListCustomIvrsInput,
+    TARGETS_TASK_TYPE: ListTargetsInput,
+}
 
 
-OUTPUTS: Final[dict[str, type[TaskOutput]]] = {TASK_TYPE: SetCustomIvrOutput, LIST_TASK_TYPE: ListCustomIvrsOutput}
+OUTPUTS: Final[dict[str, type[TaskOutput]]] = {
+    TASK_TYPE: SetCustomIvrOutput,
+    LIST_TASK_TYPE: ListCustomIvrsOutput,
+    TARGETS_TASK_TYPE: ListTargetsOutput,
+}
 
 
-ENDPOINTS: Final[dict[str, tuple[str, str]]] = {TASK_TYPE: ("PATCH", PATCH_PATH), LIST_TASK_TYPE: ("GET", LIST_PATH)}
-"""Each task's documented call: method and path."""
+ENDPOINTS: Final[dict[str, tuple[str, str]]] = {
+    TASK_TYPE: ("PATCH", PATCH_PATH),
+    LIST_TASK_TYPE: ("GET", LIST_PATH),
+    TARGETS_TASK_TYPE: ("GET", LIST_PATHS["callcenter"]),
+}
+"""Each task's documented call: method and path; of `list_targets`, which has many, that of its example."""
 
 
 @cache

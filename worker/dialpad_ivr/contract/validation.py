@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic import ValidationError as ModelError
 
 from dialpad_ivr.contract.ids import id_problem
-from dialpad_ivr.contract.inputs import ID_SCHEMA, ListCustomIvrsInput
+from dialpad_ivr.contract.inputs import ID_SCHEMA, ListCustomIvrsInput, ListTargetsInput
 from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.schema import INPUTS, TaskInput, choices, input_fields, input_schema
 from dialpad_ivr.contract.values import (
@@ -20,7 +20,9 @@ from dialpad_ivr.contract.values import (
     EXPECTED_LIMIT,
     INT64_MAX,
     LIST_LIMIT,
+    NAME_LIMIT,
     SELECT_OPTION_APPLIES_TO,
+    TARGET_TYPES,
     TASK_TYPE,
     USUAL_TARGET_OF,
 )
@@ -127,6 +129,9 @@ def input_warnings(raw: dict[str, Any], parsed: TaskInput) -> list[str]:
         raw: The input as it came, to see which ids were numbers.
         parsed: The same input, parsed.
     """
+    if isinstance(parsed, ListTargetsInput):
+        office = raw.get("office")
+        return _id_warnings([("office", office, parsed.office)] if isinstance(office, int) and parsed.office else ())
     if isinstance(parsed, ListCustomIvrsInput):
         return _id_warnings([("target_id", raw["target_id"], parsed.target_id)])
     expected = zip(raw.get("if_selected") or (), parsed.if_selected or (), strict=True)
@@ -201,7 +206,8 @@ def _field_error(name: str, rule: str, message: str, value: Any, task_type: str,
     schema = _properties(task_type)[name]
     allowed = choices(schema)
     # Only of an enum: a wrong credential may be a key, and the cache of suggestions must not hold it.
-    near = allowed and isinstance(value, str)
+    # Nor of a documented value: that something has no list does not make it another thing.
+    near = allowed and isinstance(value, str) and not _has_no_list(name, value)
     return FieldError(
         path=name,
         rule=rule,
@@ -222,10 +228,14 @@ def _violation(name: str, raw: Mapping[str, Any], rule: str) -> tuple[str, str, 
     if name.endswith("_id"):
         problem, fix = id_problem(name, value, raw)
         return "int64", f"{name} is {_show(value)}: {problem}.", fix
+    if _has_no_list(name, value):
+        return rule, f'{name} is "{value}": Dialpad documents no list of these.', _WITHOUT_A_LIST
+    if name in _SHAPES and value is not None:
+        return "pattern", f"{name} is {_show(value)}: {_SHAPES[name][0]}.", None
     if not isinstance(value, str):
         problem = "a value is needed" if value is None else "not a text"
     elif rule == "maxLength":
-        problem = "longer than the name of an IVR can be"
+        problem = "longer than a name can be"
     else:
         problem = "not one of the documented values" if value else "a value is needed"
     return rule, f"{name} is {_show(value)}: {problem}.", None
@@ -242,6 +252,23 @@ def _list_violation(name: str, value: Any, raw: Mapping[str, Any]) -> tuple[str,
     return "int64", f"{name}[{position}] is {_show(wrong)}: {problem}.", fix
 
 
+def _has_no_list(name: str, value: Any) -> bool:
+    """Whether a value that is refused is a documented type of targets, which only `list_targets` refuses."""
+    return name == "target_type" and isinstance(value, str) and value in TARGET_TYPES
+
+
+_WITHOUT_A_LIST = "Use their ids: set_custom_ivr and list_custom_ivrs take them as target_id."
+
+# Fields that are neither ids nor choices: what is wrong with any other value, and what is allowed.
+_SHAPES = {
+    "office": (
+        "neither an office's id nor a name",
+        f"An office's id or name, of at most {NAME_LIMIT} characters",
+    ),
+    "number": ("not a phone number", "Digits, with a + before the country's code; spaces and ().- between them"),
+    "email": ("not an email address", "An address of a user"),
+}
+
 _ID_HINT = f"A whole number from 1 to {INT64_MAX}, as a number or as a string of digits"
 
 
@@ -252,6 +279,7 @@ def _hint(name: str, schema: dict[str, Any]) -> str:
         what = f"One of {len(listed)} documented values"
     else:
         what = {
+            **{field: allowed for field, (_, allowed) in _SHAPES.items()},
             "if_selected": f"A list of ids, [] for none selected; each {_ID_HINT[0].lower()}{_ID_HINT[1:]}",
             "name": f"A text of at most {schema.get('maxLength')} characters",
             "credential": "Lower-case letters, digits and _, at most 32; a profile's name, never a key",

@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 
 TASK_TYPE: Final = "set_custom_ivr"
 LIST_TASK_TYPE: Final = "list_custom_ivrs"
+TARGETS_TASK_TYPE: Final = "list_targets"
 
 # The documented call, and the documented list of a target's IVRs that confirms it.
 PATCH_PATH: Final = "/api/v2/customivrs/{target_type}/{target_id}/{ivr_type}"
@@ -30,9 +31,9 @@ INT64_MAX: Final = 2**63 - 1
 EXACT_IN_JAVASCRIPT: Final = 2**53
 BODY_LIMIT: Final = 16 * 1024  # bytes of a response's body kept in the output
 LIST_LIMIT: Final = 50  # field errors, and warnings, kept in the output
-LISTED_LIMIT: Final = 500  # IVRs kept in the output of list_custom_ivrs
+LISTED_LIMIT: Final = 500  # IVRs, or targets, kept in the output of a list
 EXPECTED_LIMIT: Final = 10  # ids in if_selected
-NAME_LIMIT: Final = 200  # characters of an IVR's name
+NAME_LIMIT: Final = 200  # characters of an IVR's or a target's name
 
 TargetType = Literal[
     "callcenter",

@@ -121,12 +121,12 @@ def read_page(body: Any, read_item: Callable[[Any], Item | None]) -> Page[Item] 
 
 
 def read_target(entry: Any) -> ListedTarget | None:
-    """The target in an item of a list, or in the response to a GET of one; `None` without an id.
+    """The target in an item of a list, or in the response to a GET of one; `None` without an id, or if it is deleted.
 
     A user has a `display_name`, everything else a `name`.
     """
     target_id = _id(entry.get("id")) if isinstance(entry, dict) else None
-    if target_id is None:
+    if target_id is None or entry.get("state") == "deleted":
         return None
     given = (entry.get(name) for name in ("name", "display_name"))
     first_and_last = " ".join(part for name in ("first_name", "last_name") if isinstance(part := entry.get(name), str))

@@ -51,10 +51,10 @@ OUTCOME_TABLE: Final = (
     OutcomeRow("the same on the last attempt", ("updated", "unavailable", "unconfirmed"), "by the selection read then"),
     OutcomeRow("one of these in an outage ([retries](../explanation/retries.md#outages))", (None,), "delivered again"),
     OutcomeRow("the same, and the outage budget is used up", ("unavailable", "unconfirmed"), "by `perhaps_sent`"),
-    OutcomeRow("the list was read (`list_custom_ivrs`)", ("listed",)),
-    OutcomeRow("no IVR has the name (`list_custom_ivrs`)", ("not_found",)),
-    OutcomeRow("several IVRs have the name (`list_custom_ivrs`)", ("conflict",)),
-    OutcomeRow("the list holds an error, is not JSON, is no 200, or does not end", ("unavailable",), "of either task"),
+    OutcomeRow("the list was read (`list_custom_ivrs`, `list_targets`)", ("listed",)),
+    OutcomeRow("no IVR, or no target, has the name, or no target the number or address", ("not_found",)),
+    OutcomeRow("several have it, or several offices have the name of `office`", ("conflict",)),
+    OutcomeRow("the list holds an error, is not JSON, is no 200, or does not end", ("unavailable",), "of any task"),
 )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from dialpad_ivr import __version__
 from dialpad_ivr.contract.schema import ENDPOINTS, input_fields, output_schema, registered_schema
 from dialpad_ivr.contract.validation import example_input
-from dialpad_ivr.contract.values import LIST_TASK_TYPE, TASK_TYPE
+from dialpad_ivr.contract.values import LIST_TASK_TYPE, TARGETS_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine.api import EngineApi, JsonObject
 
@@ -35,6 +35,8 @@ PURPOSES: Final = {
     "IVRs",
     LIST_TASK_TYPE: "Lists the custom IVRs of a Dialpad target, and finds one by its name, so that a later task can "
     "select it by its id",
+    TARGETS_TASK_TYPE: "Lists the Dialpad targets of a type, and finds one by its name, phone number or email address, "
+    "so that a later task can use its id; for instance",
 }
 """What each task does."""
 

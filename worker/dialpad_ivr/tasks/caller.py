@@ -50,7 +50,8 @@ class Caller:
         self._delivery = delivery
         self._tools = tools
         self.profile = params.credential
-        self._target = f"{params.target_type} {params.target_id}"
+        # What a failure may be of alone: where several have failed, it is an outage.
+        self._target = f"{params.target_type} {getattr(params, 'target_id', 'list')}"
         self._credential = credential
         self._draft = draft
         shared = not delivery.bulk and len(tools.credentials.profiles(delivery.runtime_metadata)) > 1
@@ -76,7 +77,7 @@ class Caller:
         own = request.method == self._draft.request.method
         self._draft.attempts += own
         if own:
-            self._draft.request = request
+            self._draft.request, self._draft.response = request, None
         if permit.outage is not None:
             self._tools.metrics.probed()
             get_logger().info("circuit_probe", company=self._credential.company_label, cause=permit.outage.cause)

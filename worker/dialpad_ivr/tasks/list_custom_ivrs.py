@@ -6,8 +6,6 @@ several pages takes as many calls; one that is interrupted by a deferral is read
 
 from __future__ import annotations
 
-import difflib
-
 from dialpad_ivr.contract.inputs import ListCustomIvrsInput
 from dialpad_ivr.contract.outputs import FoundIvr
 from dialpad_ivr.contract.validation import check_input, input_warnings
@@ -15,10 +13,9 @@ from dialpad_ivr.contract.values import LIST_TASK_TYPE, LISTED_LIMIT
 from dialpad_ivr.dialpad.verdict import Verdict
 from dialpad_ivr.tasks.caller import Caller, run
 from dialpad_ivr.tasks.delivery import Delivery
+from dialpad_ivr.tasks.names import did_you_mean, listed_in_text, with_name
 from dialpad_ivr.tasks.result import Draft, Result, invalid_input
 from dialpad_ivr.tasks.tools import Tools
-
-_NAMED = 5  # IVRs that a message names
 
 
 async def list_custom_ivrs(delivery: Delivery, tools: Tools) -> Result:
@@ -45,7 +42,6 @@ async def list_custom_ivrs(delivery: Delivery, tools: Tools) -> Result:
 async def _list(params: ListCustomIvrsInput, caller: Caller, draft: Draft) -> Verdict:
     """Read all pages, and look for the name."""
     listing = await caller.list_slots(params.target_type, params.target_id, only=params.ivr_type)
-    draft.response = listing.response
     if listing.refusal is not None:
         return listing.refusal
     ivrs = [
@@ -64,9 +60,7 @@ async def _list(params: ListCustomIvrsInput, caller: Caller, draft: Draft) -> Ve
 
 
 def _find(params: ListCustomIvrsInput, name: str, ivrs: list[FoundIvr], draft: Draft) -> Verdict:
-    exact = [ivr for ivr in ivrs if (ivr.name or "").strip() == name]
-    # Only where no name matches exactly: names may differ by case alone.
-    matches = exact or [ivr for ivr in ivrs if (ivr.name or "").strip().casefold() == name.casefold()]
+    matches, exact = with_name(name, ivrs, lambda ivr: ivr.name)
     if len(matches) == 1:
         draft.own_fields["found"] = matches[0]
         if not exact:
@@ -74,12 +68,8 @@ def _find(params: ListCustomIvrsInput, name: str, ivrs: list[FoundIvr], draft: D
         return Verdict("listed")
     target = f"{params.target_type} {params.target_id}"
     if matches:
-        shown = ", ".join(f"{ivr.id} ({ivr.ivr_type})" for ivr in matches[:_NAMED])
-        more = f" and {len(matches) - _NAMED} more" if len(matches) > _NAMED else ""
-        message = f'{len(matches)} IVRs of {target} are called "{name}": {shown}{more}. Give ivr_type, or use an id.'
+        shown = listed_in_text([f"{ivr.id} ({ivr.ivr_type})" for ivr in matches])
+        message = f'{len(matches)} IVRs of {target} are called "{name}": {shown}. Give ivr_type, or use an id.'
         return Verdict("conflict", "several_of_that_name", message)
-    # Of the listed ones only: comparing is slow, and other tasks wait meanwhile.
-    names = dict.fromkeys(ivr.name for ivr in ivrs[:LISTED_LIMIT] if ivr.name)
-    near = difflib.get_close_matches(name, names, n=3)
-    hint = "Did you mean " + " or ".join(f'"{one}"' for one in near) + "?" if near else "Look at its list of IVRs."
+    hint = did_you_mean(name, (ivr.name for ivr in ivrs)) or "Look at its list of IVRs."
     return Verdict("not_found", "no_such_name", f'{target} has no IVR called "{name}". {hint}')

@@ -11,6 +11,8 @@ from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOME_MEANINGS, outcome
 from dialpad_ivr.contract.outputs import (
     FieldError,
     FoundIvr,
+    FoundOffice,
+    FoundTarget,
     IvrState,
     PreparedRequest,
     ResponseSummary,
@@ -19,7 +21,7 @@ from dialpad_ivr.contract.outputs import (
 )
 from dialpad_ivr.contract.schema import ENDPOINTS, INPUTS, OUTPUTS
 from dialpad_ivr.contract.validation import check_input, example_input
-from dialpad_ivr.contract.values import API_URLS, TASK_TYPE
+from dialpad_ivr.contract.values import API_URLS, TARGETS_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.dialpad.verdict import engine_status
 
 
@@ -32,6 +34,8 @@ class Mock(TypedDict):
 
 _NEW: Final = ("5127493019721728", "Summer hold music")
 _OLD: Final = ("5127493019721700", "Old hold music")
+_TARGET: Final = ("5502522061422592", "Support")
+_OFFICE: Final = ("5502522061422602", "Head office")
 
 # The response to the task's own call; the outcomes without one are of requests that were not sent.
 _RESPONSES: Final[dict[str, tuple[int, Any]]] = {
@@ -51,7 +55,7 @@ def outcome_mock(outcome: str, task_type: str | None = None, **changes: Any) -> 
 
     Args:
         outcome: One of `outcomes_of(task_type)`.
-        task_type: `set_custom_ivr` or `list_custom_ivrs`; the first, or the only one with that outcome, if absent.
+        task_type: `set_custom_ivr`, `list_custom_ivrs` or `list_targets`; the first with that outcome, if absent.
         changes: Fields of the output to have other values, e.g. `warnings=["..."]`.
 
     Returns:
@@ -93,13 +97,19 @@ def _fields(outcome: str, task_type: str) -> dict[str, Any]:
     if outcome == "invalid_input":
         fields["request"] = None
     if outcome == "listed":
-        found = FoundIvr(id=new.id, name=new.name, ivr_type="HOLD_MUSIC", selected=False)
-        fields |= {"found": found, "ivrs": [found]}
+        ivr = FoundIvr(id=new.id, name=new.name, ivr_type="HOLD_MUSIC", selected=False)
+        target = FoundTarget(id=_TARGET[0], name=_TARGET[1], office=FoundOffice(id=_OFFICE[0], name=_OFFICE[1]))
+        of_targets = task_type == TARGETS_TASK_TYPE
+        fields |= {"found": target, "targets": [target]} if of_targets else {"found": ivr, "ivrs": [ivr]}
     return fields
 
 
 def _url(path: str, example: dict[str, str]) -> str:
-    query = "" if "{target_type}" in path else "?target_type={target_type}&target_id={target_id}"
+    query = (
+        ""
+        if "target_id" not in example or "{target_type}" in path
+        else "?target_type={target_type}&target_id={target_id}"
+    )
     return API_URLS[0] + f"{path}{query}".format_map(example)
 
 
