@@ -83,6 +83,7 @@ def test_every_outcome_ends_in_a_branch_of_every_shipped_workflow(kit: KitEngine
     assert (report.gaps, report.unreached) == ([], []), report.all_ok
     tested = {(result.task, result.outcome) for result in report.runs}
     lists = {"look_up": "list_custom_ivrs", "list_ivrs": "list_custom_ivrs", "find_targets": "list_targets"}
+    lists["find_target"] = "list_targets"
     types = {result.task: lists.get(result.task, "set_custom_ivr") for result in report.runs}
     assert types
     assert tested == {(name, outcome) for name, kind in types.items() for outcome in outcomes_of(kind)}
