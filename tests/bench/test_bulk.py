@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from bench.conftest import Record
+from bench.conftest import DIALPAD, Record, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.local.engine import LocalEngine, running_engine
 from dialpad_ivr.provisioning.workflow import WORKFLOW
@@ -19,8 +19,6 @@ from support.fixtures import StartWorker, put_quick_definitions
 from support.postgres import engine_on_postgres, postgres_folder
 from support.provisioning import change, target
 
-PER_SECOND = 20
-LIMITS = {"patch": {"calls": 1200, "window_seconds": 60}, "company": {"calls": PER_SECOND, "window_seconds": 1}}
 BULK, SINGLES = 5000, 20
 EACH = 1000  # of two companies
 
@@ -52,8 +50,8 @@ def arrivals(double: DoubleControl) -> dict[str, float]:
     return {call["path"].split("/")[-2]: call["monotonic"] for call in double.ledger() if call["method"] == "PATCH"}
 
 
-def utilisation(moments: list[float]) -> float:
-    return (len(moments) - 1) / (max(moments) - min(moments)) / PER_SECOND
+def used(moments: list[float]) -> float:
+    return utilisation(len(moments), max(moments) - min(moments))
 
 
 @pytest.mark.timeout(900)
@@ -61,7 +59,7 @@ def test_single_changes_overtake_five_thousand_bulk_rows(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record, database: str
 ) -> None:
     double.set_state(synthetic=BULK + 2 * SINGLES)
-    double.configure(enforce=True, **LIMITS, latency=0.05, answer_jitter=0.005)
+    double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
     started: dict[str, tuple[str, float]] = {}
     with start_worker():
         run = engine.start(WORKFLOW, {"changes": [change(number) for number in range(BULK)]})
@@ -82,7 +80,7 @@ def test_single_changes_overtake_five_thousand_bulk_rows(
     row = {
         "completed": ended["output"]["counts"].get("updated"),
         "answers of 429": double.summary()["by_status"].get("429", 0),
-        "utilisation": utilisation(of_a),
+        "utilisation": used(of_a),
         "worst wait, same company": max(waited["default"]),
         "median": statistics.median(waited["default"]),
         "worst wait, another company": max(waited["limited"]),
@@ -100,7 +98,7 @@ def test_two_companies_provision_at_their_own_limits(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record, database: str
 ) -> None:
     double.set_state(synthetic=2 * EACH)
-    double.configure(enforce=True, **LIMITS, latency=0.05, answer_jitter=0.005)
+    double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
     changes = {
         company: [change(number, credential=company) for number in range(first, first + EACH)]
         for company, first in (("default", 0), ("limited", EACH))
@@ -108,13 +106,13 @@ def test_two_companies_provision_at_their_own_limits(
     with start_worker():
         ended = engine.ended([engine.start(WORKFLOW, {"changes": rows}) for rows in changes.values()], timeout=300)
     seen = arrivals(double)
-    used = {company: utilisation([seen[row["target_id"]] for row in rows]) for company, rows in changes.items()}
+    shares = {company: used([seen[row["target_id"]] for row in rows]) for company, rows in changes.items()}
     row = {
         "completed": sum(run["output"]["counts"].get("updated", 0) for run in ended),
         "answers of 429": double.summary()["by_status"].get("429", 0),
-        **{f"utilisation of {company}": share for company, share in used.items()},
+        **{f"utilisation of {company}": share for company, share in shares.items()},
     }
     record("bulk", f"{EACH} rows of two companies each, {database}", row)
     assert row["completed"] == 2 * EACH
     assert row["answers of 429"] == 0
-    assert min(used.values()) >= 0.95
+    assert min(shares.values()) >= 0.95

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.conftest import Record, start_many
+from bench.conftest import DIALPAD, Record, measured, start_many, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.engine import EngineRest
@@ -21,13 +21,7 @@ MANY, FEW = 1500, 20
 WORST_SECONDS = 15
 ALONE = 1000
 COMPANIES, EACH = 20, 60
-STRICT: dict[str, Any] = {
-    "enforce": True,
-    "patch": {"calls": 1200, "window_seconds": 60},
-    "company": {"calls": 20, "window_seconds": 1},
-    "latency": 0.05,
-    "answer_jitter": 0.005,
-}
+STRICT: dict[str, Any] = {"enforce": True, **DIALPAD, "latency": 0.05, "answer_jitter": 0.005}
 
 
 def polls_a_task(ended: list[dict[str, Any]]) -> float:
@@ -53,9 +47,8 @@ def test_a_company_is_reached_behind_the_long_queue_of_another(
     waited = [ledger[name] - moment for name, moment in started.items()]
     many = sorted(moment for name, moment in ledger.items() if name not in started)
     row = {
-        "completed": sum(workflow["status"] == "COMPLETED" for workflow in ended),
-        "answers of 429": double.summary()["by_status"].get("429", 0),
-        "utilisation": (len(many) - 1) / (many[-1] - many[0]) / 20,
+        **measured(double.summary(), ended),
+        "utilisation": utilisation(len(many), many[-1] - many[0]),
         "median wait": statistics.median(waited),
         "worst wait": max(waited),
         "polls a task": polls_a_task(ended),
@@ -77,9 +70,8 @@ def test_a_single_company_costs_the_engine_few_updates(
         ended = engine.ended(ids, timeout=150)
     summary = double.summary()
     row = {
-        "completed": sum(workflow["status"] == "COMPLETED" for workflow in ended),
-        "answers of 429": summary["by_status"].get("429", 0),
-        "utilisation": (ALONE - 1) / summary["seconds"] / 20,
+        **measured(summary, ended),
+        "utilisation": utilisation(ALONE, summary["seconds"]),
         "polls a task": polls_a_task(ended),
     }
     record("one queue", f"{ALONE} of one company", row)
@@ -104,12 +96,7 @@ def test_many_companies_share_a_queue_at_the_rate_of_the_engine(
         with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
             ended = engine.ended(ids, timeout=120)
         summary = double.summary()
-    row = {
-        "completed": sum(workflow["status"] == "COMPLETED" for workflow in ended),
-        "answers of 429": summary["by_status"].get("429", 0),
-        "seconds": summary["seconds"],
-        "polls a task": polls_a_task(ended),
-    }
+    row = {**measured(summary, ended), "polls a task": polls_a_task(ended)}
     record("one queue", f"{EACH} of each of {COMPANIES} companies", row)
     assert row["completed"] == COMPANIES * EACH
     assert row["answers of 429"] == 0

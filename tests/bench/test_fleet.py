@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.conftest import PACED, PERMITTED, STRICT, Record, measured, start_many
+from bench.conftest import PACED, STRICT, Record, measured, start_many, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
@@ -50,10 +50,10 @@ def test_a_fleet_uses_the_permitted_rate_and_draws_no_429(
     summary = double.summary()
     # Killed, the last ones come only after the response timeout: the rate is that of the first 950.
     arrivals = sorted(entry["monotonic"] for entry in double.ledger() if entry["status"] == 200)[:950]
-    utilisation = (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / PERMITTED
+    used = utilisation(len(arrivals), arrivals[-1] - arrivals[0])
     row = measured(summary, ended)
-    record("fleet of 4", trouble, {**row, "utilisation": utilisation})
+    record("fleet of 4", trouble, {**row, "utilisation": used})
     assert {w["status"] for w in ended} == {"COMPLETED"}
     assert row["answers of 429"] == 0
     assert summary["worst"]["patch"]["all"] <= 200
-    assert utilisation >= (0.95 if trouble != "redis restarted" else 0.85)
+    assert used >= (0.95 if trouble != "redis restarted" else 0.85)

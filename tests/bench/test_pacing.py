@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.conftest import PACED, PERMITTED, STRICT, Record, measured, start_many
+from bench.conftest import DIALPAD, PACED, PERMITTED, STRICT, Record, measured, start_many, utilisation
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
@@ -40,14 +40,14 @@ def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
         ended = engine.ended(ids, timeout=120)
         assert worker.stop() == 0
     summary = double.summary()
-    utilisation = (summary["arrivals"] - 1) / summary["seconds"] / PERMITTED
+    used = utilisation(summary["arrivals"], summary["seconds"])
     row = measured(summary, ended)
     case = f"jitter of arrivals {jitter} s, of answers {answer_jitter} s"
-    record("600 tasks", case, {**row, "utilisation": utilisation})
+    record("600 tasks", case, {**row, "utilisation": used})
     assert {w["status"] for w in ended} == {"COMPLETED"}
     assert {task["retryCount"] for w in ended for task in w["tasks"]} == {0}
     assert row["answers of 429"] <= refusals
-    assert utilisation >= least
+    assert used >= least
 
 
 @pytest.mark.timeout(500)
@@ -55,8 +55,7 @@ def test_responses_that_slow_down_and_speed_up_draw_no_429_and_cost_no_rate(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record
 ) -> None:
     double.set_state(synthetic=SLOW_COUNT)
-    minute = {"patch": {"calls": 1200, "window_seconds": 60}, "company": STRICT["company"]}
-    double.configure(enforce=True, **minute, latency=FAST[0], answer_jitter=0.005)
+    double.configure(enforce=True, **DIALPAD, latency=FAST[0], answer_jitter=0.005)
     ids = start_many(engine, SLOW_COUNT, "slow")
     # As many slots as calls are under way when each takes 4 s.
     with start_worker(DIALPAD_IVR_DOMAIN="slow", DIALPAD_IVR_CONCURRENCY="120"):
@@ -66,9 +65,9 @@ def test_responses_that_slow_down_and_speed_up_draw_no_429_and_cost_no_rate(
         double.configure(latency=FAST[0])
         ended = engine.ended(ids, timeout=120)
     summary = double.summary()
-    utilisation = (summary["arrivals"] - 1) / summary["seconds"] / PERMITTED
+    used = utilisation(summary["arrivals"], summary["seconds"])
     row = measured(summary, ended)
-    record("pacing", "responses of 0.05 s and 4 s in turn", {**row, "utilisation": utilisation})
+    record("pacing", "responses of 0.05 s and 4 s in turn", {**row, "utilisation": used})
     assert row["completed"] == SLOW_COUNT
     assert row["answers of 429"] == 0
-    assert utilisation >= 0.97
+    assert used >= 0.97

@@ -8,19 +8,18 @@ from typing import Any
 
 import pytest
 
-from bench.conftest import PERMITTED, STRICT, Record, large, measured, start_many
+from bench.conftest import DIALPAD, STRICT, Record, large, measured, start_many, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
 from support.peers import PEER_TASK, put_peer_definitions, running_peer
 
-A_MINUTE = {"calls": 1200, "window_seconds": 60}
 NONE = {"calls": 1_000_000, "window_seconds": 1}
 REGIMES = {
     "200 per 10 s and 20/s": STRICT,
-    "1200/min only": {"patch": A_MINUTE, "company": NONE},
-    "1200/min and 20/s": {"patch": A_MINUTE, "company": STRICT["company"]},
+    "1200/min only": {"patch": DIALPAD["patch"], "company": NONE},
+    "1200/min and 20/s": DIALPAD,
 }
 
 
@@ -66,7 +65,7 @@ def test_the_limits_lose_our_worker_nothing(
         ended = engine.ended(ids, timeout=300)
     row = measured(double.summary(), ended)
     changed = [arrival["monotonic"] for arrival in double.ledger() if arrival["status"] == 200]
-    row["utilisation"] = (len(changed) - 1) / (max(changed) - min(changed)) / PERMITTED
+    row["utilisation"] = utilisation(len(changed), max(changed) - min(changed))
     record(f"{count} tasks at {regime}", worker, row)
     # A worker that paces nothing must not get away with it: else the double is not strict.
     assert worker != "naive" or row["answers of 429"] > 0

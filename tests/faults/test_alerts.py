@@ -113,14 +113,9 @@ def forget_a_running_workflow(stage: Stage) -> None:
     stage.engine.remove(workflow_id)
 
 
-def replace_worker_by_a_leaking_one(stage: Stage) -> None:
+def replace_worker(stage: Stage, *command: Any) -> None:
     stage.stop_worker()
-    stage.start_worker((sys.executable, "-c", LEAKING))
-
-
-def replace_worker(stage: Stage) -> None:
-    stage.stop_worker()
-    stage.start_worker()
+    stage.start_worker(*command)
 
 
 TROUBLES: dict[str, Trouble] = {
@@ -158,7 +153,9 @@ TROUBLES: dict[str, Trouble] = {
     "DialpadIvrSlow": Trouble(
         fault("slow", seconds=6), load=lambda stage, number: stage.change(number % SYNTHETIC), minute=1.5
     ),
-    "DialpadIvrMemory": Trouble(replace_worker_by_a_leaking_one, end=replace_worker),
+    "DialpadIvrMemory": Trouble(
+        lambda stage: replace_worker(stage, (sys.executable, "-c", LEAKING)), end=replace_worker
+    ),
 }
 
 

@@ -17,6 +17,10 @@ from dialpad_ivr.settings import Settings
 from support.windows import Clock, MakeLimiter, most_in_any_window
 
 
+async def never(_: float) -> None:
+    await asyncio.Event().wait()
+
+
 async def test_both_limits_hold_in_every_window_at_full_rate(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter()
     released = []
@@ -97,9 +101,6 @@ async def test_reads_count_for_the_company_only(clock: Clock, limiter: MakeLimit
 
 
 async def test_the_state_tells_who_waits_and_for_how_long_there_is_a_pause() -> None:
-    async def never(_: float) -> None:
-        await asyncio.Event().wait()
-
     one = Limiter(Settings(), clock=Clock(), sleep=never).company("acme")
     nothing = LimiterState(Usage(0, 0), waiting=0, waiting_bulk=0, pause_seconds=0, outage=None)
     assert await one.state() == nothing
@@ -147,9 +148,6 @@ async def test_bulk_work_lets_others_go_first_and_still_gets_its_turns(clock: Cl
 
 
 async def test_a_single_change_is_not_deferred_because_of_bulk_work(clock: Clock, limiter: MakeLimiter) -> None:
-    async def never(_: float) -> None:
-        await asyncio.Event().wait()
-
     one = limiter(never, max_inline_wait_seconds=1)
 
     async def take(*, bulk: bool) -> None:
@@ -176,9 +174,6 @@ async def test_a_wait_beyond_max_inline_wait_is_deferred(clock: Clock, limiter: 
 
 
 async def test_a_caller_may_wait_less(clock: Clock, limiter: MakeLimiter) -> None:
-    async def never(_: float) -> None:
-        await asyncio.Event().wait()
-
     one = limiter(never)
     waiting = [asyncio.create_task(one.permit(write=True, max_wait_seconds=1)) for _ in range(60)]
     await asyncio.sleep(0)
@@ -216,9 +211,6 @@ async def test_deferred_calls_return_at_the_rate_of_the_tighter_limit(clock: Clo
 
 
 async def test_the_wait_in_a_queue_is_that_of_the_tightest_limit(clock: Clock, limiter: MakeLimiter) -> None:
-    async def never(_: float) -> None:
-        await asyncio.Event().wait()
-
     one = limiter(never, patch_limit=10, patch_window_seconds=10)
     waiting = [asyncio.create_task(one.permit(write=True)) for _ in range(4)]
     await asyncio.sleep(0)
@@ -232,9 +224,6 @@ async def test_the_wait_in_a_queue_is_that_of_the_tightest_limit(clock: Clock, l
 
 
 async def test_of_bulk_work_one_call_is_waited_for(clock: Clock, limiter: MakeLimiter) -> None:
-    async def never(_: float) -> None:
-        await asyncio.Event().wait()
-
     one = limiter(never)
     waiting = [asyncio.create_task(one.permit(write=True, bulk=True)) for _ in range(10)]
     await asyncio.sleep(0)
