@@ -159,10 +159,7 @@ class EngineApi:
 
     def newest(self, name: str, count: int) -> list[JsonObject]:
         """Summaries of the `count` most recently started workflows of that name, newest first."""
-        query = [("query", f"workflowType='{name}'"), ("sort", "startTime:DESC"), ("start", 0), ("size", count)]
-        found: JsonObject = self._call("GET", "/workflow/search", query)
-        results: list[JsonObject] = found.get("results") or []
-        return results
+        return self._search(f"workflowType='{name}'", ("sort", "startTime:DESC"), ("start", 0), ("size", count))
 
     def last_polls(self, task_type: str) -> dict[str | None, int]:
         """When workers last polled for tasks of this type.
@@ -225,15 +222,20 @@ class EngineApi:
         if self.workflow(workflow_id, tasks=False)["status"] not in TERMINAL_STATUSES:
             self.terminate(workflow_id, "removed")
         # The index learns of the end a moment later, and would then list an execution that is no longer there.
-        query = [("query", f"workflowId='{workflow_id}'")]
         deadline = time.monotonic() + _INDEXED_WITHIN_SECONDS
         while time.monotonic() < deadline:
-            found: JsonObject = self._call("GET", "/workflow/search", query)
-            if any(summary.get("status") in TERMINAL_STATUSES for summary in found.get("results") or []):
+            found = self._search(f"workflowId='{workflow_id}'")
+            if any(summary.get("status") in TERMINAL_STATUSES for summary in found):
                 break
             time.sleep(0.02)
         path = f"/workflow/{quote(workflow_id, safe='')}/remove"
         self._call("DELETE", path, [("archiveWorkflow", "false")], response_type="str")
+
+    def _search(self, query: str, *more: tuple[str, Any]) -> list[JsonObject]:
+        """Summaries of workflows, from the engine's index."""
+        found: JsonObject = self._call("GET", "/workflow/search", [("query", query), *more])
+        results: list[JsonObject] = found.get("results") or []
+        return results
 
     def _find(self, path: str, query: list[tuple[str, Any]] | None = None) -> JsonObject | None:
         try:

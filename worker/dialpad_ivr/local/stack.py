@@ -115,8 +115,10 @@ def running_stack(
     """
     with contextlib.ExitStack() as stack:
         report("Starting the Conductor server (about 13 s; the first run downloads 458 MB) ...")
-        pages = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-pages-")))
-        write_run_page(pages)
+        pages = None
+        if ui:
+            pages = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-pages-")))
+            write_run_page(pages)
         engine = stack.enter_context(running_engine(engine_port, data, ui, pages))
         report("Starting the Dialpad double, a local stand-in for Dialpad's API ...")
         double_url = stack.enter_context(running_double(double_port))

@@ -146,9 +146,10 @@ class _Driver:
         deadline = time.monotonic() + _QUIET_SECONDS
         while True:
             workflow = self._api.workflow(workflow_id)
-            tasks = [task for _, task in task_tree(self._api, workflow)]
+            tree = list(task_tree(self._api, workflow))
             if workflow["status"] in TERMINAL_STATUSES:
-                return path_taken(workflow, task_tree(self._api, workflow), self._isolated.specs)
+                return path_taken(workflow, tree, self._isolated.specs)
+            tasks = [task for _, task in tree]
             waiting = [task for task in tasks if task["taskType"] not in EVALUATED and task["status"] in _OPEN]
             for task in waiting:
                 mock = self._mock(task)
