@@ -170,7 +170,7 @@ async def test_when_the_window_is_lost_the_limit_holds_and_work_goes_on(
     clock.now += 0  # Redis has lost its time too
     after = await send(clock, limiters, 100)
     assert_limits_hold(before + after)
-    assert 1.5 <= after[0] - before[-1] < 3  # a window, and the longest delay
+    assert 2 <= after[0] - before[-1] < 3.5  # a window, and the longest delay
 
 
 async def failing(limiter: CompanyLimiter, target: str) -> CircuitOpenError | None:
@@ -262,7 +262,7 @@ async def test_limits_that_do_not_imply_each_other_wait_for_the_longer_window(wo
     pacer, _ = await worker(patch_limit=50, patch_window_seconds=30)
     with pytest.raises(PermitDeferredError) as caught:
         await pacer.company(COMPANY).permit(write=True)
-    assert 44 < caught.value.seconds < 46
+    assert 30 < caught.value.seconds < 32
 
 
 def gauge(metrics: Metrics, name: str) -> float | None:
@@ -417,7 +417,7 @@ async def test_a_new_window_is_logged_with_its_wait(server: RedisServer) -> None
         {
             "event": "rate_log_reset",
             "log_level": "warning",
-            "wait_seconds": 1.5,
+            "wait_seconds": 2.0,
             "hint": "expected at first use; otherwise Redis was restarted, flushed or restored",
         }
     ]

@@ -25,12 +25,12 @@ class DelayEstimator:
     _SAMPLES = 128  # round trips
     _NEIGHBORS = 32  # those that a round trip is compared with: the calls sent before it
     _MIN_SAMPLES = 4  # to estimate the minimum from
-    MAX_SHARE = 0.5  # of the window: assumed of a call without a response, more would throttle without bound
+    _MAX_SHARE = 0.5  # of the window: assumed of a call without a response, more would throttle without bound
     # Of the window, added while responses take so long that they tell of a delay only when it no longer matters.
     _UNSEEN_SHARE = 0.025
 
     def __init__(self, window_seconds: float) -> None:
-        self._max_delay = self.MAX_SHARE * window_seconds
+        self._max_delay = self._MAX_SHARE * window_seconds
         self._unseen_delay = self._UNSEEN_SHARE * window_seconds
         self._round_trips: list[tuple[float, float]] = []  # when sent, and how long; in the order of sending
         self._delays: deque[float] = deque(maxlen=self._NEIGHBORS)  # of recent calls; not of slow responses

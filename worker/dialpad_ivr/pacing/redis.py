@@ -27,7 +27,6 @@ from typing import Any, Final
 
 from dialpad_ivr.pacing import circuit
 from dialpad_ivr.pacing.circuit import Failure, Outage
-from dialpad_ivr.pacing.delays import DelayEstimator
 from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
 from dialpad_ivr.pacing.window import CATCH_UP, MICROSECONDS, Limits, Reservation, Usage, Wait
 from dialpad_ivr.redis_client import open_redis, redis_errors
@@ -290,8 +289,9 @@ def _hold_seconds(limits: Limits) -> float:
     """How long forgotten calls may still count.
 
     Where the company's limit alone keeps PATCHes under theirs (20 a second is 1200 a minute), calls before and after a
-    loss obey both limits as soon as the company's window has passed.
+    loss obey both limits as soon as the company's window has passed. Each may arrive late, by as much as the shorter
+    window after a stall.
     """
     company, patch = limits.company, limits.patch
     implied = company.calls * patch.seconds <= patch.calls * company.seconds
-    return (company.seconds if implied else max(company.seconds, patch.seconds)) * (1 + DelayEstimator.MAX_SHARE)
+    return (company.seconds if implied else max(company.seconds, patch.seconds)) + limits.shortest
