@@ -11,6 +11,7 @@ import pytest
 
 from bench.conftest import DIALPAD, Record, measured, start_many, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
+from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.engine import EngineRest
 from support.fixtures import StartWorker
@@ -63,11 +64,16 @@ def test_a_company_is_reached_behind_the_long_queue_of_another(
 def test_a_single_company_costs_the_engine_few_updates(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record
 ) -> None:
+    definition = engine.task_definition(TASK_TYPE)
+    engine.put_task_definition(
+        {**definition, "runtimeMetadata": [KEY_NAME]}
+    )  # else the engine knows of another profile
     double.set_state(synthetic=ALONE)
     double.configure(**STRICT)
     ids = start_many(engine, ALONE)
     with start_worker(**{name: "" for name in CREDENTIALS if name != "DIALPAD_API_KEY"}):
         ended = engine.ended(ids, timeout=150)
+    engine.put_task_definition(definition)
     summary = double.summary()
     row = {
         **measured(summary, ended),

@@ -105,6 +105,7 @@ def test_worker_imports_neither_the_command_line_nor_what_only_other_commands_or
         "typer",
         "rich",
         "pygments",
+        "greenlet",
         "jsonschema",
         "yaml",
         *(f"dialpad_ivr.{name}" for name in ours),

@@ -80,6 +80,17 @@ def test_a_response_as_late_as_others_is_no_silence() -> None:
     assert estimator.average(41.2) == pytest.approx(before + 0.025)
 
 
+def test_round_trips_that_are_a_little_longer_for_two_seconds_may_be_delays() -> None:
+    estimator = DelayEstimator(1.0)
+    for number in range(40):
+        estimator.observe(number * 0.05, 0.05)
+    for number in range(40, 80):
+        assert estimator.observe(number * 0.05, 0.06) == pytest.approx(0.01, abs=0.001)
+    for number in range(80, 200):
+        estimator.observe(number * 0.05, 0.06)
+    assert estimator.observe(10, 0.06) == 0
+
+
 @pytest.mark.parametrize("stall", [0.3, 0.6, 0.95])
 def test_a_stall_of_the_network_breaks_no_limit(stall: float) -> None:
     clock = Clock()

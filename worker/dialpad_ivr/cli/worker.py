@@ -22,8 +22,8 @@ def worker() -> None:
     - `DIALPAD_API_KEY=... dialpad-ivr worker`
     - `CONDUCTOR_SERVER_URL=https://conductor.example.com/api dialpad-ivr worker`
     """
-    # Where it is installed, httpx and structlog import Rich, and httpx Pygments with it, for what no worker shows.
-    with _not_installed("httpx._main", "rich"):
+    # What httpx (its own command line) and structlog import where it is installed, and no worker uses.
+    with _not_installed("httpx._main", "rich", "colorama", "greenlet"):
         from dialpad_ivr.telemetry import logs  # noqa: PLC0415
         from dialpad_ivr.telemetry.tracing import tracing  # noqa: PLC0415
         from dialpad_ivr.worker.process import run_process  # noqa: PLC0415

@@ -4,9 +4,9 @@ A response bounds the network delay of its call: that exceeds the minimum by at 
 then counts from that time on. So the jitter allowance follows the jitter that is seen, call by call, and costs its
 average instead of its worst case.
 
-When Dialpad itself becomes slow, all round trips take longer, which is no jitter. So a round trip is compared with
-those of the calls that were sent shortly before. And while responses take so long that they tell of a delay only when
-it no longer matters, a fixed allowance is added.
+When Dialpad itself becomes slow, all round trips take longer, which is no jitter. So a round trip that is much longer
+than the others is compared with those of the calls that were sent shortly before. And while responses take so long that
+they tell of a delay only when it no longer matters, a fixed allowance is added.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ class DelayEstimator:
     """
 
     _SAMPLES = 128  # round trips
-    _NEIGHBORS = 32  # those that a round trip is compared with: the calls sent before it
+    _NEIGHBORS = 32  # those that a much longer round trip is compared with: the calls sent before it
+    # Of the window. Less may be a busy machine or network for some seconds; to take it for delay costs little.
+    _SMALL_SHARE = 0.1
     _MIN_SAMPLES = 4  # to estimate the minimum from
     _MAX_SHARE = 0.5  # of the window: assumed of a call without a response, more would throttle without bound
     # Of the window, added while responses take so long that they tell of a delay only when it no longer matters.
@@ -31,6 +33,7 @@ class DelayEstimator:
 
     def __init__(self, window_seconds: float) -> None:
         self._max_delay = self._MAX_SHARE * window_seconds
+        self._small_delay = self._SMALL_SHARE * window_seconds
         self._unseen_delay = self._UNSEEN_SHARE * window_seconds
         self._round_trips: list[tuple[float, float]] = []  # when sent, and how long; in the order of sending
         self._delays: deque[float] = deque(maxlen=self._NEIGHBORS)  # of recent calls; not of slow responses
@@ -50,8 +53,10 @@ class DelayEstimator:
         samples, sample = self._round_trips, (sent, round_trip_seconds)
         insort(samples, sample)
         del samples[: -self._SAMPLES]
-        end = max(bisect_right(samples, sample), min(self._NEIGHBORS, len(samples)))
-        self._shortest = self._minimum([took for _, took in samples[max(0, end - self._NEIGHBORS) : end]])
+        self._shortest = self._minimum([took for _, took in samples])
+        if round_trip_seconds - self._shortest > self._small_delay:
+            end = max(bisect_right(samples, sample), min(self._NEIGHBORS, len(samples)))
+            self._shortest = self._minimum([took for _, took in samples[max(0, end - self._NEIGHBORS) : end]])
         delay = round_trip_seconds - self._shortest
         if delay < self._max_delay:
             self._delays.append(delay)
