@@ -72,6 +72,29 @@ def test_a_server_that_cannot_be_unpacked_says_why_and_what_to_do(tmp_path: Path
     assert list(tmp_path.iterdir()) == [failing]
 
 
+@pytest.mark.parametrize(
+    ("java_does", "seconds", "what_to_do"),
+    [
+        ("exit 1", 60, "exited while it started; its last lines should say why."),
+        ("exec sleep 60", 0, "try again when the machine is less busy, or has more memory free."),
+    ],
+)
+def test_a_server_that_does_not_start_says_what_to_do_after_the_end_of_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, java_does: str, seconds: int, what_to_do: str
+) -> None:
+    failing = tmp_path / "java"
+    failing.write_text(f"#!/bin/sh\n{java_does}\n")
+    failing.chmod(0o755)
+    monkeypatch.setattr("dialpad_ivr.local.engine.java", lambda: str(failing))
+    monkeypatch.setattr("dialpad_ivr.local.engine.fetch", lambda *_: tmp_path / "server.jar")
+    monkeypatch.setattr("dialpad_ivr.local.engine.unpacked", lambda path, _: path)
+    monkeypatch.setattr("dialpad_ivr.local.engine._READY_SECONDS", seconds)
+    with pytest.raises(EngineStartError) as caught, running_engine(data=tmp_path / "data"):
+        pass
+    assert str(caught.value).startswith("The end of the Conductor server's log:\n")
+    assert str(caught.value).endswith(what_to_do)
+
+
 def test_java_is_found() -> None:
     assert Path(java()).is_file()
 

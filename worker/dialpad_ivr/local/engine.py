@@ -227,7 +227,12 @@ def _wait_until_healthy(engine: LocalEngine) -> None:
                 if client.get(f"{engine.url}/health").json().get("healthy"):
                     return
             if engine.child.exit_code is not None or time.monotonic() > deadline:
-                lines = last_lines(engine.log)
-                what = "exited" if engine.child.exit_code is not None else f"was not healthy within {_READY_SECONDS} s"
-                raise EngineStartError("\n".join([f"The Conductor server {what}. Last lines of its log:", *lines]))
+                problem = "exited while it started; its last lines should say why."
+                if engine.child.exit_code is None:
+                    problem = (
+                        f"was not healthy within {_READY_SECONDS} s.\n"
+                        "It normally takes 13 s: try again when the machine is less busy, or has more memory free."
+                    )
+                lines = ["The end of the Conductor server's log:", *last_lines(engine.log)]
+                raise EngineStartError("\n".join([*lines, f"The Conductor server {problem}"]))
             time.sleep(0.2)
