@@ -149,12 +149,14 @@ def test_answer_names_the_ivrs_where_they_are_known(shown: SetCustomIvrOutput, t
     assert answer(shown).plain == text
 
 
-def test_targets_are_a_table_with_their_offices_and_a_count_of_the_rest(screen: Screen) -> None:
+def test_targets_are_a_table_below_the_response_with_their_offices_and_a_count_of_the_rest(screen: Screen) -> None:
     office = FoundOffice(id="7", name=HOSTILE)
     first = FoundTarget(id="1", name="Support", office=office)
     others = [FoundTarget(id=str(n), office=FoundOffice(id="8")) for n in range(2, 50)]
-    show_output(screen.console, ListTargetsOutput(outcome="listed", ok=True, targets=[first, *others]))
+    read = response({"items": []})
+    show_output(screen.console, ListTargetsOutput(outcome="listed", ok=True, response=read, targets=[first, *others]))
     text = screen.text
+    assert text.index("Response") < text.index("Support")
     assert re.search(r"Support +│ 1 +│ .*\[red\]x\[/red\]", text)
     assert re.search(r"│ 40 +│ 8\b", text)
     assert "│ 41" not in text

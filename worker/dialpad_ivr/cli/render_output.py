@@ -25,7 +25,7 @@ _DEEPEST_INDENT = 20
 
 
 def show_output(console: Console, output: TaskOutput, curl: str | None = None) -> None:
-    """What a task returned: the outcome, the selection, the errors, the request, the curl command, the response."""
+    """What a task returned: outcome, selection, errors, request, curl command, response, and the targets found."""
     if output.outcome:
         meaning = Text(OUTCOME_MEANINGS[output.outcome], style="dim")
         console.print(Text.assemble("Outcome: ", outcome_text(output.outcome), "  ", meaning))
@@ -37,8 +37,6 @@ def show_output(console: Console, output: TaskOutput, curl: str | None = None) -
         show_error(console, "" if error.message.startswith(error.path) else error.path, error)
     for warning in output.warnings:
         console.print(Text("Warning: ", style="yellow"), Text(warning), sep="")
-    if isinstance(output, ListTargetsOutput) and output.targets:
-        console.print(_targets(output.targets))
     if output.request:
         prepared: list[RenderableType] = [Text(f"{output.request.method} {output.request.url}", style="bold")]
         prepared.append(Text("Authorization: Bearer (not shown)", style="dim"))
@@ -59,6 +57,8 @@ def show_output(console: Console, output: TaskOutput, curl: str | None = None) -
         if response.body_truncated:
             parts.append(Text("(truncated)", style="dim"))
         console.print(Panel(Group(*parts), title="Response", title_align="left"))
+    if isinstance(output, ListTargetsOutput) and output.targets:  # last: it is what was asked for
+        console.print(_targets(output.targets))
 
 
 def _targets(targets: Sequence[FoundTarget]) -> Table:
