@@ -180,7 +180,7 @@ def _limits_checks(report: JsonObject) -> Iterator[Check]:
     if not kept_back:
         yield Check("limits", "ok", "neither a pause nor an outage")
     for row in kept_back:
-        hint = "Its tasks wait, and none is lost. Who waits: dialpad-ivr limits"
+        hint = "Its tasks wait in the engine, and none is lost. How long yet: dialpad-ivr limits"
         yield Check(f"limits of {row.company}", "warning", row.state, hint)
 
 
