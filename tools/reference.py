@@ -300,9 +300,9 @@ def _bound_fields(logger: ast.expr) -> list[str]:
 def _log_events() -> Iterator[str]:
     yield (
         "What the worker logs on standard error ([Monitor](../how-to/observe.md#logs)): `event` is one of these, and "
-        "varies is in fields. Lines about a task also have `task` (its type), `workflow_id` and `task_id`, and with "
-        "traces on `trace_id` and `span_id`. A field that does not apply is null. A log never holds a body or a key. "
-        "Lines with other events come from libraries."
+        "what varies is in fields. Lines about a task also have `task` (its type), `workflow_id` and `task_id`, and "
+        "with traces on `trace_id` and `span_id`. A field that does not apply is null. A log never holds a body or a "
+        "key. Lines with other events come from libraries."
     )
     calls = log_calls()
     rows = []
