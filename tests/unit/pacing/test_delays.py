@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -91,30 +92,41 @@ def test_round_trips_that_are_a_little_longer_for_two_seconds_may_be_delays() ->
     assert estimator.observe(10, 0.06) == 0
 
 
-@pytest.mark.parametrize("stall", [0.3, 0.6, 0.95])
-def test_a_stall_of_the_network_breaks_no_limit(stall: float) -> None:
+def arrivals_of(
+    calls: int, settings: Settings, slots: int, way: Callable[[float], float], answer: Callable[[float], float]
+) -> list[float]:
+    """When the calls of so many callers arrive; `way` and `answer` are seconds, by the time since the start."""
     clock = Clock()
     loop = VirtualLoop(clock)
-    settings = Settings(patch_limit=40, patch_window_seconds=4, max_inline_wait_seconds=20)
     limiter = Limiter(settings, clock=loop.time).company("acme")
-    slots = asyncio.Semaphore(60)
+    free = asyncio.Semaphore(slots)
     arrivals: list[float] = []
-    stalls = [clock.now + start for start in (1.46, 7.02, 13.51)]
+    started = clock.now
 
     async def call() -> None:
-        async with slots:
+        async with free:
             permit = await limiter.permit(write=True)
-            held_back = [start + stall - clock.now for start in stalls if start <= clock.now < start + stall]
-            await asyncio.sleep(sum(held_back) + 0.001)
+            await asyncio.sleep(way(clock.now - started))
             arrivals.append(clock.now)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(answer(clock.now - started))
             await permit.answered(clock.now)
 
     async def callers() -> None:
-        await asyncio.gather(*(call() for _ in range(240)))
+        await asyncio.gather(*(call() for _ in range(calls)))
 
     loop.run_until_complete(callers())
     loop.close()
+    return arrivals
+
+
+@pytest.mark.parametrize("stall", [0.3, 0.6, 0.95])
+def test_a_stall_of_the_network_breaks_no_limit(stall: float) -> None:
+    def way(elapsed: float) -> float:
+        held_back = [start + stall - elapsed for start in (1.46, 7.02, 13.51) if start <= elapsed < start + stall]
+        return sum(held_back) + 0.001
+
+    settings = Settings(patch_limit=40, patch_window_seconds=4, max_inline_wait_seconds=20)
+    arrivals = arrivals_of(240, settings, 60, way, lambda _: 0.05)
     assert most_in_any_window(arrivals, 1.0) <= 20
     assert most_in_any_window(arrivals, 4.0) <= 40
     assert 239 / (arrivals[-1] - arrivals[0]) / 10 >= 0.9
@@ -130,26 +142,14 @@ def test_a_stall_of_the_network_breaks_no_limit(stall: float) -> None:
     ],
 )
 def test_responses_that_slow_down_and_speed_up_break_no_limit_and_cost_little(slow: float, least: float) -> None:
-    calls, clock, dice = 1400, Clock(), random.Random(3)
-    loop = VirtualLoop(clock)
-    limiter = Limiter(Settings(max_inline_wait_seconds=20), clock=loop.time).company("acme")
-    slots = asyncio.Semaphore(120)
-    arrivals: list[float] = []
-    started = clock.now
+    dice = random.Random(3)
 
-    async def call() -> None:
-        async with slots:
-            permit = await limiter.permit(write=True)
-            await asyncio.sleep(dice.uniform(0, 0.003) + (dice.random() < 0.02) * dice.uniform(0, 0.01))
-            arrivals.append(clock.now)
-            fast = (clock.now - started) % 14 < 8
-            await asyncio.sleep((0.05 if fast else slow) + dice.uniform(0, 0.005))
-            await permit.answered(clock.now)
+    def way(_: float) -> float:
+        return dice.uniform(0, 0.003) + (dice.random() < 0.02) * dice.uniform(0, 0.01)
 
-    async def callers() -> None:
-        await asyncio.gather(*(call() for _ in range(calls)))
+    def answer(elapsed: float) -> float:
+        return (0.05 if elapsed % 14 < 8 else slow) + dice.uniform(0, 0.005)
 
-    loop.run_until_complete(callers())
-    loop.close()
+    arrivals = arrivals_of(1400, Settings(max_inline_wait_seconds=20), 120, way, answer)
     assert most_in_any_window(arrivals, 1.0) <= 20
     assert (len(arrivals) - 1) / (arrivals[-1] - arrivals[0]) / 20 >= least

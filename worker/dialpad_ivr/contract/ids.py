@@ -74,9 +74,8 @@ def _text_problem(name: str, text: str, payload: Mapping[str, Any]) -> tuple[str
         if pattern.fullmatch(text):
             return problem, fix
     if _NAME.fullmatch(text):
-        return "a name, where an id is needed", _find_target(text, payload) if name == "target_id" else _find_ivr(
-            payload
-        )
+        fix = _find_target(text, payload) if name == "target_id" else _find_ivr(payload)
+        return "a name, where an id is needed", fix
     return "a string must hold digits only", None
 
 

@@ -108,6 +108,11 @@ def _name(value: Any) -> Any:
     return value.strip() or None if isinstance(value, str) else value
 
 
+_Name = Annotated[
+    str | None, BeforeValidator(_name), WithJsonSchema({"type": ["string", "null"], "maxLength": NAME_LIMIT})
+]
+
+
 def _office(value: Any) -> Any:
     """An office's id or name, as a text."""
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -236,11 +241,7 @@ class ListCustomIvrsInput(BaseModel):
     ivr_type: Annotated[IvrType | None, _blank_is(None), _choice(IVR_TYPES)] = Field(
         default=None, description="Only the IVRs of this slot.", examples=["HOLD_MUSIC"], json_schema_extra=_PLUGIN
     )
-    name: Annotated[
-        str | None,
-        BeforeValidator(_name),
-        WithJsonSchema({"type": ["string", "null"], "maxLength": NAME_LIMIT}),
-    ] = Field(
+    name: _Name = Field(
         default=None,
         description="Find the one IVR of this name: written the same, or else the same but for upper and lower case.",
         examples=["New hold music"],
@@ -277,11 +278,7 @@ class ListTargetsInput(BaseModel):
         examples=["Head office"],
         json_schema_extra=_PLUGIN,
     )
-    name: Annotated[
-        str | None,
-        BeforeValidator(_name),
-        WithJsonSchema({"type": ["string", "null"], "maxLength": NAME_LIMIT}),
-    ] = Field(
+    name: _Name = Field(
         default=None,
         description="Find the one target of this name: written the same, or else the same but for upper and lower "
         "case. With * for any text: all that match.",

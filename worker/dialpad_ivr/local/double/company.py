@@ -26,11 +26,11 @@ def _slot(ivr_type: IvrType, first_id: int, *names: str) -> FakeSlot:
 def seed_targets() -> list[FakeTarget]:
     """The targets used in the demo, the documentation and the example inputs."""
     return [
-        FakeTarget(
-            target_type="callcenter",
-            target_id="5502522061422592",
-            name="Support",
-            office_id=_HEAD_OFFICE,
+        _of(
+            _HEAD_OFFICE,
+            "callcenter",
+            5502522061422592,
+            "Support",
             numbers=["+14155551000"],
             slots=[
                 _slot("HOLD_MUSIC", 5127493019721728, "Summer hold music", "Winter hold music"),
@@ -39,38 +39,38 @@ def seed_targets() -> list[FakeTarget]:
                 _slot("CLOSED", 5127493019721760, "Closed for the holidays", "We are closed"),
             ],
         ),
-        FakeTarget(
-            target_type="department",
-            target_id="5502522061422601",
-            name="Sales",
-            office_id=_HEAD_OFFICE,
+        _of(
+            _HEAD_OFFICE,
+            "department",
+            5502522061422601,
+            "Sales",
             slots=[_slot("DEPARTMENT_INTRO", 5127493019721770, "Welcome to Sales", "Sales")],
         ),
-        FakeTarget(
-            target_type="office",
-            target_id=_HEAD_OFFICE,
-            name="Head office",
-            office_id=_HEAD_OFFICE,
+        _of(
+            _HEAD_OFFICE,
+            "office",
+            int(_HEAD_OFFICE),
+            "Head office",
             numbers=["+14155551001"],
             slots=[
                 _slot("MENU", 5127493019721780, "Main menu, new", "Main menu"),
                 _slot("CLOSED", 5127493019721790, "Office closed, new", "Office closed"),
             ],
         ),
-        FakeTarget(
-            target_type="user",
-            target_id="5502522061422603",
-            name="Robin",
-            office_id=_HEAD_OFFICE,
+        _of(
+            _HEAD_OFFICE,
+            "user",
+            5502522061422603,
+            "Robin",
             numbers=["+14155551002"],
             emails=["robin@example.com"],
             slots=[_slot("VM_DROP_MESSAGE", 5127493019721800, "Sorry I missed you", "Call me back")],
         ),
-        FakeTarget(
-            target_type="callcenter",
-            target_id="9007199254740993",  # 2^53 + 1: JavaScript rounds it to 9007199254740992
-            name="An id that JavaScript cannot hold",
-            office_id=_HEAD_OFFICE,
+        _of(
+            _HEAD_OFFICE,
+            "callcenter",
+            9007199254740993,  # 2^53 + 1: JavaScript rounds it to 9007199254740992
+            "An id that JavaScript cannot hold",
             slots=[_slot("HOLD_MUSIC", 9007199254740995, "Above 2^53", "Also above 2^53")],
         ),
         *_other_offices(),
@@ -171,7 +171,7 @@ class FakeStateBody(BaseModel):
     company: int = Field(default=0, ge=0, le=100_000)
 
     @model_validator(mode="after")
-    def _targets_areunique(self) -> FakeStateBody:
+    def _targets_are_unique(self) -> FakeStateBody:
         unique(((target.target_type, target.target_id) for target in self.all()), "targets")
         return self
 

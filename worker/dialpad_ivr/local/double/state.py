@@ -88,7 +88,7 @@ class FakeTarget(_Model):
     slots: list[FakeSlot] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _slots_areunique(self) -> FakeTarget:
+    def _slots_are_unique(self) -> FakeTarget:
         unique((slot.ivr_type for slot in self.slots), "slots")
         return self
 
