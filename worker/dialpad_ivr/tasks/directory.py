@@ -18,6 +18,8 @@ from dialpad_ivr.tasks.paging import ListCall, read_pages
 
 _PAGES = 1000  # of a company's targets; a page of users holds at most 100, and a company may have 10,000
 _GONE = (404, 410)
+SEARCHED = ("callcenter", "department")
+"""The types that Dialpad can search by name."""
 
 
 def list_call(
@@ -68,28 +70,42 @@ class Directory:
     Every method raises what `Caller.send` raises, except for `CallError`, and `RefusedError`.
     """
 
-    def __init__(self, caller: Caller, calls: Calls) -> None:
+    def __init__(self, caller: Caller, calls: Calls, seconds: float | None = None) -> None:
+        """Start the deadline of all calls together.
+
+        Args:
+            caller: Makes the calls.
+            calls: Prepares the calls.
+            seconds: For all of them; `None` where the engine waits for the result.
+        """
         self._caller = caller
         self._calls = calls
         # The engine delivers the task again after a read, a call and another read, and some time.
-        self._until = anyio.current_time() + 3 * caller.list_seconds
+        self._until = anyio.current_time() + (3 * caller.list_seconds if seconds is None else seconds)
 
     async def offices(self) -> list[ListedTarget]:
         """All offices; each belongs to itself."""
         return await self.targets("office")
 
-    async def targets(
-        self, target_type: str, *, office_id: str | None = None, name: str | None = None
-    ) -> list[ListedTarget]:
+    async def named(self, target_type: str, name: str) -> list[ListedTarget]:
+        """The targets whose name contains this, where Dialpad can search by name; elsewhere none."""
+        if target_type not in SEARCHED:
+            return []
+        try:
+            return await self._list(target_type, list_call(self._calls, target_type, name=name))
+        except RefusedError as exc:
+            if exc.verdict.code != "http_400":  # a name that Dialpad cannot search for
+                raise
+            return []
+
+    async def targets(self, target_type: str, *, office_id: str | None = None) -> list[ListedTarget]:
         """The targets of a type.
 
         Args:
             target_type: A type that Dialpad documents a list of.
             office_id: Only those of this office. Users are read one and all, and so are channels, which have none.
-            name: Only those whose name contains this, where Dialpad can search; elsewhere all.
         """
-        call = list_call(self._calls, target_type, office_id=office_id, name=name)
-        targets = await self._list(target_type, call)
+        targets = await self._list(target_type, list_call(self._calls, target_type, office_id=office_id))
         if office_id is not None and target_type in OFFICE_LIST_PATHS:
             # That it is in the office's own list says enough.
             targets = [replace(target, office_id=target.office_id or office_id) for target in targets]
