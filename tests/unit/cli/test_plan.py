@@ -83,7 +83,7 @@ def test_without_dialpad_plan_says_so_once_exits_1_and_writes_nothing(
 ) -> None:
     monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
     monkeypatch.setenv("DIALPAD_IVR_COMPANY_LIMIT", "1000")
-    monkeypatch.setattr("dialpad_ivr.provisioning.snapshot._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
     targets = [{**CHANGE, "target_id": str(number)} for number in range(1, 40)]
     Path("changes.json").write_text(json.dumps(targets))
     shown = invoke("plan", "changes.json", code=1)

@@ -137,8 +137,8 @@ def test_unknown_duplicate_or_missing_column_is_one_violation_of_the_header(
 
 
 def test_rows_are_validated_despite_an_unknown_column(read: Any) -> None:
-    changes = read(table("callcenter,x,HOLD_MUSIC,y", header="target_type,target_id,ivr_type,ivr"))
-    assert where(changes) == [(1, "ivr"), (1, "ivr_id"), (2, "target_id")]
+    changes = read(table("callcenter,x,HOLD_MUSIC,y", header="target_type,target_id,ivr_type,ivrid"))
+    assert where(changes) == [(1, "ivrid"), (1, "ivr_id"), (2, "target_id")]
     assert changes.violations[0].suggestion == "ivr_id"
 
 

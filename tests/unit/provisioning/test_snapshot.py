@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.values import LISTED_LIMIT
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.plan import PlannedChange
+from dialpad_ivr.provisioning.reader import open_reader
 from dialpad_ivr.provisioning.snapshot import read_selections
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.testing.double import DoubleControl, started_double
@@ -37,15 +37,16 @@ def slot(ivr_type: str, *numbers: int, selected: Any) -> dict[str, Any]:
 
 async def read(double: DoubleControl, monkeypatch: pytest.MonkeyPatch, *params: dict[str, Any]) -> list[PlannedChange]:
     monkeypatch.setenv("DIALPAD_API_KEY", double.key)
-    monkeypatch.setattr("dialpad_ivr.provisioning.snapshot._RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
     settings = Settings(api_url=double.url, allow_loopback=True, company_limit=10_000, patch_limit=10_000)
     changes = [
-        Change(line, SetCustomIvrInput.model_validate({**TARGET, "ivr_type": "MENU", **one}))
+        Change(line, **{**TARGET, "ivr_type": "MENU", "ivr_id": None, **one})
         for line, one in enumerate(params, start=2)
     ]
     progress: list[tuple[int, int]] = []
-    rows = await read_selections(changes, settings, lambda done, of: progress.append((done, of)))
-    targets = len({change.params.target_id for change in changes})
+    async with open_reader(settings) as reader:
+        rows = await read_selections(changes, reader, lambda done, of: progress.append((done, of)))
+    targets = len({change.target_id for change in changes})
     assert progress == [(done, targets) for done in range(targets + 1)]
     return rows
 

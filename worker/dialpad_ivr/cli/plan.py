@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.text import Text
@@ -15,9 +16,9 @@ from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import PLAN_SUFFIX, err, fail, out, plural, progress_bar, settings_or_fail, shell_command
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag
-from dialpad_ivr.provisioning.changes import Changes, ChangesError, group_violations, read_changes
+from dialpad_ivr.provisioning.changes import Change, ChangesError, Violation, group_violations, read_changes
 from dialpad_ivr.provisioning.plan import PlannedChange, make_plan, write_plan
-from dialpad_ivr.provisioning.snapshot import read_selections
+from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry import logs
 
@@ -34,8 +35,13 @@ def plan(
 ) -> None:
     """Validate a file of changes, read the current selections, and show what would change. Changes nothing.
 
-    A row has target_type, target_id, ivr_type and ivr_id, and optionally select_option and credential. Every
-    validation error is reported with its line. The exit code is 1 when a row cannot be applied.
+    A row has target_type, a target, ivr_type and an IVR, and optionally select_option and credential. The target is
+    target_id, or is looked up: by target (its name; `*` stands for any text, and the row for all that match), number or
+    email, and by office, which tells targets of one name apart. The IVR is ivr_id, or ivr (its name). Every validation
+    error is reported with its line. The exit code is 1 when a row cannot be applied.
+
+    A file with names: the line `target_type,target,office,ivr_type,ivr`, and below it
+    `callcenter,Support*,Berlin,HOLD_MUSIC,Winter hold music`.
 
     Examples:
     - `dialpad-ivr plan changes.csv --offline`
@@ -45,12 +51,13 @@ def plan(
     logs.configure("warning", settings.log_format)
     changes = _valid_changes(file, as_json=as_json)
     if offline:
-        summary = (
-            f"{plural(len(changes.changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
-        )
-        typer.echo(json.dumps({"changes": len(changes.changes), "violations": []}) if as_json else summary)
+        summary = f"{plural(len(changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
+        typer.echo(json.dumps({"changes": len(changes), "violations": []}) if as_json else summary)
         return
-    planned = _read(changes, settings)
+    snapshot = _read(changes, settings)
+    if snapshot.violations:
+        _invalid(snapshot.violations, as_json=as_json, nothing="")
+    planned = list(snapshot.rows)
     if planned and all(row.action == "unreadable" for row in planned):
         _nothing_read(planned, settings, as_json=as_json)
     made = make_plan(planned, settings.api_url, file.name)
@@ -71,29 +78,38 @@ def plan(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _valid_changes(file: Path, *, as_json: bool) -> Changes:
+def _valid_changes(file: Path, *, as_json: bool) -> Sequence[Change]:
     """The changes in a file. Ends the command if they are invalid."""
     try:
         changes = read_changes(file)
     except ChangesError as exc:
         fail(str(exc), EXIT_USAGE)
     if changes.violations:
-        if as_json:
-            groups = group_violations(changes.violations)
-            found = [{**asdict(group.violation), "lines": group.lines} for group in groups]
-            typer.echo(json.dumps({"violations": found}, indent=2))
-        else:
-            render.show_violations(out, changes.violations)
-        raise typer.Exit(EXIT_FAILED)
-    return changes
+        _invalid(changes.violations, as_json=as_json)
+    return changes.changes
 
 
-def _read(changes: Changes, settings: Settings) -> list[PlannedChange]:
+def _invalid(violations: Sequence[Violation], *, as_json: bool, nothing: str = "read from Dialpad or ") -> NoReturn:
+    """Show violations, and end the command."""
+    if as_json:
+        groups = group_violations(violations)
+        found = [{**asdict(group.violation), "lines": group.lines} for group in groups]
+        typer.echo(json.dumps({"violations": found}, indent=2))
+    else:
+        render.show_violations(out, violations, nothing=nothing)
+    raise typer.Exit(EXIT_FAILED)
+
+
+def _read(changes: Sequence[Change], settings: Settings) -> Snapshot:
     try:
         with progress_bar() as bar:
-            task = bar.add_task("Reading current selections", total=None)
+            task = bar.add_task("", total=None)
             return asyncio.run(
-                read_selections(changes.changes, settings, lambda done, of: bar.update(task, completed=done, total=of))
+                read_snapshot(
+                    changes,
+                    settings,
+                    lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
+                )
             )
     except SettingsError as exc:
         fail(str(exc), EXIT_USAGE)

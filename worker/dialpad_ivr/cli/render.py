@@ -14,10 +14,10 @@ from rich.text import Text
 from dialpad_ivr.cli.common import plural
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.outputs import FieldError
-from dialpad_ivr.contract.validation import advice
+from dialpad_ivr.contract.validation import advice, short
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.provisioning.changes import Violation, group_violations
-from dialpad_ivr.provisioning.plan import Plan
+from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 
 _ROWS_SHOWN = 50  # on a terminal; files have all
@@ -29,6 +29,7 @@ _COUNTED = {
     "change": "to change",
     "unchanged": "unchanged",
     "missing_ivr": "with a missing IVR",
+    "ambiguous_ivr": "with an ambiguous IVR name",
     "unknown_target": "with an unknown target",
     "unreadable": "not read",
 }
@@ -55,14 +56,22 @@ def show_comparison(console: Console, comparison: Comparison) -> None:
         console.print(Text(f"    {line}", style=style), soft_wrap=True)
 
 
-def show_violations(console: Console, violations: Sequence[Violation]) -> None:
-    """All validation errors of a file of changes."""
+def show_violations(
+    console: Console, violations: Sequence[Violation], *, nothing: str = "read from Dialpad or "
+) -> None:
+    """All validation errors of a file of changes, and that nothing was done.
+
+    Args:
+        console: Where to show them.
+        violations: The errors.
+        nothing: What was not done, apart from a change.
+    """
     for violation, lines in group_violations(violations):
         # Most messages begin with the field.
         named = violation.path == "$" or violation.path in violation.message
         show_error(console, _lines_text(lines) if named else f"{_lines_text(lines)} {violation.path}", violation)
     count = plural(len(violations), "validation error")
-    console.print(Text(f"{count}. Nothing was read from Dialpad or changed.", style="red"))
+    console.print(Text(f"{count}. Nothing was {nothing}changed.", style="red"))
 
 
 def show_error(console: Console, place: str, error: Violation | FieldError) -> None:
@@ -93,7 +102,7 @@ def show_plan(console: Console, plan: Plan) -> None:
         shown.sort(key=lambda row: row.action == "change")  # what cannot be applied comes first
     for row in shown[:_ROWS_SHOWN]:
         sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
-        slot = f"{row.target_type} {row.target_id} {row.ivr_type} {row.select_option or ''}".rstrip()
+        slot = f"{row.target_type} {_target_text(row)} {row.ivr_type} {row.select_option or ''}".rstrip()
         before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
         change = _UNREAD.get(row.action) or f"{before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"
         console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
@@ -140,5 +149,15 @@ def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]
         console.print(Text(f"... and {len(rows) - _ROWS_SHOWN} more that cannot be restored.", style="yellow"))
 
 
+def _target_text(row: PlannedChange) -> str:
+    """A target with its name and the name of its office, if it was looked up."""
+    if not row.target_name:
+        return row.target_id
+    office = f", {short(row.office_name)}" if row.office_name else ""
+    return f"{short(row.target_name)}{office}{f' ({row.target_id})' if row.target_id else ''}"
+
+
 def _ivr_text(number: str, name: str | None) -> str:
+    if not number:
+        return short(name or "")
     return f"{name} ({number})" if name else number

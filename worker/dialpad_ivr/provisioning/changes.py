@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from dialpad_ivr.contract.ids import LOST_DIGITS
-from dialpad_ivr.contract.inputs import SetCustomIvrInput
-from dialpad_ivr.contract.validation import check_input
+from dialpad_ivr.contract.inputs import ListTargetsInput, SetCustomIvrInput
+from dialpad_ivr.contract.validation import short
+from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, FIELDS, INSTEAD_OF, check_values
 from dialpad_ivr.provisioning.formats import (
-    EXAMPLE,
-    EXAMPLE_JSON,
-    FIELDS,
     READERS,
     ChangesError,
     Row,
@@ -31,7 +29,9 @@ __all__ = [
     "Change",
     "Changes",
     "ChangesError",
+    "FirstRows",
     "Violation",
+    "conflicts",
     "group_violations",
     "read_changes",
 ]
@@ -42,10 +42,38 @@ MAX_BYTES: Final = 20_000_000  # 2,000 bytes per row, ten times what a change ne
 
 @dataclass(frozen=True)
 class Change:
-    """One valid row."""
+    """One valid row, or one of the changes that a row with a wildcard stands for.
 
-    line: int  # 1-based, where the row begins
-    params: SetCustomIvrInput  # mode is always "apply"
+    Attributes:
+        line: 1-based, where the row begins.
+        target_id: `None` until the target has been looked up.
+        ivr_id: `None` until the IVR has been looked up.
+        wanted: What the row names as its target, if it names one; a `target_id` beside it must be among what is found.
+        ivr: The name of the IVR, if the row names it; an `ivr_id` beside it must be of that name.
+        target_name: The target's name in Dialpad, where it has been looked up.
+        office_name: The name of its office.
+    """
+
+    line: int
+    target_type: str
+    target_id: str | None
+    ivr_type: str
+    ivr_id: str | None
+    select_option: str | None = None
+    credential: str = "default"
+    wanted: ListTargetsInput | None = None
+    ivr: str | None = None
+    target_name: str | None = None
+    office_name: str | None = None
+
+    @property
+    def params(self) -> SetCustomIvrInput:
+        """The input of the task. Its mode is always "apply".
+
+        Raises:
+            ValidationError: The target or the IVR has not been looked up.
+        """
+        return SetCustomIvrInput.model_validate({name: getattr(self, name) for name in FIELDS})
 
 
 @dataclass(frozen=True)
@@ -60,12 +88,12 @@ class _FirstRow(NamedTuple):
     """The first row for a slot."""
 
     line: int
-    ivr_id: str
+    ivr: str
     credential: str | None  # None if invalid, and then not compared
 
 
-# Keyed by target type, target id and IVR type, then by select_option.
-_FirstRows = dict[tuple[str, str, str], dict[str | None, _FirstRow]]
+FirstRows = dict[tuple[str, str | None, str], dict[str | None, _FirstRow]]
+"""The first rows by target type, target id and IVR type, then by select_option."""
 
 
 def read_changes(path: Path) -> Changes:
@@ -88,7 +116,7 @@ def read_changes(path: Path) -> Changes:
         raise ChangesError(f"{path}: the name must end in {', '.join(READERS)}. {_SAVE_AS}")
     changes: list[Change] = []
     violations: list[Violation] = []
-    first_rows: _FirstRows = {}
+    first_rows: FirstRows = {}
     count = 0
     try:
         for count, row in enumerate(islice(read(_text(path), violations), MAX_ROWS + 1), start=1):
@@ -96,10 +124,10 @@ def read_changes(path: Path) -> Changes:
                 message = f"The file has more than {MAX_ROWS:,} rows. The rest was not read."
                 violations.append(Violation(row.line, "$", message, "Split it into several files."))
                 break
-            params, found = _check(row, first_rows, delimited=read is delimited_rows)
+            change, found = _check(row, first_rows, delimited=read is delimited_rows)
             violations += found
-            if params:
-                changes.append(Change(row.line, params))
+            if change:
+                changes.append(change)
     except ChangesError as exc:
         raise ChangesError(f"{path}: {exc}") from exc
     if not count and not violations:
@@ -147,27 +175,43 @@ def _text(path: Path) -> str:
     return text
 
 
-def _check(row: Row, first_rows: _FirstRows, *, delimited: bool) -> tuple[SetCustomIvrInput | None, list[Violation]]:
+def _check(row: Row, first_rows: FirstRows, *, delimited: bool) -> tuple[Change | None, list[Violation]]:
     if row.problem:
         return None, [row.problem]
     pairs = list(row.pairs)
-    found = list(check_names(row.line, [name for name, _ in pairs], FIELDS))
-    values = {name: clean(value) for name, value in pairs if isinstance(name, str) and name in FIELDS}
-    params = check_input(values, SetCustomIvrInput)
+    found = list(check_names(row.line, [name for name, _ in pairs], COLUMNS))
+    values = {name: clean(value) for name, value in pairs if isinstance(name, str) and name in COLUMNS}
+    checked = check_values(values)
     credential_valid = True
-    if isinstance(params, list):
+    if isinstance(checked, list):
         # In a delimited file, a missing column is reported once, for the header.
-        errors = [error for error in params if error.rule != "required" or not delimited]
+        missing = {name for name in FIELDS if not {name, *INSTEAD_OF.get(name, ())} & {*values}} if delimited else set()
         found += [
             Violation(row.line, error.path, error.message, error.hint, tuple(error.allowed), error.suggestion)
-            for error in errors
+            for error in checked
+            if error.rule != "required" or error.path not in missing
         ]
-        if [error.path for error in params] != ["credential"]:
+        if [error.path for error in checked] != ["credential"]:
             return None, found
         # The slot can still be compared with earlier rows.
-        credential_valid, params = False, SetCustomIvrInput.model_validate({**values, "credential": None})
-    found += _conflicts(row.line, params, params.credential if credential_valid else None, first_rows)
-    return None if found else params, found
+        credential_valid, checked = False, check_values({**values, "credential": None})
+        if isinstance(checked, list):
+            return None, found
+    params = checked.params
+    change = Change(
+        row.line,
+        params.target_type,
+        params.target_id if checked.has_target_id else None,
+        params.ivr_type,
+        params.ivr_id if checked.has_ivr_id else None,
+        params.select_option,
+        params.credential,
+        checked.wanted,
+        checked.ivr,
+    )
+    if change.target_id is not None:
+        found += conflicts(change, params.credential if credential_valid else None, first_rows)
+    return None if found else change, found
 
 
 def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:
@@ -179,40 +223,42 @@ def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:
     for name in ("target_id", "ivr_id"):
         lines: dict[str, int] = {}
         for change in changes:
-            value = getattr(change.params, name)
-            if len(value) > 15:
+            value = getattr(change, name)
+            if value is not None and len(value) > 15:
                 lines.setdefault(value, change.line)
         if len(lines) >= 8 and all(value[15:].strip("0") == "" for value in lines):
             message = f"Every {name} of more than 15 digits ends in zeros. A spreadsheet has rounded them."
             yield Violation(min(lines.values()), name, message, LOST_DIGITS)
 
 
-def _conflicts(
-    line: int,
-    params: SetCustomIvrInput,
-    credential: str | None,
-    first_rows: _FirstRows,
-) -> Iterator[Violation]:
+def conflicts(change: Change, credential: str | None, first_rows: FirstRows) -> Iterator[Violation]:
     """Conflicts with earlier rows for the same slot. Adds this row to `first_rows`.
 
     A row without select_option sets both directions.
+
+    Args:
+        change: A row whose target is known.
+        credential: Its credential; `None` if it is invalid.
+        first_rows: The earlier rows.
     """
-    rows = first_rows.setdefault((params.target_type, params.target_id, params.ivr_type), {})
-    option = params.select_option
+    rows = first_rows.setdefault((change.target_type, change.target_id, change.ivr_type), {})
+    option, line = change.select_option, change.line
+    column, ivr = "ivr_id" if change.ivr_id else "ivr", change.ivr_id or f'"{short(change.ivr or "")}"'
     same_slot = [earlier for other, earlier in rows.items() if option in (None, other) or other is None]
-    rows.setdefault(option, _FirstRow(line, params.ivr_id, credential))
+    rows.setdefault(option, _FirstRow(line, ivr, credential))
     if not same_slot:
         return
-    slot = f"{params.ivr_type} of {params.target_type} {params.target_id}"
+    name = f' ("{short(change.target_name)}")' if change.target_name else ""
+    slot = f"{change.ivr_type} of {change.target_type} {change.target_id}{name}"
     both = " A row without select_option sets both directions." if {*rows} != {option} else ""
-    conflicting = next((earlier for earlier in same_slot if earlier.ivr_id != params.ivr_id), None)
+    conflicting = next((earlier for earlier in same_slot if earlier.ivr != ivr), None)
     if conflicting:
-        message = f"ivr_id is {params.ivr_id}, but line {conflicting.line} sets {slot} to {conflicting.ivr_id}."
-        yield Violation(line, "ivr_id", message, f"Delete one of the two rows, or correct the wrong one.{both}")
+        message = f"{column} is {ivr}, but line {conflicting.line} sets {slot} to {conflicting.ivr}."
+        yield Violation(line, column, message, f"Delete one of the two rows, or correct the wrong one.{both}")
     other = next((e for e in same_slot if e.credential and credential and e.credential != credential), None)
     if other:  # the message omits both values: one may be a pasted key
         message = f"Line {other.line} sets {slot} with a different credential."
         yield Violation(line, "credential", message, f"Delete one of the two rows, or correct the wrong one.{both}")
     if not conflicting and not other:
-        message = f"Line {same_slot[0].line} already sets {slot} to {params.ivr_id}."
+        message = f"Line {same_slot[0].line} already sets {slot} to {ivr}."
         yield Violation(line, "$", message, f"Delete this row, or correct its target.{both}")

@@ -17,20 +17,13 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
-from dialpad_ivr.contract.inputs import SetCustomIvrInput
-from dialpad_ivr.contract.validation import example_input, short
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.contract.values import LIST_LIMIT
+from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, INSTEAD_OF, REQUIRED
 
 _MAX_VALUE_LENGTH: Final = (
     1000  # characters; longer values are truncated, to bound the work. Valid ones are far shorter
 )
-# `mode` is not a field of a change: the command decides whether to plan or to apply.
-FIELDS: Final = ("target_type", "target_id", "ivr_type", "ivr_id", "select_option", "credential")
-REQUIRED: Final = tuple(name for name in FIELDS if SetCustomIvrInput.model_fields[name].is_required())
-
-_EXAMPLE_ROW: Final = {name: value for name, value in example_input().items() if name in FIELDS}
-EXAMPLE: Final = f"{','.join(_EXAMPLE_ROW)} followed by {','.join(_EXAMPLE_ROW.values())}"
-EXAMPLE_JSON: Final = json.dumps([_EXAMPLE_ROW])
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,7 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
 
     def known(delimiter: str) -> int:
         try:  # a quoted header cell may span lines, so pass several
-            return len({*FIELDS} & {*columns(next(csv.reader(lines[start : start + 20], delimiter=delimiter), []))})
+            return len({*COLUMNS} & {*columns(next(csv.reader(lines[start : start + 20], delimiter=delimiter), []))})
         except csv.Error:
             return 0
 
@@ -123,15 +116,17 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
             header = columns(cells)
             while not header[-1]:  # spreadsheets pad rows with empty cells
                 header.pop()
-            if not {*FIELDS} & {*header}:  # do not echo the values: one may be an API key
+            if not {*COLUMNS} & {*header}:  # do not echo the values: one may be an API key
                 message = "The first row must be the header, but it has no known column name."
                 violations.append(Violation(line, "$", message, f"For example: {EXAMPLE}"))
                 return
-            violations += check_names(line, header, FIELDS)
+            violations += check_names(line, header, COLUMNS)
             for name in REQUIRED:
-                if name not in header:
+                instead = INSTEAD_OF.get(name, ())
+                if not {name, *instead} & {*header}:
                     message = f"The column {name} is missing."
-                    violations.append(Violation(line, name, message, f"Add a column named {name}."))
+                    names = f", or {instead[0]} with names" if instead else ""
+                    violations.append(Violation(line, name, message, f"Add a column named {name}{names}."))
         elif len(cells) < len(header) or any(cells[len(header) :]):
             message = f"This row has {len(cells)} cells, but the header has {len(header)}."
             hint = 'Leave the cells of absent values empty, and put a cell that contains the separator in "quotes".'
@@ -140,7 +135,7 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
             values: dict[str, str] = {}
             for name, cell in zip(header, cells, strict=False):
                 formula = _FORMULA_TEXT.fullmatch(cell)
-                if name in FIELDS:  # unknown and duplicate columns are reported for the header
+                if name in COLUMNS:  # unknown and duplicate columns are reported for the header
                     values.setdefault(name, formula[1] if formula else cell)
             yield Row(line, values.items())
 

@@ -17,11 +17,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dialpad_ivr import __version__
-from dialpad_ivr.contract.inputs import SetCustomIvrInput
 from dialpad_ivr.contract.outputs import SelectedIvr
-from dialpad_ivr.provisioning.formats import FIELDS
+from dialpad_ivr.provisioning.changes import Change
+from dialpad_ivr.provisioning.columns import FIELDS
 
-Action = Literal["change", "unchanged", "missing_ivr", "unknown_target", "unreadable"]
+Action = Literal["change", "unchanged", "missing_ivr", "ambiguous_ivr", "unknown_target", "unreadable"]
 
 
 class PlanError(Exception):
@@ -33,8 +33,12 @@ class PlannedChange(BaseModel):
 
     Attributes:
         line: Line in the file of changes.
+        target_id: Empty where a named target could not be looked up.
+        ivr_id: Empty where a named IVR was not found.
         action: What applying the plan does; only `change` sends a request.
-        ivr_name: Name of the IVR to select, if known.
+        target_name: Name of the target, where it was looked up; else what the file names as the target.
+        office_name: Name of its office, if known.
+        ivr_name: Name of the IVR to select, if known; else what the file names as the IVR.
         previous: The slot's selection at the time of the plan, if known; several if inbound and outbound differ.
         note: Why the action is not `change`, or a warning.
     """
@@ -49,19 +53,24 @@ class PlannedChange(BaseModel):
     select_option: str | None = None
     credential: str = "default"
     action: Action
+    target_name: str | None = None
+    office_name: str | None = None
     ivr_name: str | None = None
     previous: tuple[SelectedIvr, ...] = ()
     note: str = ""
 
     @classmethod
-    def of(cls, params: SetCustomIvrInput, line: int, action: Action, **read: object) -> PlannedChange:
-        """The row for the params of a change, with what was read from Dialpad."""
-        return cls.model_validate({**params.model_dump(include=set(FIELDS)), "line": line, "action": action, **read})
+    def of(cls, change: Change, action: Action, **read: object) -> PlannedChange:
+        """The row for a change, with what was read from Dialpad."""
+        names = ("line", "target_name", "office_name")
+        known = {name: getattr(change, name) for name in (*FIELDS, *names)}
+        ids = {"target_id": change.target_id or "", "ivr_id": change.ivr_id or ""}
+        return cls.model_validate({**known, **ids, "ivr_name": change.ivr, "action": action, **read})
 
     @property
     def slot(self) -> tuple[str, int, str, str]:
         """The slot that the row changes; the sort key of a plan's rows."""
-        return (self.target_type, int(self.target_id), self.ivr_type, self.select_option or "")
+        return (self.target_type, int(self.target_id or 0), self.ivr_type, self.select_option or "")
 
 
 class Plan(BaseModel):

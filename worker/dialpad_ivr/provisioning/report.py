@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.outputs import SelectedIvr
-from dialpad_ivr.provisioning.formats import FIELDS
+from dialpad_ivr.provisioning.columns import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 

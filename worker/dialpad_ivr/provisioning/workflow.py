@@ -10,7 +10,7 @@ from typing import Final
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import Progress, Report, poll
-from dialpad_ivr.provisioning.formats import FIELDS
+from dialpad_ivr.provisioning.columns import FIELDS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import (
     STOP_WORKER,

@@ -143,7 +143,8 @@ class Directory:
             if refusal.outcome == "not_found":  # the list itself, not what is looked for in it
                 refusal = replace(refusal, outcome="rejected")
             raise RefusedError(_named(prepare(None), refusal))
-        return listing.items
+        # What is added or removed meanwhile may move others to the next page, where they come again.
+        return list({target.id: target for target in listing.items}.values())
 
     async def _one(self, request: Request, read: Callable[[Any], Item | None]) -> Item | None:
         """What a GET of one thing answers; `None` if Dialpad knows no such thing."""

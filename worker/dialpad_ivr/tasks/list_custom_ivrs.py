@@ -6,9 +6,11 @@ several pages takes as many calls; one that is interrupted by a deferral is read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dialpad_ivr.contract.inputs import ListCustomIvrsInput
 from dialpad_ivr.contract.outputs import FoundIvr
-from dialpad_ivr.contract.validation import check_input, input_warnings
+from dialpad_ivr.contract.validation import check_input, input_warnings, short
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, LISTED_LIMIT
 from dialpad_ivr.dialpad.verdict import Verdict
 from dialpad_ivr.tasks.caller import Caller, run
@@ -60,16 +62,30 @@ async def _list(params: ListCustomIvrsInput, caller: Caller, draft: Draft) -> Ve
 
 
 def _find(params: ListCustomIvrsInput, name: str, ivrs: list[FoundIvr], draft: Draft) -> Verdict:
-    matches, exact = with_name(name, ivrs, lambda ivr: ivr.name)
+    found = find_ivr(name, ivrs, f"{params.target_type} {params.target_id}")
+    if isinstance(found, Verdict):
+        return found
+    draft.own_fields["found"] = found
+    if (found.name or "").strip() != name:
+        draft.warnings.append(f'The IVR is called "{short(found.name or "")}": the same but for upper and lower case.')
+    return Verdict("listed")
+
+
+def find_ivr(name: str, ivrs: Sequence[FoundIvr], target: str) -> FoundIvr | Verdict:
+    """The one IVR of a name, or the verdict on a task that needs it.
+
+    Args:
+        name: The name, without blanks around it; `*` in it stands for any text.
+        ivrs: The IVRs to search.
+        target: The target that has them, for a message.
+    """
+    matches, _ = with_name(name, ivrs, lambda ivr: ivr.name)
     if len(matches) == 1:
-        draft.own_fields["found"] = matches[0]
-        if not exact:
-            draft.warnings.append(f'The IVR is called "{matches[0].name}": the same but for upper and lower case.')
-        return Verdict("listed")
-    target = f"{params.target_type} {params.target_id}"
+        return matches[0]
     if matches:
         shown = listed_in_text([f"{ivr.id} ({ivr.ivr_type})" for ivr in matches])
-        message = f'{len(matches)} IVRs of {target} are called "{name}": {shown}. Give ivr_type, or use an id.'
+        hint = "Give ivr_type, or use an id." if len({ivr.ivr_type for ivr in ivrs}) > 1 else "Use an id."
+        message = f'{len(matches)} IVRs of {target} are called "{short(name)}": {shown}. {hint}'
         return Verdict("conflict", "several_of_that_name", message)
     hint = did_you_mean(name, (ivr.name for ivr in ivrs)) or "Look at its list of IVRs."
-    return Verdict("not_found", "no_such_name", f'{target} has no IVR called "{name}". {hint}')
+    return Verdict("not_found", "no_such_name", f'{target} has no IVR called "{short(name)}". {hint}')

@@ -74,7 +74,7 @@ def contradictions(params: ListTargetsInput) -> list[FieldError]:
     errors = []
     if params.email is not None and params.target_type != "user":
         message = f"email finds users, not {PLURALS[params.target_type]}."
-        errors.append(FieldError(path="email", rule="target_type", message=message, hint="Use name or number."))
+        errors.append(FieldError(path="email", rule="target_type", message=message, hint="Use the name or the number."))
     if params.office is not None and params.target_type == "channel":
         message = "office is given, but channels belong to no office."
         errors.append(FieldError(path="office", rule="target_type", message=message, hint="Remove it."))
