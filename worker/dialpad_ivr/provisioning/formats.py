@@ -19,7 +19,7 @@ import yaml
 
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.contract.values import LIST_LIMIT
-from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, INSTEAD_OF, REQUIRED
+from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, FIELDS, INSTEAD_OF, REQUIRED
 
 _MAX_VALUE_LENGTH: Final = (
     1000  # characters; longer values are truncated, to bound the work. Valid ones are far shorter
@@ -77,6 +77,7 @@ def clean(value: Any) -> Any:
 
 
 _FORMULA_TEXT: Final = re.compile('="([^"]*)"')  # makes a spreadsheet treat digits as text
+_GUARDED_TEXT: Final = re.compile("'('*[=+@-].*)", re.DOTALL)  # an apostrophe keeps a name from being a formula
 _SEPARATOR_LINE: Final = re.compile("sep=.?[,;\t]*")  # Excel's delimiter hint
 
 
@@ -134,9 +135,9 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
         else:
             values: dict[str, str] = {}
             for name, cell in zip(header, cells, strict=False):
-                formula = _FORMULA_TEXT.fullmatch(cell)
+                text = _FORMULA_TEXT.fullmatch(cell) or (name not in FIELDS and _GUARDED_TEXT.fullmatch(cell))
                 if name in COLUMNS:  # unknown and duplicate columns are reported for the header
-                    values.setdefault(name, formula[1] if formula else cell)
+                    values.setdefault(name, text[1] if text else cell)
             yield Row(line, values.items())
 
 
