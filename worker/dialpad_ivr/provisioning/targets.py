@@ -58,7 +58,7 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
     wanted = list(dict.fromkeys(change.wanted for change in changes if change.wanted is not None))
     if not wanted:
         return Resolved(tuple(changes), (), ())
-    directories: dict[str, _Directory] = {each.credential: _Directory(each.credential, reader) for each in wanted}
+    directories = {credential: _Directory(credential, reader) for credential in {each.credential for each in wanted}}
     results: dict[ListTargetsInput, _Result] = {}
 
     async def search(params: ListTargetsInput) -> None:
