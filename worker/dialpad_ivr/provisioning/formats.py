@@ -135,9 +135,9 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
         else:
             values: dict[str, str] = {}
             for name, cell in zip(header, cells, strict=False):
-                text = _FORMULA_TEXT.fullmatch(cell) or (name not in FIELDS and _GUARDED_TEXT.fullmatch(cell))
+                quoted = _FORMULA_TEXT.fullmatch(cell) or (name not in FIELDS and _GUARDED_TEXT.fullmatch(cell))
                 if name in COLUMNS:  # unknown and duplicate columns are reported for the header
-                    values.setdefault(name, text[1] if text else cell)
+                    values.setdefault(name, quoted[1] if quoted else cell)
             yield Row(line, values.items())
 
 
