@@ -7,12 +7,13 @@ import itertools
 import random
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from dialpad_ivr.pacing.circuit import Outage
 from dialpad_ivr.pacing.limiter import CompanyLimiter, Limiter, LimiterState, Permit, PermitDeferredError
-from dialpad_ivr.pacing.window import Limits, MemoryWindow, Usage
+from dialpad_ivr.pacing.window import CallWindow, Limits, MemoryWindow, Usage, Wait
 from dialpad_ivr.settings import Settings
 from support.windows import Clock, MakeLimiter, most_in_any_window
 
@@ -85,6 +86,38 @@ async def test_a_suspension_between_permit_and_sending_breaks_no_limit(clock: Cl
         clock.now += 0.02 if i % 20 == 7 else 0.0
         arrivals.append(clock.now + 0.02)
         await permit.answered(clock.now + 0.05)
+    assert most_in_any_window(arrivals, 1.0) <= 20
+
+
+async def test_a_worker_that_stands_still_for_longer_than_the_window_breaks_no_limit_of_the_fleet() -> None:
+    clock = Clock()
+    settings = Settings(max_inline_wait_seconds=60)
+    shared = MemoryWindow(Limits.of(settings), clock)
+    other = CompanyLimiter(settings, clock, clock.sleep, shared)
+    arrivals = []
+
+    async def send(one: CompanyLimiter) -> None:
+        permit = await one.permit(write=True)
+        arrivals.append(clock.now)
+        await permit.answered(clock.now + 0.001)
+
+    class Suspended:
+        """The window of the worker that stands still once: it gets a reservation long after that was made."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(shared, name)
+
+        async def take(self, **call: Any) -> Any:
+            taken = await shared.take(**call)
+            if not isinstance(taken, Wait | Outage) and len(arrivals) == 50:
+                for _ in range(24):
+                    await send(other)
+            return taken
+
+    one = CompanyLimiter(settings, clock, clock.sleep, cast("CallWindow", Suspended()))
+    for _ in range(100):
+        await send(one)
+    assert len(arrivals) == 124
     assert most_in_any_window(arrivals, 1.0) <= 20
 
 
@@ -366,9 +399,12 @@ async def test_who_waits_where_others_use_the_limit_too_is_deferred_earlier() ->
     clock = Clock()
 
     class SharedWindow(MemoryWindow):
+        others = itertools.cycle((True, False))
+
         async def take(self, **arguments: Any) -> Any:
             await asyncio.sleep(0)
-            clock.now += 0.95  # nineteen of twenty slots are others'
+            if next(self.others):
+                return Wait(0.95)  # nineteen of twenty slots are others'
             return await super().take(**arguments)
 
     settings = Settings(max_inline_wait_seconds=10)

@@ -115,6 +115,9 @@ class CompanyLimiter:
 
     # The weight of the latest interval between two permits in their moving average.
     _NEWEST_WEIGHT = 0.1
+    # Of the window. A reservation that took longer to come (the process or Redis stood still) is not used: its call would
+    # arrive when others have its place in the window. The next one is used in any case: Redis may be slow.
+    _LATE_SHARE = 0.5
     # By which a call that failed in an outage returns after the others: callbacks are whole seconds.
     _PROBED_SECONDS = 2.0
     # By which a deferred call returns before its turn: a callback, rounded up, comes half a second too early on
@@ -240,6 +243,7 @@ class CompanyLimiter:
     async def _reserve(self, arrived: float, *, write: bool) -> tuple[Reservation, float]:
         """Wait until the window has room; returns the reservation and when it was requested."""
         delays = self._delays[write]
+        late = False
         while True:
             requested = self._clock()
             waited = requested - arrived
@@ -252,6 +256,10 @@ class CompanyLimiter:
             if isinstance(taken, Outage):
                 raise self._deferred_by(taken, called=False)
             if not isinstance(taken, Wait):
+                was_late = late
+                late = self._clock() - requested > self._LATE_SHARE * self._limits.shortest
+                if late and not was_late and taken.outage is None:
+                    continue
                 delays.sent(requested)
                 return taken, requested
             if waited + taken.seconds > self._max_inline_wait:
