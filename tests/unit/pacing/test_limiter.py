@@ -399,12 +399,9 @@ async def test_who_waits_where_others_use_the_limit_too_is_deferred_earlier() ->
     clock = Clock()
 
     class SharedWindow(MemoryWindow):
-        others = itertools.cycle((True, False))
-
         async def take(self, **arguments: Any) -> Any:
             await asyncio.sleep(0)
-            if next(self.others):
-                return Wait(0.95)  # nineteen of twenty slots are others'
+            clock.now += 0.45  # eight of nine slots are others'
             return await super().take(**arguments)
 
     settings = Settings(max_inline_wait_seconds=10)
@@ -413,7 +410,7 @@ async def test_who_waits_where_others_use_the_limit_too_is_deferred_earlier() ->
     before = await asyncio.gather(*(one.permit(write=True) for _ in range(60)), return_exceptions=True)
     assert not [each for each in before if isinstance(each, PermitDeferredError)]
     after = await asyncio.gather(*(one.permit(write=True) for _ in range(60)), return_exceptions=True)
-    assert 10 <= sum(isinstance(each, Permit) for each in after) <= 12
+    assert 22 <= sum(isinstance(each, Permit) for each in after) <= 24
 
 
 def test_each_company_has_its_own_limiter() -> None:

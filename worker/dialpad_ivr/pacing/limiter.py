@@ -115,8 +115,8 @@ class CompanyLimiter:
 
     # The weight of the latest interval between two permits in their moving average.
     _NEWEST_WEIGHT = 0.1
-    # Of the window. A reservation that took longer to come (the process or Redis stood still) is not used: its call would
-    # arrive when others have its place in the window. The next one is used in any case: Redis may be slow.
+    # Of the window. A reservation that took longer to come (the process or Redis stood still) is not used: others would
+    # have its place in the window when its call arrives. The next one is used in any case: Redis may be slow.
     _LATE_SHARE = 0.5
     # By which a call that failed in an outage returns after the others: callbacks are whole seconds.
     _PROBED_SECONDS = 2.0
