@@ -14,7 +14,12 @@ from support.provisioning import change
 from support.redis import running_redis
 
 STRICT = {"patch": {"calls": 40, "window_seconds": 2}, "company": {"calls": 20, "window_seconds": 1}}
-PACED = {"DIALPAD_IVR_PATCH_LIMIT": "40", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "2"}
+# The company's window is longer than the double's by what the calls of a busy machine are late.
+PACED = {
+    "DIALPAD_IVR_PATCH_LIMIT": "40",
+    "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "2.2",
+    "DIALPAD_IVR_COMPANY_WINDOW_SECONDS": "1.1",
+}
 
 
 @pytest.mark.long

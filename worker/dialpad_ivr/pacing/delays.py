@@ -27,6 +27,8 @@ class DelayEstimator:
     # Of the window. Less may be a busy machine or network for some seconds; to take it for delay costs little.
     _SMALL_SHARE = 0.1
     _MIN_SAMPLES = 4  # to estimate the minimum from
+    # Before there are so many, less is assumed of it: a busy machine may be slow from the start, and quicker later.
+    _ENOUGH_SAMPLES = 64
     _MAX_SHARE = 0.5  # of the window: assumed of a call without a response, more would throttle without bound
     # Of the window, added while responses take so long that they tell of a delay only when it no longer matters.
     _UNSEEN_SHARE = 0.025
@@ -57,6 +59,7 @@ class DelayEstimator:
         if round_trip_seconds - self._shortest > self._small_delay:
             end = max(bisect_right(samples, sample), min(self._NEIGHBORS, len(samples)))
             self._shortest = self._minimum([took for _, took in samples[max(0, end - self._NEIGHBORS) : end]])
+        self._shortest *= min(1.0, len(samples) / self._ENOUGH_SAMPLES)
         delay = round_trip_seconds - self._shortest
         if delay < self._max_delay:
             self._delays.append(delay)
