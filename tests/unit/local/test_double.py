@@ -879,10 +879,10 @@ async def test_serving_rejects_hosts_other_than_loopback(double: FakeDialpad) ->
 
 
 async def test_tcp_nodelay_avoids_the_delay_of_nagles_algorithm(double: FakeDialpad) -> None:
-    round_trips = []
     async with over_http(double) as wire:
-        for _ in range(15):
+        for _ in range(100):
             started = time.perf_counter()
             await wire.patch(MUSIC, json=TO_SUMMER)
-            round_trips.append(time.perf_counter() - started)
-    assert min(round_trips) < 0.03  # with Nagle's algorithm each would take 0.04
+            if time.perf_counter() - started < 0.03:  # with Nagle's algorithm each would take 0.04
+                return
+    pytest.fail("every round trip took 0.03 s or more")
