@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from dialpad_ivr import http_server
 from dialpad_ivr.cli import local as cli_local
+from dialpad_ivr.console import pages
 from dialpad_ivr.console.app import console_app
 from dialpad_ivr.console.output import output_fields
 from dialpad_ivr.console.search import search
@@ -148,6 +149,7 @@ async def test_same_origin_requests_are_accepted(app: ASGIApp, double: DoubleCon
 
 async def test_missing_extra_names_the_install_command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setattr(pages, "_templates", pages._templates.__wrapped__)
     async with open_tools(settings) as opened:
         with pytest.raises(SettingsError, match=re.escape("pip install 'dialpad-ivr[console]'")):
             console_app(opened, EngineApi(settings))

@@ -19,8 +19,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def jar() -> bytes:
+    return jar_of(FILES, padding=PADDING)
+
+
 @pytest.fixture
-def server(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[JarServer]:
-    with serving(jar_of(FILES, padding=PADDING)) as running:
+def server(home: Path, jar: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[JarServer]:
+    with serving(jar) as running:
         monkeypatch.setenv("DIALPAD_IVR_UI_URL", running.url)
         yield running

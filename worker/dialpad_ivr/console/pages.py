@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -62,27 +63,7 @@ class Pages:
         self.engine = engine
         self._connection = Connection()
         self._checked_at = -math.inf
-        try:
-            jinja2 = import_module("jinja2")
-        except ModuleNotFoundError:
-            raise SettingsError("The console needs an extra: pip install 'dialpad-ivr[console]'") from None
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(FOLDER / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.filters |= {"pretty": _pretty, "local_time": _local_time, "duration": _duration}
-        self._templates.globals |= {
-            "version": __version__,
-            "endpoints": ENDPOINTS,
-            "purposes": PURPOSES,
-            "ok_outcomes": OK_OUTCOMES,
-            "meanings": OUTCOME_MEANINGS,
-            "no_result": NO_RESULT,
-            "zone": datetime.now().astimezone().tzname(),
-        }
+        self._templates = _templates()
 
     async def connection(self) -> Connection:
         """The connection to the engine, cached briefly."""
@@ -145,3 +126,30 @@ def _duration(milliseconds: int) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+@cache
+def _templates() -> Any:
+    """The environment of the templates: compiled once, whatever the number of consoles."""
+    try:
+        jinja2 = import_module("jinja2")
+    except ModuleNotFoundError:
+        raise SettingsError("The console needs an extra: pip install 'dialpad-ivr[console]'") from None
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {"pretty": _pretty, "local_time": _local_time, "duration": _duration}
+    templates.globals |= {
+        "version": __version__,
+        "endpoints": ENDPOINTS,
+        "purposes": PURPOSES,
+        "ok_outcomes": OK_OUTCOMES,
+        "meanings": OUTCOME_MEANINGS,
+        "no_result": NO_RESULT,
+        "zone": datetime.now().astimezone().tzname(),
+    }
+    return templates
