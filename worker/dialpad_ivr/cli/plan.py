@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.text import Text
@@ -21,6 +21,8 @@ from dialpad_ivr.provisioning.plan import PlannedChange, make_plan, write_plan
 from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry import logs
+
+_WITH_NOTE: Final = {"line", "target_type", "target_id", "ivr_type", "select_option", "action", "note"}
 
 
 def plan(
@@ -51,8 +53,8 @@ def plan(
     logs.configure("warning", settings.log_format)
     changes = _valid_changes(file, as_json=as_json)
     if offline:
-        summary = f"{plural(len(changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
-        typer.echo(json.dumps({"changes": len(changes), "violations": []}) if as_json else summary)
+        valid = f"{plural(len(changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
+        typer.echo(json.dumps({"changes": len(changes), "violations": []}) if as_json else valid)
         return
     snapshot = _read(changes, settings)
     if snapshot.violations:
@@ -67,9 +69,13 @@ def plan(
     except OSError as exc:
         fail(f"{to} cannot be written: {exc.strerror}", EXIT_USAGE)
     if as_json:
-        typer.echo(json.dumps({"plan": str(to), "hash": made.hash, "actions": dict(made.counts)}, indent=2))
+        notes = [row.model_dump(include=_WITH_NOTE) for row in made.rows if row.note]
+        summary = {"plan": str(to), "hash": made.hash, "actions": dict(made.counts)}
+        typer.echo(json.dumps({**summary, "notes": notes, "warnings": snapshot.warnings}, indent=2))
     else:
         render.show_plan(out, made)
+        for warning in snapshot.warnings:
+            out.print(Text(warning, style="yellow"))
         what = f"the other {plural(len(made.changes), 'change')}" if made.blocked else "it"
         command = shell_command("apply", to, *(["--partial"] if made.blocked else []))
         how = f" Apply {what} with: {command}" if made.changes else ""

@@ -15,6 +15,7 @@ from dialpad_ivr.contract.values import LISTED_LIMIT
 from dialpad_ivr.dialpad.parsing import ListedIvr, Slot
 from dialpad_ivr.dialpad.verdict import Verdict, already_selected
 from dialpad_ivr.provisioning.changes import Change, Violation
+from dialpad_ivr.provisioning.hours import note_silent_rows
 from dialpad_ivr.provisioning.plan import Action, PlannedChange
 from dialpad_ivr.provisioning.reader import Reader, open_reader
 from dialpad_ivr.provisioning.targets import resolve_targets
@@ -35,16 +36,18 @@ class Snapshot:
         rows: A planned change per row, and per target of a wildcard.
         violations: Names that mean no target, or several, and rows that turn out to set the same slot. If there are
             any, no selection was read, and there are no rows.
+        warnings: What could not be read in addition; the rows are right without it.
     """
 
     rows: tuple[PlannedChange, ...]
     violations: tuple[Violation, ...]
+    warnings: tuple[str, ...] = ()
 
 
 async def read_snapshot(
     changes: Sequence[Change], settings: Settings, on_progress: Callable[[str, int, int], None]
 ) -> Snapshot:
-    """Look up the targets that rows name, and then read the current selections.
+    """Look up the targets that rows name, read the current selections, and note what callers cannot hear.
 
     Args:
         changes: Valid rows.
@@ -59,7 +62,10 @@ async def read_snapshot(
         if resolved.violations:
             return Snapshot((), resolved.violations)
         rows = await read_selections(resolved.changes, reader, partial(on_progress, "Reading current selections"))
-        return Snapshot((*resolved.unreadable, *rows), ())
+        rows, warnings = await note_silent_rows(
+            rows, resolved.handling_of, partial(on_progress, "Reading what callers hear")
+        )
+        return Snapshot((*resolved.unreadable, *rows), (), warnings)
 
 
 async def read_selections(

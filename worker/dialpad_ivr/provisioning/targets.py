@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from dialpad_ivr.contract.inputs import ListTargetsInput
 from dialpad_ivr.contract.outputs import FoundTarget
+from dialpad_ivr.contract.playback import CallHandling
 from dialpad_ivr.contract.targets import OFFICE_LIST_PATHS
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.contract.values import TARGETS_TASK_TYPE
@@ -40,11 +41,14 @@ class Resolved:
         unreadable: Rows whose target could not be looked up, with the reason.
         violations: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
             apply any of the changes unless it is empty.
+        handling_of: How the target of a credential, a type and an id handles calls: from a list that was read, or else
+            from the target itself; `None` if there is no such. Raises `RefusedError`.
     """
 
     changes: tuple[Change, ...]
     unreadable: tuple[PlannedChange, ...]
     violations: tuple[Violation, ...]
+    handling_of: Callable[[str, str, str], Awaitable[CallHandling | None]]
 
 
 async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: Callable[[int, int], None]) -> Resolved:
@@ -55,10 +59,14 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
         reader: Reads the lists.
         on_found: Progress callback: the number of different targets or wildcards looked up, and the total.
     """
+    directories = {name: _Directory(name, reader) for name in {change.credential for change in changes}}
+
+    async def handling_of(credential: str, target_type: str, target_id: str) -> CallHandling | None:
+        return await directories[credential].handling(target_type, target_id)
+
     wanted = list(dict.fromkeys(change.wanted for change in changes if change.wanted is not None))
     if not wanted:
-        return Resolved(tuple(changes), (), ())
-    directories = {credential: _Directory(credential, reader) for credential in {each.credential for each in wanted}}
+        return Resolved(tuple(changes), (), (), handling_of)
     results: dict[ListTargetsInput, _Result] = {}
 
     async def search(params: ListTargetsInput) -> None:
@@ -67,7 +75,7 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
 
     on_found(0, len(wanted))
     await asyncio.gather(*(search(params) for params in wanted))
-    return _resolved(changes, results)
+    return Resolved(*_resolved(changes, results), handling_of)
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,9 @@ async def _search(params: ListTargetsInput, directory: _Directory) -> _Result:
     return _Result(search.found, miss)
 
 
-def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result]) -> Resolved:
+def _resolved(
+    changes: Sequence[Change], results: dict[ListTargetsInput, _Result]
+) -> tuple[tuple[Change, ...], tuple[PlannedChange, ...], tuple[Violation, ...]]:
     resolved: list[Change] = []
     unreadable: list[PlannedChange] = []
     violations: list[Violation] = []
@@ -112,7 +122,7 @@ def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result
         for target in targets:
             violations += conflicts(target, target.credential, first_rows)
         resolved += targets
-    return Resolved(tuple(resolved), tuple(unreadable), tuple(violations))
+    return tuple(resolved), tuple(unreadable), tuple(violations)
 
 
 def _violation(change: Change, wanted: ListTargetsInput, result: _Result) -> Violation | None:
@@ -153,6 +163,7 @@ class _Directory:
         self._reader = reader
         self._lists: dict[tuple[str, str | None], asyncio.Task[list[ListedTarget]]] = {}
         self._by_name: dict[str, dict[str, list[ListedTarget]]] = {}
+        self._handling: dict[tuple[str, str], CallHandling] = {}  # of what was read, by type and id
 
     async def offices(self) -> list[ListedTarget]:
         return await self._list("office")
@@ -181,15 +192,28 @@ class _Directory:
         return await self._read("office", lambda directory: directory.number_owner(number))
 
     async def target(self, target_type: str, target_id: str) -> ListedTarget | None:
-        return await self._read(target_type, lambda directory: directory.target(target_type, target_id))
+        target = await self._read(target_type, lambda directory: directory.target(target_type, target_id))
+        self._keep(target_type, [target] if target else [])
+        return target
+
+    async def handling(self, target_type: str, target_id: str) -> CallHandling | None:
+        if (target_type, target_id) not in self._handling:
+            await self.target(target_type, target_id)
+        return self._handling.get((target_type, target_id))
+
+    def _keep(self, target_type: str, targets: list[ListedTarget]) -> None:
+        self._handling.update({(target_type, target.id): target.handling for target in targets})
 
     async def _list(self, target_type: str, office_id: str | None = None) -> list[ListedTarget]:
         key = (target_type, office_id)
         if key not in self._lists:
-            self._lists[key] = asyncio.create_task(
-                self._read(target_type, lambda directory: directory.targets(target_type, office_id=office_id))
-            )
+            self._lists[key] = asyncio.create_task(self._read_list(target_type, office_id))
         return await self._lists[key]
+
+    async def _read_list(self, target_type: str, office_id: str | None) -> list[ListedTarget]:
+        targets = await self._read(target_type, lambda directory: directory.targets(target_type, office_id=office_id))
+        self._keep(target_type, targets)
+        return targets
 
     async def _read(self, target_type: str, read: Callable[[Directory], Awaitable[_Read]]) -> _Read:
         """Read with the pace, the waits and the retries of a task.
