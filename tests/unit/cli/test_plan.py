@@ -50,6 +50,44 @@ def test_plan_reads_the_selection_and_writes_the_plan_without_an_engine(
     assert {arrival["method"] for arrival in double.ledger()} == {"GET"}
 
 
+CLOSED = {
+    "target_type": "callcenter",
+    "target_id": "5502522061422592",
+    "ivr_type": "CLOSED",
+    "ivr": "Closed for the holidays",
+}
+NOTE = "Callers cannot hear CLOSED now: the target is always open (hours_on is false)."
+
+
+def test_plan_notes_what_callers_cannot_hear_and_still_exits_0(
+    invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", double.url)
+    monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
+    Path("changes.json").write_text(json.dumps([CLOSED]))
+    assert f"\n    {NOTE}\nPlan: 1 to change.\n" in invoke("plan", "changes.json").out
+    summary = invoke("plan", "changes.json", "--json").json
+    assert [(note["line"], note["target_id"], note["note"]) for note in summary["notes"]] == [
+        (1, CLOSED["target_id"], NOTE)
+    ]
+    assert [row.note for row in read_plan(Path("changes.plan.json")).changes] == [NOTE]
+
+
+def test_plan_says_once_that_it_is_not_known_what_callers_hear(
+    invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", double.url)
+    monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
+    path = f"/api/v2/callcenters/{CLOSED['target_id']}"
+    double.add_faults({"fault": "status", "status": 403, "times": None, "match": {"path": path}})
+    Path("changes.json").write_text(json.dumps([CLOSED]))
+    shown = invoke("plan", "changes.json").all
+    assert "Plan: 1 to change. Whether callers can hear the changes is not known for 1 of 1 call centers" in shown
+    assert shown.count("403 (Forbidden)") == 1
+    summary = invoke("plan", "changes.json", "--json").json
+    assert (summary["actions"], summary["notes"], len(summary["warnings"])) == ({"change": 1}, [], 1)
+
+
 def test_plan_with_a_row_that_cannot_be_applied_exits_1_and_is_written(
     invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

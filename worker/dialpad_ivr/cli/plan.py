@@ -130,4 +130,7 @@ def _nothing_read(planned: list[PlannedChange], settings: Settings, *, as_json: 
         typer.echo(json.dumps({"plan": None, "actions": {"unreadable": len(planned)}, "reasons": reasons}, indent=2))
     for reason in reasons[:3]:
         err.print(Text(reason, style="red"), soft_wrap=True)
-    fail(f"No target could be read from {settings.api_url}; no plan was written. Plan again later.", EXIT_FAILED)
+    fail(
+        f"No target could be read from {settings.api_url}; no plan was written. Plan again once that is solved.",
+        EXIT_FAILED,
+    )

@@ -99,7 +99,8 @@ def show_plan(console: Console, plan: Plan) -> None:
     """The changes of a plan, as Terraform shows them."""
     shown = [row for row in plan.rows if row.action != "unchanged"]
     if len(shown) > _ROWS_SHOWN:
-        shown.sort(key=lambda row: row.action == "change")  # what cannot be applied comes first
+        # What cannot be applied comes first, and then what has a note.
+        shown.sort(key=lambda row: (row.action == "change", not row.note))
     for row in shown[:_ROWS_SHOWN]:
         sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
         slot = f"{row.target_type} {_target_text(row)} {row.ivr_type} {row.select_option or ''}".rstrip()

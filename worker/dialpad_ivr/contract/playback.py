@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 ALWAYS_OPEN_TYPES: Final = ("callcenter", "department")
 """The types that have `hours_on`. An office has hours for each day, and no documented way to be always open."""
 
-_WITH_MENU: Final = (*ALWAYS_OPEN_TYPES, "office")
+ROUTED_TYPES: Final = (*ALWAYS_OPEN_TYPES, "office")
+"""The types that say where calls lead."""
 
 FIRST_ACTIONS: Final = ("menu", "operators")
 ROUTING_ACTIONS: Final = (
@@ -81,7 +82,7 @@ class _Need(NamedTuple):
 def _closed_hours(handling: CallHandling, _: str | None) -> str:
     """CallCenterProto and DepartmentProto: hours_on false "means the call center will always take calls (24/7)"."""
     if handling.hours_on is False and not handling.closed_now:
-        return "it plays in closed hours, and the target is always open (hours_on is false)"
+        return "the target is always open (hours_on is false)"
     return ""
 
 
@@ -94,7 +95,7 @@ def _menu_in(hours: str, action_of: Callable[[CallHandling], str | None]) -> Cal
             return ""
         if "menu" in (handling.first_action, handling.no_operators_action, action):
             return ""
-        return f"the target has no menu in {hours} hours (calls go to {handling.first_action}, then to {action})"
+        return f"in {hours} hours, calls lead to {handling.first_action} and then {action}, not to a menu"
 
     return reason
 
@@ -105,12 +106,12 @@ def _recording(handling: CallHandling, select_option: str | None) -> str:
     prompted = [select_option] if select_option in recorded else list(recorded)
     if any(recorded[direction] is not False for direction in prompted):
         return ""
-    return f"the target does not record {' or '.join(prompted)} calls automatically"
+    return f"the target records no {' or '.join(prompted)} calls automatically"
 
 
 _IN_CLOSED_HOURS: Final = _Need(ALWAYS_OPEN_TYPES, _closed_hours)
-_OPEN_MENU: Final = _Need(_WITH_MENU, _menu_in("open", lambda handling: handling.open_action))
-_CLOSED_MENU: Final = _Need(_WITH_MENU, _menu_in("closed", lambda handling: handling.closed_action))
+_OPEN_MENU: Final = _Need(ROUTED_TYPES, _menu_in("open", lambda handling: handling.open_action))
+_CLOSED_MENU: Final = _Need(ROUTED_TYPES, _menu_in("closed", lambda handling: handling.closed_action))
 
 _NEEDS: Final[dict[str, tuple[_Need, ...]]] = {
     "AUTO_RECORDING": (_Need(("callcenter",), _recording),),

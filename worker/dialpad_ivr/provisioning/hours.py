@@ -32,16 +32,16 @@ async def note_silent_rows(
     if not wanted:
         return list(rows), ()
     handling: dict[_Target, CallHandling | None] = {}
-    reasons: list[str] = []
+    reasons: dict[_Target, str] = {}
 
     async def read(target: _Target) -> None:
         found = None
         try:
             found = await handling_of(*target)
             if found is None:
-                reasons.append(f"Dialpad does not show {target[1]} {target[2]}.")
+                reasons[target] = f"Dialpad does not show {target[1]} {target[2]}."
         except RefusedError as exc:
-            reasons.append(exc.verdict.message)
+            reasons[target] = exc.verdict.message
         handling[target] = found
         on_read(len(handling), len(wanted))
 
@@ -50,9 +50,10 @@ async def note_silent_rows(
     noted = [_noted(row, handling.get(_target(row))) for row in rows]
     if not reasons:
         return noted, ()
-    kinds = " and ".join(PLURALS[each] for each in sorted({target[1] for target in wanted if handling[target] is None}))
+    kinds = " and ".join(PLURALS[each] for each in sorted({target_type for _, target_type, _ in reasons}))
     count = f"{len(reasons)} of {len(wanted)} {kinds}"
-    return noted, (f"Opening hours, menus and recording of {count} could not be read: {reasons[0]}",)
+    unknown = f"Whether callers can hear the changes is not known for {count}: their settings could not be read."
+    return noted, (f"{unknown} {reasons[min(reasons)]}",)
 
 
 def _target(row: PlannedChange) -> _Target:
