@@ -99,6 +99,26 @@ def test_plan_with_a_row_that_cannot_be_applied_exits_1_and_is_written(
     assert len(read_plan(Path("other.json")).blocked) == 1
 
 
+def test_a_key_that_may_not_list_users_plans_the_rest_and_says_what_was_refused(
+    invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", double.url)
+    monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
+    double.add_faults({"fault": "status", "status": 403, "times": None, "match": {"path": "/api/v2/users"}})
+    user = {"target_type": "user", "target": "Robin", "ivr_type": "VM_DROP_MESSAGE", "ivr": "Sorry I missed you"}
+    Path("changes.json").write_text(json.dumps([user, CHANGE]))
+    shown = invoke("plan", "changes.json", code=1).all
+    assert "GET /api/v2/users: Dialpad answered 403 (Forbidden)." in shown
+    assert "Plan: 1 to change, 1 not read." in shown
+    assert "dialpad-ivr apply changes.plan.json --partial" in shown
+    assert len(read_plan(Path("changes.plan.json")).changes) == 1
+    Path("users.json").write_text(json.dumps([user]))
+    alone = invoke("plan", "users.json", code=1)
+    assert alone.out == ""
+    assert "GET /api/v2/users: Dialpad answered 403 (Forbidden)." in alone.err
+    assert not Path("users.plan.json").exists()
+
+
 def test_plan_that_cannot_be_written_exits_2(
     invoke: Invoke, changes: Path, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

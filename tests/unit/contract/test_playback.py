@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,3 +111,11 @@ def test_the_values_and_the_types_of_the_settings_are_the_documented_ones() -> N
         assert tuple(shown["no_operators_action"]["enum"]) == playback.ROUTING_ACTIONS
     routing = SCHEMAS["schemas.group.RoutingOptionsInner"]["properties"]["action"]["enum"]
     assert tuple(routing) == playback.ROUTING_ACTIONS
+
+
+def test_the_docs_name_the_slots_that_callers_may_not_hear() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "changes.md").read_text()
+    section = page.partition("## What callers hear\n")[2].partition("\n## ")[0]
+    documented = {name for name in re.findall(r"`([A-Z_]+)`", section) if name in IVR_TYPES}
+    depending = (ivr_type for ivr_type in IVR_TYPES if any(may_be_silent(each, ivr_type) for each in TARGET_TYPES))
+    assert documented == set(depending)

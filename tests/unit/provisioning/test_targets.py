@@ -221,12 +221,3 @@ async def test_an_ivr_is_found_by_its_name_in_the_list_that_shows_the_selection(
     assert found.action == action
     assert note in found.note
     assert lists(double) == {"/api/v2/customivrs": 1}
-
-
-@pytest.mark.parametrize("name", ['a "b", c', "two\nlines", "\U0001f600 \u202eevil", "=1+1", "x" * 10_000])
-async def test_any_name_in_dialpad_is_found_and_kept(read_rows: ReadRows, double: DoubleControl, name: str) -> None:
-    target = {"target_type": "callcenter", "target_id": "7", "name": name, "office_id": None}
-    slot = {"ivr_type": "HOLD_MUSIC", "ivrs": [{"id": "9", "name": name}], "selected": None}
-    double.set_state({**target, "slots": [slot]})
-    (found,) = planned(await read_rows({"target": name[:200], "ivr": name[:200]}))
-    assert (found.target_id, found.ivr_id, found.target_name) == ("7", "9", name[:200])

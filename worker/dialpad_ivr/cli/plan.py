@@ -40,7 +40,8 @@ def plan(
     A row has target_type, a target, ivr_type and an IVR, and optionally select_option and credential. The target is
     target_id, or is looked up: by target (its name; `*` stands for any text, and the row for all that match), number or
     email, and by office, which tells targets of one name apart. The IVR is ivr_id, or ivr (its name). Every validation
-    error is reported with its line. The exit code is 1 when a row cannot be applied.
+    error is reported with its line. The exit code is 1 when a row cannot be applied. A change that callers cannot hear
+    now, as Dialpad's settings are, has a note.
 
     A file with names: the line `target_type,target,office,ivr_type,ivr`, and below it
     `callcenter,Support*,Berlin,HOLD_MUSIC,Winter hold music`.
