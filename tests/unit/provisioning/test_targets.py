@@ -211,6 +211,7 @@ async def test_a_target_without_a_key_is_unreadable(read_rows: ReadRows) -> None
             'IVR 5127493019721729 is called "Winter hold music", not "Summer',
         ),
         ({"ivr_id": "7"}, "missing_ivr", "Check ivr_id and ivr_type"),
+        ({"ivr_type": "MENU"}, "missing_ivr", "has no IVR for this slot. Check ivr and ivr_type, or create"),
         ({"ivr_type": "GREETING"}, "missing_ivr", 'has no IVR called "Summer hold music"'),
     ],
 )

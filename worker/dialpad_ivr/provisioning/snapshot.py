@@ -155,11 +155,12 @@ def _planned(change: Change, read: TaskOutput) -> PlannedChange:
 
 def _find(change: Change, ivrs: Sequence[FoundIvr]) -> FoundIvr | Verdict:
     """The IVR that a row names, by its id, its name, or both."""
-    if change.ivr_id is None:
+    column = "ivr" if change.ivr_id is None else "ivr_id"
+    if change.ivr_id is None and ivrs:
         return find_ivr(change.ivr or "", ivrs, f"{change.target_type} {change.target_id}")
     ivr = next((each for each in ivrs if each.id == change.ivr_id), None)
     if ivr is None:
-        note = f"{_slot_text(ivrs)} Check ivr_id and ivr_type, or create the IVR first."
+        note = f"{_slot_text(ivrs)} Check {column} and ivr_type, or create the IVR first."
         return Verdict("not_found", "no_such_ivr", note)
     if change.ivr is not None and not with_name(change.ivr, [ivr], lambda each: each.name)[0]:
         note = f'IVR {ivr.id} is called "{short(ivr.name or "")}", not "{short(change.ivr)}". Correct ivr or ivr_id.'
