@@ -82,7 +82,7 @@ def test_plan_says_once_that_it_is_not_known_what_callers_hear(
     double.add_faults({"fault": "status", "status": 403, "times": None, "match": {"path": path}})
     Path("changes.json").write_text(json.dumps([CLOSED]))
     shown = invoke("plan", "changes.json").all
-    assert "Plan: 1 to change. Whether callers can hear the changes is not known for 1 of 1 call centers" in shown
+    assert "Plan: 1 to change. Whether callers can hear the changes is not known for 1 of 1 target" in shown
     assert shown.count("403 (Forbidden)") == 1
     summary = invoke("plan", "changes.json", "--json").json
     assert (summary["actions"], summary["notes"], len(summary["warnings"])) == ({"change": 1}, [], 1)

@@ -137,7 +137,7 @@ async def test_what_cannot_be_read_is_said_once_and_keeps_no_row_from_its_plan(
     assert [row.action for row in planned(snapshot)] == ["change"] * 4
     assert [row.note for row in snapshot.rows] == ["", "", "", ALWAYS_OPEN]
     (warning,) = snapshot.warnings
-    assert "is not known for 3 of 4 call centers: their settings could not be read." in warning
+    assert "is not known for 3 of 4 targets: their settings could not be read." in warning
     assert warning.count("GET /api/v2/callcenters/{id}: ") <= 1
 
 

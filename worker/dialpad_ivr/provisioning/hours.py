@@ -6,23 +6,23 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from dialpad_ivr.contract.playback import CallHandling, may_be_silent, why_silent
-from dialpad_ivr.contract.targets import PLURALS
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.tasks.directory import RefusedError
+
+HandlingOf = Callable[[str, str, str], Awaitable[CallHandling | None]]
+"""How the target of a credential, a type and an id handles calls; `None` if there is none. Raises `RefusedError`."""
 
 _Target = tuple[str, str, str]  # credential, target type, target id
 
 
 async def note_silent_rows(
-    rows: Sequence[PlannedChange],
-    handling_of: Callable[[str, str, str], Awaitable[CallHandling | None]],
-    on_read: Callable[[int, int], None],
+    rows: Sequence[PlannedChange], handling_of: HandlingOf, on_read: Callable[[int, int], None]
 ) -> tuple[list[PlannedChange], tuple[str, ...]]:
     """Add a note to each row to change whose slot callers cannot hear, with the settings that its target has now.
 
     Args:
         rows: The rows of a plan.
-        handling_of: How the target of a credential, a type and an id handles calls. Called once for each that matters.
+        handling_of: Called once for each target that matters.
         on_read: Progress callback: the number of targets looked at, and the total.
 
     Returns:
@@ -50,8 +50,7 @@ async def note_silent_rows(
     noted = [_noted(row, handling.get(_target(row))) for row in rows]
     if not reasons:
         return noted, ()
-    kinds = " and ".join(PLURALS[each] for each in sorted({target_type for _, target_type, _ in reasons}))
-    count = f"{len(reasons)} of {len(wanted)} {kinds}"
+    count = f"{len(reasons)} of {len(wanted)} target{'s' if len(wanted) > 1 else ''}"
     unknown = f"Whether callers can hear the changes is not known for {count}: their settings could not be read."
     return noted, (f"{unknown} {reasons[min(reasons)]}",)
 

@@ -17,6 +17,7 @@ from dialpad_ivr.contract.values import TARGETS_TASK_TYPE
 from dialpad_ivr.dialpad.parsing import ListedTarget
 from dialpad_ivr.dialpad.verdict import Verdict
 from dialpad_ivr.provisioning.changes import MAX_ROWS, Change, FirstRows, Violation, conflicts
+from dialpad_ivr.provisioning.hours import HandlingOf
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.tasks.caller import Caller, run
@@ -41,14 +42,13 @@ class Resolved:
         unreadable: Rows whose target could not be looked up, with the reason.
         violations: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
             apply any of the changes unless it is empty.
-        handling_of: How the target of a credential, a type and an id handles calls: from a list that was read, or else
-            from the target itself; `None` if there is no such. Raises `RefusedError`.
+        handling_of: From a list that was read, or else from the target itself.
     """
 
     changes: tuple[Change, ...]
     unreadable: tuple[PlannedChange, ...]
     violations: tuple[Violation, ...]
-    handling_of: Callable[[str, str, str], Awaitable[CallHandling | None]]
+    handling_of: HandlingOf
 
 
 async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: Callable[[int, int], None]) -> Resolved:
@@ -75,7 +75,7 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
 
     on_found(0, len(wanted))
     await asyncio.gather(*(search(params) for params in wanted))
-    return Resolved(*_resolved(changes, results), handling_of)
+    return _resolved(changes, results, handling_of)
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,7 @@ async def _search(params: ListTargetsInput, directory: _Directory) -> _Result:
     return _Result(search.found, miss)
 
 
-def _resolved(
-    changes: Sequence[Change], results: dict[ListTargetsInput, _Result]
-) -> tuple[tuple[Change, ...], tuple[PlannedChange, ...], tuple[Violation, ...]]:
+def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result], handling_of: HandlingOf) -> Resolved:
     resolved: list[Change] = []
     unreadable: list[PlannedChange] = []
     violations: list[Violation] = []
@@ -122,7 +120,7 @@ def _resolved(
         for target in targets:
             violations += conflicts(target, target.credential, first_rows)
         resolved += targets
-    return tuple(resolved), tuple(unreadable), tuple(violations)
+    return Resolved(tuple(resolved), tuple(unreadable), tuple(violations), handling_of)
 
 
 def _violation(change: Change, wanted: ListTargetsInput, result: _Result) -> Violation | None:
