@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from dialpad_ivr.contract.inputs import ListTargetsInput
 from dialpad_ivr.contract.outputs import FoundTarget
@@ -31,6 +31,22 @@ _Read = TypeVar("_Read")
 _LIST_SECONDS: Final = 1800.0
 
 
+Problem = Literal["no_target", "several_targets", "same_slot", "too_many"]
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A row that names no target, or several, or that turns out to set the same slot as an earlier one.
+
+    Attributes:
+        change: The row; with the id of its target if it sets the same slot.
+    """
+
+    change: Change
+    problem: Problem
+    violation: Violation
+
+
 @dataclass(frozen=True)
 class Resolved:
     """The rows of a file with the ids of their targets.
@@ -38,13 +54,18 @@ class Resolved:
     Attributes:
         changes: In file order; of a wildcard, one for each of its targets.
         unreadable: Rows whose target could not be looked up, with the reason.
-        violations: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
+        unresolved: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
             apply any of the changes unless it is empty.
     """
 
     changes: tuple[Change, ...]
     unreadable: tuple[PlannedChange, ...]
-    violations: tuple[Violation, ...]
+    unresolved: tuple[Unresolved, ...]
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """What is wrong with the unresolved rows."""
+        return tuple(each.violation for each in self.unresolved)
 
 
 async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: Callable[[int, int], None]) -> Resolved:
@@ -91,7 +112,7 @@ async def _search(params: ListTargetsInput, directory: _Directory) -> _Result:
 def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result]) -> Resolved:
     resolved: list[Change] = []
     unreadable: list[PlannedChange] = []
-    violations: list[Violation] = []
+    unresolved: list[Unresolved] = []
     first_rows: FirstRows = {}
     for change in changes:
         targets = [change]
@@ -102,17 +123,20 @@ def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result
                 continue
             violation = _violation(change, change.wanted, result)
             if violation is not None:
-                violations.append(violation)
+                several = result.miss is not None and result.miss.outcome == "conflict"
+                unresolved.append(Unresolved(change, "several_targets" if several else "no_target", violation))
                 continue
             targets = list(_each_target(change, result.found))
         if len(resolved) + len(targets) > MAX_ROWS:
             message = f"With this row, the file comes to more than {MAX_ROWS:,} changes. The rest was not looked at."
-            violations.append(Violation(change.line, "target", message, "Split the file into several."))
+            violation = Violation(change.line, "target", message, "Split the file into several.")
+            unresolved.append(Unresolved(change, "too_many", violation))
             break
         for target in targets:
-            violations += conflicts(target, target.credential, first_rows)
-        resolved += targets
-    return Resolved(tuple(resolved), tuple(unreadable), tuple(violations))
+            found = [Unresolved(target, "same_slot", each) for each in conflicts(target, target.credential, first_rows)]
+            unresolved += found
+            resolved += [] if found else [target]
+    return Resolved(tuple(resolved), tuple(unreadable), tuple(unresolved))
 
 
 def _violation(change: Change, wanted: ListTargetsInput, result: _Result) -> Violation | None:
