@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Final, Literal, get_args
 
@@ -12,6 +14,7 @@ from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.columns import FIELDS
 from dialpad_ivr.provisioning.plan import Action, PlannedChange
 from dialpad_ivr.provisioning.reader import Reader
+from dialpad_ivr.provisioning.report import report_csv
 from dialpad_ivr.provisioning.snapshot import read_selections
 from dialpad_ivr.provisioning.targets import Problem, Unresolved, resolve_targets
 
@@ -29,6 +32,7 @@ State = Literal[
 
 STATES: Final[tuple[State, ...]] = get_args(State)
 
+_COLUMNS: Final = ("line", "state", *FIELDS, "target", "office", "ivr", "selected", "message")
 _BY_ACTION: Final[dict[Action, State]] = {
     "unchanged": "in_sync",
     "change": "differs",
@@ -119,9 +123,41 @@ def drift_rows(checked: Iterable[CheckedRow]) -> list[dict[str, Any]]:
             "target": row.target_name,
             "office": row.office_name,
             "ivr": row.ivr_name,
-            "selected_ids": " ".join(ivr.id for ivr in row.previous),
-            "selected": ", ".join(ivr.name or ivr.id for ivr in row.previous),
+            "selected": [ivr.model_dump() for ivr in row.previous],
             "message": row.note,
         }
         for state, row in ((each.state, each.row) for each in checked)
     ]
+
+
+def drift_report(
+    checked: Sequence[CheckedRow], api_url: str, source: str, resumed: tuple[int, float] = (0, 0.0)
+) -> str:
+    """The report as JSON.
+
+    Args:
+        checked: The rows.
+        api_url: Base URL of the API that was read.
+        source: The file's name.
+        resumed: How many targets an interrupted command had read, and how many seconds before at most.
+    """
+    count, seconds = resumed
+    report = {
+        "source": source,
+        "api_url": api_url,
+        "checked_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "read_earlier": {"targets": count, "seconds": round(seconds)},
+        "in_sync": all(each.state == "in_sync" for each in checked),
+        "counts": counts(checked),
+        "rows": drift_rows(checked),
+    }
+    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+
+
+def drift_csv(checked: Sequence[CheckedRow]) -> str:
+    """The report as CSV, safe to open in a spreadsheet."""
+    rows = [
+        {**row, "selected": ", ".join(f"{ivr['name'] or 'unnamed'} ({ivr['id']})" for ivr in row["selected"])}
+        for row in drift_rows(checked)
+    ]
+    return report_csv(rows, _COLUMNS)

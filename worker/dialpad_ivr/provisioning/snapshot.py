@@ -170,6 +170,6 @@ def _find(change: Change, ivrs: Sequence[FoundIvr]) -> FoundIvr | Verdict:
 def _slot_text(ivrs: Sequence[FoundIvr]) -> str:
     if not ivrs:
         return "The target has no IVR for this slot."
-    shown = ", ".join(f"{ivr.name or 'unnamed'} ({ivr.id})" for ivr in ivrs[:_MAX_LISTED])
+    shown = ", ".join(f"{short(ivr.name or 'unnamed')} ({ivr.id})" for ivr in ivrs[:_MAX_LISTED])
     more = f" and {len(ivrs) - _MAX_LISTED} more" if len(ivrs) > _MAX_LISTED else ""
     return f"The target's IVRs for this slot: {shown}{more}."
