@@ -46,10 +46,11 @@ class TargetDirectory:
 
     async def named(self, target_type: str, name: str, *, office_id: str | None = None) -> list[ListedTarget]:
         """The targets of that name, whatever its upper and lower case."""
+        targets = await self.targets(target_type, office_id=office_id)
         key = (target_type, office_id)
-        if key not in self._by_name:
+        if key not in self._by_name:  # no other search runs from here on, so it is built once
             by_name: dict[str, list[ListedTarget]] = defaultdict(list)
-            for target in await self.targets(target_type, office_id=office_id):
+            for target in targets:
                 by_name[(target.name or "").strip().casefold()].append(target)
             self._by_name[key] = by_name
         return self._by_name[key].get(name.casefold(), [])
