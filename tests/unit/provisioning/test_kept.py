@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
 from dialpad_ivr.contract.outputs import FoundIvr
+from dialpad_ivr.provisioning.kept import KEPT_SECONDS, KeptReads
 
 API, COMPANY = "https://dialpad.com", "acme"
 CALL = {"target_type": "callcenter", "target_id": "1", "credential": "default", "ivr_type": None}
@@ -35,7 +42,8 @@ def interrupted(folder: Path, clock: Clock) -> None:
 def test_what_an_interrupted_command_has_read_is_used_only_when_that_is_wanted(tmp_path: Path, clock: Clock) -> None:
     interrupted(tmp_path, clock)
     clock.now += 60
-    assert KeptReads(tmp_path, API, clock=clock).find(COMPANY, CALL) is None
+    with KeptReads(tmp_path, API, clock=clock) as another:
+        assert another.find(COMPANY, CALL) is None
     with KeptReads(tmp_path, API, resume=True, clock=clock) as resumed:
         assert resumed.find(COMPANY, CALL) == IVRS
     assert (resumed.used, resumed.oldest_seconds) == (1, 60)
@@ -55,7 +63,8 @@ def test_another_host_company_or_call_finds_nothing(
     tmp_path: Path, clock: Clock, api: str, company: str, call: dict[str, str | None]
 ) -> None:
     interrupted(tmp_path, clock)
-    assert KeptReads(tmp_path, api, resume=True, clock=clock).find(company, call) is None
+    with KeptReads(tmp_path, api, resume=True, clock=clock) as kept:
+        assert kept.find(company, call) is None
 
 
 def test_what_is_too_old_is_deleted_and_not_used(tmp_path: Path, clock: Clock) -> None:
@@ -94,4 +103,5 @@ def test_a_damaged_line_is_skipped(tmp_path: Path, clock: Clock) -> None:
     whole = file.read_bytes()
     file.write_bytes(b"null\n[1]\n\xff\n" + whole + whole[: len(whole) // 2])
     os.utime(file, (clock.now, clock.now))
-    assert KeptReads(tmp_path, API, resume=True, clock=clock).find(COMPANY, CALL) == IVRS
+    with KeptReads(tmp_path, API, resume=True, clock=clock) as kept:
+        assert kept.find(COMPANY, CALL) == IVRS

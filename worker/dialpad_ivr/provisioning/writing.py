@@ -31,12 +31,9 @@ def can_write(name: str) -> bool:
 
 def csv_text(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> str:
     """Rows as CSV, with these columns and others that are filled in. An apostrophe keeps a name from being computed."""
-    text = io.StringIO()
     more = [name for name in FIELDS if name not in columns and any(row.get(name) for row in rows)]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *more])
-    writer.writerows([_cell(row.get(name, "")) for name in (*columns, *more)] for row in rows)
-    return text.getvalue()
+    head = (*columns, *more)
+    return "".join(map(_line, [head, *([_cell(row.get(name, "")) for name in head] for row in rows)]))
 
 
 def json_text(rows: Sequence[Row]) -> str:
@@ -58,6 +55,12 @@ WRITERS: Final[dict[str, Callable[[Sequence[Row]], str]]] = {
     ".yml": yaml_text,
 }
 """By the suffix of the file."""
+
+
+def _line(cells: Sequence[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # only what is in the terminator is quoted in a cell
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(text: str) -> str:
