@@ -132,7 +132,7 @@ def test_a_violation_names_its_field_once(invoke: Invoke) -> None:
     shown = invoke("plan", "changes.json", code=1).out
     assert shown.splitlines()[0].count("ivr_id") == 1
     assert "1 validation error." in shown
-    assert "list_custom_ivrs" in shown
+    assert "Write a name into ivr instead." in shown
 
 
 @pytest.mark.long

@@ -135,9 +135,8 @@ def test_an_id_that_a_spreadsheet_damaged_names_the_damage_and_its_fix(
 def test_a_name_in_place_of_an_id_is_told_with_what_finds_the_id(value: str) -> None:
     found = violations({**VALID, "target_id": value, "ivr_id": value, "if_selected": [value]})
     assert all("a name" in error.message for error in found.values())
-    _, _, command = found["target_id"].hint.partition("dialpad-ivr run list_targets_test_request --input ")
-    (payload,) = shlex.split(command)
-    assert json.loads(payload) == {"target_type": "callcenter", "name": value}
+    _, _, command = found["target_id"].hint.partition(": ")
+    assert shlex.split(command) == ["dialpad-ivr", "targets", "callcenter", "--name", value]
     for field in ("ivr_id", "if_selected"):
         assert "dialpad-ivr run list_custom_ivrs_test_request" in found[field].hint
         assert '"target_id": "TARGET_ID"' in found[field].hint

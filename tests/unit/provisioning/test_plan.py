@@ -70,6 +70,17 @@ def test_file_that_is_not_a_plan_is_an_error(tmp_path: Path, content: str) -> No
         read_plan(path)
 
 
+def test_a_plan_of_an_older_version_says_so_and_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "p.plan.json"
+    write_plan(make_plan([planned()], API, "changes.csv"), path)
+    path.write_text(path.read_text().replace("dialpad-ivr plan 2", "dialpad-ivr plan 1"))
+    with pytest.raises(PlanError) as caught:
+        read_plan(path)
+    wrong, todo = str(caught.value).splitlines()
+    assert wrong.endswith("is of another version of this command: dialpad-ivr plan 1, not dialpad-ivr plan 2.")
+    assert todo == "Make a new plan with: dialpad-ivr plan FILE"
+
+
 def test_a_file_of_changes_is_told_from_a_plan(tmp_path: Path) -> None:
     path = tmp_path / "changes.csv"
     path.write_text("target_type,target_id\n")

@@ -10,6 +10,15 @@ InputJson = Annotated[
     str, typer.Option("--input", help="The input: JSON, @FILE, or - for standard input.", metavar="JSON")
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Credential = Annotated[
+    str, typer.Option(help="The credential profile: the name of an API key, e.g. emea for DIALPAD_API_KEY_EMEA.")
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Use what an interrupted command has read within 15 minutes. Needs DIALPAD_IVR_STATE_DIR."
+    ),
+]
 Timeout = Annotated[
     float, typer.Option(help="Stop following after this many seconds (the workflow keeps running).", min=0)
 ]

@@ -52,7 +52,7 @@ def plan(
     """
     settings = settings_or_fail()
     logs.configure("warning", settings.log_format)
-    changes = _valid_changes(file, as_json=as_json)
+    changes = valid_changes(file, as_json=as_json)
     if offline:
         valid = f"{plural(len(changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
         typer.echo(json.dumps({"changes": len(changes), "violations": []}) if as_json else valid)
@@ -85,7 +85,7 @@ def plan(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _valid_changes(file: Path, *, as_json: bool) -> Sequence[Change]:
+def valid_changes(file: Path, *, as_json: bool) -> Sequence[Change]:
     """The changes in a file. Ends the command if they are invalid."""
     try:
         changes = read_changes(file)

@@ -17,11 +17,30 @@ from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.validation import advice, short
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.provisioning.changes import Violation, group_violations
+from dialpad_ivr.provisioning.drift import CheckedRow, State, counts
+from dialpad_ivr.provisioning.listing import Target
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 
 _ROWS_SHOWN = 50  # on a terminal; files have all
 _UNREAD = {"unreadable": "not read", "unknown_target": "unknown target"}
+_NOT_COMPARED: dict[State, str] = {
+    "missing_target": "missing target",
+    "ambiguous_target": "several targets of that name",
+    "conflict": "an earlier row sets the same slot",
+    "unreadable": "not compared",
+}
+# What a check counts, by the rows' state.
+_CHECKED: dict[State, str] = {
+    "in_sync": "in sync",
+    "differs": "different",
+    "missing_target": "with a missing target",
+    "ambiguous_target": "with an ambiguous target name",
+    "missing_ivr": "with a missing IVR",
+    "ambiguous_ivr": "with an ambiguous IVR name",
+    "conflict": "for the slot of an earlier row",
+    "unreadable": "not compared",
+}
 
 
 # What a plan counts, by the rows' action.
@@ -102,18 +121,52 @@ def show_plan(console: Console, plan: Plan) -> None:
         # What cannot be applied comes first, and then what has a note.
         shown.sort(key=lambda row: (row.action == "change", not row.note))
     for row in shown[:_ROWS_SHOWN]:
-        sign, style = ("~", "yellow") if row.action == "change" else ("!", "red")
-        slot = f"{row.target_type} {_target_text(row)} {row.ivr_type} {row.select_option or ''}".rstrip()
-        before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
-        change = _UNREAD.get(row.action) or f"{before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"
-        console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
-        console.print(Text(f"    {change}"))
-        if row.note:
-            console.print(Padding(Text(row.note, style="dim" if row.action == "change" else "red"), (0, 0, 0, 4)))
+        _show_row(console, row, _UNREAD.get(row.action), changes=row.action == "change")
     if len(shown) > _ROWS_SHOWN:
         console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan file has all of them.", style="dim"))
     counts = [f"{plan.counts[action]} {counted}" for action, counted in _COUNTED.items() if plan.counts[action]]
     console.print(Text(f"Plan: {', '.join(counts) or 'nothing to change'}.", style="bold"))
+
+
+def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
+    """What a check found: each row that is not in sync, as a plan shows it, and the number of rows by state."""
+    shown = [each for each in checked if each.state != "in_sync"]
+    if len(shown) > _ROWS_SHOWN:
+        shown.sort(key=lambda each: each.state == "differs")  # what a plan would not repair comes first
+    for each in shown[:_ROWS_SHOWN]:
+        _show_row(console, each.row, _NOT_COMPARED.get(each.state), changes=each.state == "differs")
+    if len(shown) > _ROWS_SHOWN:
+        console.print(
+            Text(f"... and {len(shown) - _ROWS_SHOWN} more; --report and --json have all of them.", style="dim")
+        )
+    counted = [f"{count} {_CHECKED[state]}" for state, count in counts(checked).items()]
+    style = "bold" if shown else "bold green"
+    console.print(Text(f"Check: {', '.join(counted)}.", style=style), soft_wrap=True)
+
+
+def _show_row(console: Console, row: PlannedChange, why_not: str | None, *, changes: bool) -> None:
+    """What is selected and what is wanted, or `why_not` nothing was compared; and the row's note."""
+    sign, style = ("~", "yellow") if changes else ("!", "red")
+    slot = f"{row.target_type} {_target_text(row)} {row.ivr_type} {row.select_option or ''}".rstrip()
+    before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
+    change = why_not or f"{before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"
+    console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
+    console.print(Text(f"    {change}"))
+    if row.note:
+        console.print(Padding(Text(row.note, style="dim" if changes else "red"), (0, 0, 0, 4)))
+
+
+def show_targets(console: Console, targets: Sequence[Target]) -> None:
+    """Targets as a table."""
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("type", "id"):
+        table.add_column(heading, no_wrap=True)  # to be copied
+    for heading in ("name", "office"):
+        table.add_column(heading, overflow="fold")
+    for target_type, found in targets:
+        office = found.office.name or found.office.id if found.office else ""
+        table.add_row(*map(Text, (target_type, found.id, short(found.name or ""), short(office))))
+    console.print(table)
 
 
 def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, Any]]) -> None:
@@ -161,4 +214,4 @@ def _target_text(row: PlannedChange) -> str:
 def _ivr_text(number: str, name: str | None) -> str:
     if not number:
         return short(name or "")
-    return f"{name} ({number})" if name else number
+    return f"{short(name)} ({number})" if name else number

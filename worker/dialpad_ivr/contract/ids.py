@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from dialpad_ivr.contract.targets import LISTED_TYPES
-from dialpad_ivr.contract.values import INT64_MAX, LIST_TASK_TYPE, TARGET_TYPES, TARGETS_TASK_TYPE
+from dialpad_ivr.contract.values import INT64_MAX, LIST_TASK_TYPE, TARGET_TYPES
 
 _QUOTES: Final = "'`\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}"
 _SEPARATORS: Final = "., '_\N{RIGHT SINGLE QUOTATION MARK}\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}"
@@ -73,19 +73,22 @@ def _text_problem(name: str, text: str, payload: Mapping[str, Any]) -> tuple[str
     for pattern, problem, fix in _DAMAGE:
         if pattern.fullmatch(text):
             return problem, fix
-    if _NAME.fullmatch(text):
+    if is_name(text):
         fix = _find_target(text, payload) if name == "target_id" else _find_ivr(payload)
         return "a name, where an id is needed", fix
     return "a string must hold digits only", None
 
 
+def is_name(text: str) -> bool:
+    """Whether a text that is no id looks like a name."""
+    return bool(_NAME.fullmatch(text))
+
+
 def _find_target(text: str, payload: Mapping[str, Any]) -> str:
     """The command that finds a target by its name."""
     target_type = payload.get("target_type")
-    target = {"target_type": target_type if target_type in LISTED_TYPES else "callcenter", "name": text}
-    return (
-        f"Find its id with: dialpad-ivr run {TARGETS_TASK_TYPE}_test_request --input {shlex.quote(json.dumps(target))}"
-    )
+    words = ("dialpad-ivr", "targets", *([str(target_type)] if target_type in LISTED_TYPES else []), "--name", text)
+    return f"Find its id with: {shlex.join(words)}"
 
 
 def _find_ivr(payload: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dialpad_ivr.contract.ids import is_name
 from dialpad_ivr.contract.inputs import ListCustomIvrsInput, ListTargetsInput, SetCustomIvrInput
 from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.validation import check_input, example_input
@@ -73,7 +74,7 @@ def check_values(values: Mapping[str, Any]) -> RowValues | list[FieldError]:
         if instead and name not in given:
             fields[name] = _STAND_IN
     params = check_input(fields, SetCustomIvrInput)
-    errors = [] if isinstance(params, SetCustomIvrInput) else params
+    errors = [] if isinstance(params, SetCustomIvrInput) else [_with_column(error, fields) for error in params]
     for name, missing in (("target_id", _NO_TARGET), ("ivr_id", _NO_IVR)):
         # Where the file uses names, an empty row lacks either.
         if fields.get(name) in (None, "") and any(column in values for column in _NAMES):
@@ -88,6 +89,14 @@ def check_values(values: Mapping[str, Any]) -> RowValues | list[FieldError]:
     if errors or isinstance(params, list) or isinstance(wanted, list) or isinstance(ivr, list):
         return errors
     return RowValues(params, not by_name or "target_id" in given, not by_ivr or "ivr_id" in given, wanted, ivr)
+
+
+def _with_column(error: FieldError, fields: Mapping[str, Any]) -> FieldError:
+    """An error of the task's input; of a name in place of an id, with the column that takes names."""
+    column, value = {"target_id": "target", "ivr_id": "ivr"}.get(error.path), fields.get(error.path)
+    if column is None or not isinstance(value, str) or not is_name(value):
+        return error
+    return error.model_copy(update={"hint": f"Write a name into {column} instead."})
 
 
 def _wanted(values: Mapping[str, Any], given: set[str]) -> ListTargetsInput | list[FieldError]:

@@ -77,7 +77,9 @@ def clean(value: Any) -> Any:
 
 
 _FORMULA_TEXT: Final = re.compile('="([^"]*)"')  # makes a spreadsheet treat digits as text
-_GUARDED_TEXT: Final = re.compile("'('*[=+@-].*)", re.DOTALL)  # an apostrophe keeps a name from being a formula
+# What a spreadsheet takes for a formula, also in full width. An apostrophe keeps a name from being one.
+FORMULA_SIGNS: Final = "=+@\uff1d\uff0b\uff0d\uff20-"
+_GUARDED_TEXT: Final = re.compile(f"'('*[{FORMULA_SIGNS}].*)", re.DOTALL)
 _SEPARATOR_LINE: Final = re.compile("sep=.?[,;\t]*")  # Excel's delimiter hint
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections import Counter
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,6 +21,9 @@ from dialpad_ivr import __version__
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.columns import FIELDS
+
+_FORMAT: Final = "dialpad-ivr plan 2"
+_ANY_FORMAT: Final = re.compile(rb'"format":\s*"(dialpad-ivr plan \d{1,9})"')
 
 Action = Literal["change", "unchanged", "missing_ivr", "ambiguous_ivr", "unknown_target", "unreadable"]
 
@@ -85,7 +89,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal["dialpad-ivr plan 1"] = "dialpad-ivr plan 1"
+    format: Literal["dialpad-ivr plan 2"] = _FORMAT
     made_by: str
     made_at: str
     api_url: str
@@ -136,11 +140,17 @@ def read_plan(path: Path) -> Plan:
     Raises:
         PlanError: The file is not a plan, or was modified since it was made.
     """
+    data = b""
     try:
-        plan = Plan.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        plan = Plan.model_validate_json(data)
     except OSError as exc:
         raise PlanError(f"{path}: {exc.strerror or exc}. Make a plan with: dialpad-ivr plan FILE") from None
     except ValidationError as exc:
+        made_as = _ANY_FORMAT.search(data)
+        if made_as and made_as[1].decode() != _FORMAT:
+            message = f"{path} is of another version of this command: {made_as[1].decode()}, not {_FORMAT}."
+            raise PlanError(f"{message}\nMake a new plan with: dialpad-ivr plan FILE") from None
         error = exc.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(part) for part in error["loc"]) or "the file"
         file = "FILE" if path.suffix == ".json" else path

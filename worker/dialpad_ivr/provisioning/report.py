@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -76,10 +77,10 @@ def report_json(run: ProvisioningRun, rows: list[dict[str, Any]]) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
 
 
-def report_csv(rows: list[dict[str, Any]]) -> str:
+def report_csv(rows: list[dict[str, Any]], columns: Sequence[str] = _COLUMNS) -> str:
     """The report as CSV, safe to open in a spreadsheet."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _cell(value) for name, value in row.items()})

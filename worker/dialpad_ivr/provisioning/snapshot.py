@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, cast
@@ -20,7 +20,7 @@ from dialpad_ivr.provisioning.plan import Action, PlannedChange
 from dialpad_ivr.provisioning.reader import Reader, open_reader
 from dialpad_ivr.provisioning.targets import resolve_targets
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.tasks.list_custom_ivrs import find_ivr, list_custom_ivrs
+from dialpad_ivr.tasks.list_custom_ivrs import find_ivr
 from dialpad_ivr.tasks.names import with_name
 
 _MAX_LISTED: Final = 5  # IVRs in a note
@@ -87,7 +87,8 @@ async def read_selections(
     outputs: dict[_Target, TaskOutput] = {}
 
     async def read(target: _Target) -> None:
-        outputs[target] = await _read(target, ivr_types[target], reader)
+        credential, target_type, target_id = target
+        outputs[target] = await read_ivrs(reader, target_type, target_id, credential, ivr_types[target])
         on_read(len(outputs), len(ivr_types))
 
     on_read(0, len(ivr_types))
@@ -99,26 +100,31 @@ def _target(change: Change) -> _Target:
     return (change.credential, change.target_type, change.target_id or "")
 
 
-async def _read(target: _Target, ivr_types: set[str], reader: Reader) -> TaskOutput:
-    """A target's IVRs, or the error of reading them."""
-    credential, target_type, target_id = target
-    payload = {"target_type": target_type, "target_id": target_id, "credential": credential}
+async def read_ivrs(
+    reader: Reader, target_type: str, target_id: str, credential: str, ivr_types: Collection[str]
+) -> TaskOutput:
+    """A target's IVRs, by one call wherever that shows all of them, or the error of reading them.
 
-    async def listed(**slot: str) -> TaskOutput:
-        return await reader.run(credential, {**payload, **slot}, lambda call: list_custom_ivrs(call, reader.tools))
-
+    Args:
+        reader: Reads them.
+        target_type: The target's type.
+        target_id: The target's id.
+        credential: The name of the credential profile.
+        ivr_types: The slots that are wanted; others may be listed too.
+    """
     if len(ivr_types) == 1:
-        return await listed(ivr_type=min(ivr_types))
-    output = await listed()
-    if not output.ok or len(_ivrs(output)) < LISTED_LIMIT:
+        return await reader.list_ivrs(target_type, target_id, credential, min(ivr_types))
+    output = await reader.list_ivrs(target_type, target_id, credential)
+    if not output.ok or len(ivrs_of(output)) < LISTED_LIMIT:
         return output
     # The list may be truncated, so read each slot separately.
-    outputs = [await listed(ivr_type=ivr_type) for ivr_type in sorted(ivr_types)]
+    outputs = [await reader.list_ivrs(target_type, target_id, credential, each) for each in sorted(ivr_types)]
     failed = next((each for each in outputs if not each.ok), None)
-    return failed or output.model_copy(update={"ivrs": [ivr for each in outputs for ivr in _ivrs(each)]})
+    return failed or output.model_copy(update={"ivrs": [ivr for each in outputs for ivr in ivrs_of(each)]})
 
 
-def _ivrs(output: TaskOutput) -> list[FoundIvr]:
+def ivrs_of(output: TaskOutput) -> list[FoundIvr]:
+    """The IVRs in the output of a read that is ok."""
     return cast("ListCustomIvrsOutput", output).ivrs
 
 
@@ -126,7 +132,7 @@ def _planned(change: Change, read: TaskOutput) -> PlannedChange:
     if not read.ok:
         action: Action = "unknown_target" if read.outcome == "not_found" else "unreadable"
         return PlannedChange.of(change, action, note=read.error.message if read.error else "no answer")
-    ivrs = [ivr for ivr in _ivrs(read) if ivr.ivr_type == change.ivr_type]
+    ivrs = [ivr for ivr in ivrs_of(read) if ivr.ivr_type == change.ivr_type]
     slot = Slot(change.ivr_type, tuple(ListedIvr(each.id, each.name, each.selected) for each in ivrs))
     selected = tuple(SelectedIvr(id=each.id, name=each.name) for each in slot.ivrs if each.selected)
     ivr = _find(change, ivrs)
@@ -171,6 +177,6 @@ def _find(change: Change, ivrs: Sequence[FoundIvr]) -> FoundIvr | Verdict:
 def _slot_text(ivrs: Sequence[FoundIvr]) -> str:
     if not ivrs:
         return "The target has no IVR for this slot."
-    shown = ", ".join(f"{ivr.name or 'unnamed'} ({ivr.id})" for ivr in ivrs[:_MAX_LISTED])
+    shown = ", ".join(f"{short(ivr.name or 'unnamed')} ({ivr.id})" for ivr in ivrs[:_MAX_LISTED])
     more = f" and {len(ivrs) - _MAX_LISTED} more" if len(ivrs) > _MAX_LISTED else ""
     return f"The target's IVRs for this slot: {shown}{more}."

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Final, Literal
 
 from dialpad_ivr.contract.inputs import ListTargetsInput
 from dialpad_ivr.contract.outputs import FoundTarget
 from dialpad_ivr.contract.playback import CallHandling
-from dialpad_ivr.contract.targets import OFFICE_LIST_PATHS
 from dialpad_ivr.contract.validation import short
-from dialpad_ivr.contract.values import TARGETS_TASK_TYPE
-from dialpad_ivr.dialpad.parsing import ListedTarget
 from dialpad_ivr.dialpad.verdict import Verdict
 from dialpad_ivr.provisioning.changes import MAX_ROWS, Change, FirstRows, Violation, conflicts
+from dialpad_ivr.provisioning.directory import TargetDirectory
 from dialpad_ivr.provisioning.hours import HandlingOf
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.provisioning.reader import Reader
-from dialpad_ivr.tasks.caller import Caller, run
-from dialpad_ivr.tasks.delivery import Delivery
-from dialpad_ivr.tasks.directory import Directory, RefusedError
-from dialpad_ivr.tasks.list_targets import first_call
-from dialpad_ivr.tasks.result import Draft, Result
+from dialpad_ivr.tasks.directory import RefusedError
 from dialpad_ivr.tasks.target_search import Miss, Search, in_text
 
-_Read = TypeVar("_Read")
+# How many names that mean nothing get a suggestion: among thousands of targets, each takes some milliseconds.
+_SUGGESTED: Final = 20
 
-# For a list: nobody delivers the task again, and the reads of many rows share the rate with it.
-_LIST_SECONDS: Final = 1800.0
+Problem = Literal["no_target", "several_targets", "same_slot", "too_many"]
+
+
+@dataclass(frozen=True)
+class Unresolved:
+    """A row that names no target, or several, or that turns out to set the same slot as an earlier one.
+
+    Attributes:
+        change: The row; with the id of its target if it sets the same slot.
+    """
+
+    change: Change
+    problem: Problem
+    violation: Violation
 
 
 @dataclass(frozen=True)
@@ -40,15 +46,20 @@ class Resolved:
     Attributes:
         changes: In file order; of a wildcard, one for each of its targets.
         unreadable: Rows whose target could not be looked up, with the reason.
-        violations: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
+        unresolved: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
             apply any of the changes unless it is empty.
         handling_of: From a list that was read, or else from the target itself.
     """
 
     changes: tuple[Change, ...]
     unreadable: tuple[PlannedChange, ...]
-    violations: tuple[Violation, ...]
+    unresolved: tuple[Unresolved, ...]
     handling_of: HandlingOf
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """What is wrong with the unresolved rows."""
+        return tuple(each.violation for each in self.unresolved)
 
 
 async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: Callable[[int, int], None]) -> Resolved:
@@ -59,7 +70,7 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
         reader: Reads the lists.
         on_found: Progress callback: the number of different targets or wildcards looked up, and the total.
     """
-    directories = {name: _Directory(name, reader) for name in {change.credential for change in changes}}
+    directories = {name: TargetDirectory(name, reader) for name in {change.credential for change in changes}}
 
     async def handling_of(credential: str, target_type: str, target_id: str) -> CallHandling | None:
         return await directories[credential].handling(target_type, target_id)
@@ -70,11 +81,13 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
     results: dict[ListTargetsInput, _Result] = {}
 
     async def search(params: ListTargetsInput) -> None:
-        results[params] = await _search(params, directories[params.credential])
+        results[params] = await _search(params, directories[params.credential], suggest=False)
         on_found(len(results), len(wanted))
 
     on_found(0, len(wanted))
     await asyncio.gather(*(search(params) for params in wanted))
+    for params in [each for each in wanted if _suggestible(each, results[each].miss)][:_SUGGESTED]:
+        results[params] = await _search(params, directories[params.credential], suggest=True)  # no list is read again
     return _resolved(changes, results, handling_of)
 
 
@@ -87,8 +100,12 @@ class _Result:
     refusal: Verdict | None = None
 
 
-async def _search(params: ListTargetsInput, directory: _Directory) -> _Result:
-    search = Search(params, directory)
+def _suggestible(params: ListTargetsInput, miss: Miss | None) -> bool:
+    return miss is not None and miss.outcome == "not_found" and params.number is None and params.email is None
+
+
+async def _search(params: ListTargetsInput, directory: TargetDirectory, *, suggest: bool) -> _Result:
+    search = Search(params, directory, suggest=suggest)
     try:
         miss = await search.run()
     except RefusedError as exc:
@@ -96,10 +113,12 @@ async def _search(params: ListTargetsInput, directory: _Directory) -> _Result:
     return _Result(search.found, miss)
 
 
-def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result], handling_of: HandlingOf) -> Resolved:
+def _resolved(
+    changes: Sequence[Change], results: dict[ListTargetsInput, _Result], handling_of: HandlingOf
+) -> Resolved:
     resolved: list[Change] = []
     unreadable: list[PlannedChange] = []
-    violations: list[Violation] = []
+    unresolved: list[Unresolved] = []
     first_rows: FirstRows = {}
     for change in changes:
         targets = [change]
@@ -110,17 +129,20 @@ def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result
                 continue
             violation = _violation(change, change.wanted, result)
             if violation is not None:
-                violations.append(violation)
+                several = result.miss is not None and result.miss.outcome == "conflict"
+                unresolved.append(Unresolved(change, "several_targets" if several else "no_target", violation))
                 continue
             targets = list(_each_target(change, result.found))
         if len(resolved) + len(targets) > MAX_ROWS:
             message = f"With this row, the file comes to more than {MAX_ROWS:,} changes. The rest was not looked at."
-            violations.append(Violation(change.line, "target", message, "Split the file into several."))
+            violation = Violation(change.line, "target", message, "Split the file into several.")
+            unresolved.append(Unresolved(change, "too_many", violation))
             break
         for target in targets:
-            violations += conflicts(target, target.credential, first_rows)
-        resolved += targets
-    return Resolved(tuple(resolved), tuple(unreadable), tuple(violations), handling_of)
+            found = [Unresolved(target, "same_slot", each) for each in conflicts(target, target.credential, first_rows)]
+            unresolved += found
+            resolved += [] if found else [target]
+    return Resolved(tuple(resolved), tuple(unreadable), tuple(unresolved), handling_of)
 
 
 def _violation(change: Change, wanted: ListTargetsInput, result: _Result) -> Violation | None:
@@ -151,101 +173,3 @@ def _each_target(change: Change, found: Sequence[FoundTarget]) -> Iterator[Chang
 def _unreadable(change: Change, wanted: ListTargetsInput, refusal: Verdict) -> PlannedChange:
     named = replace(change, target_name=wanted.name or wanted.number or wanted.email, office_name=wanted.office)
     return PlannedChange.of(named, "unreadable", note=refusal.message)
-
-
-class _Directory:
-    """Reads targets for all rows of a credential: each list once, other than the task `list_targets`."""
-
-    def __init__(self, credential: str, reader: Reader) -> None:
-        self._credential = credential
-        self._reader = reader
-        self._lists: dict[tuple[str, str | None], asyncio.Task[list[ListedTarget]]] = {}
-        self._by_name: dict[str, dict[str, list[ListedTarget]]] = {}
-        self._handling: dict[tuple[str, str], CallHandling] = {}  # of what was read, by type and id
-
-    async def offices(self) -> list[ListedTarget]:
-        return await self._list("office")
-
-    async def named(self, target_type: str, name: str) -> list[ListedTarget]:
-        if target_type not in self._by_name:
-            targets = await self._list(target_type)
-            by_name: dict[str, list[ListedTarget]] = defaultdict(list)
-            for target in targets:
-                by_name[(target.name or "").strip()].append(target)
-            self._by_name[target_type] = by_name
-        return self._by_name[target_type].get(name, [])
-
-    async def targets(self, target_type: str, *, office_id: str | None = None) -> list[ListedTarget]:
-        targets = await self._list(target_type)
-        if office_id is None:
-            return targets
-        if target_type in OFFICE_LIST_PATHS and any(target.office_id is None for target in targets):
-            return await self._list(target_type, office_id)  # the company's list does not show every target's office
-        return [target for target in targets if target.office_id == office_id]
-
-    async def users(self, *, email: str | None = None, number: str | None = None) -> list[ListedTarget]:
-        return await self._read("user", lambda directory: directory.users(email=email, number=number))
-
-    async def number_owner(self, number: str) -> tuple[str, str] | None:
-        return await self._read("office", lambda directory: directory.number_owner(number))
-
-    async def target(self, target_type: str, target_id: str) -> ListedTarget | None:
-        target = await self._read(target_type, lambda directory: directory.target(target_type, target_id))
-        self._keep(target_type, [target] if target else [])
-        return target
-
-    async def handling(self, target_type: str, target_id: str) -> CallHandling | None:
-        if (target_type, target_id) not in self._handling:
-            await self.target(target_type, target_id)
-        return self._handling.get((target_type, target_id))
-
-    def _keep(self, target_type: str, targets: list[ListedTarget]) -> None:
-        self._handling.update({(target_type, target.id): target.handling for target in targets})
-
-    async def _list(self, target_type: str, office_id: str | None = None) -> list[ListedTarget]:
-        key = (target_type, office_id)
-        if key not in self._lists:
-            self._lists[key] = asyncio.create_task(self._read_list(target_type, office_id))
-        return await self._lists[key]
-
-    async def _read_list(self, target_type: str, office_id: str | None) -> list[ListedTarget]:
-        targets = await self._read(target_type, lambda directory: directory.targets(target_type, office_id=office_id))
-        self._keep(target_type, targets)
-        return targets
-
-    async def _read(self, target_type: str, read: Callable[[Directory], Awaitable[_Read]]) -> _Read:
-        """Read with the pace, the waits and the retries of a task.
-
-        Raises:
-            RefusedError: It could not be read to its end.
-        """
-        params = ListTargetsInput.model_validate({"target_type": target_type, "credential": self._credential})
-        tools = self._reader.tools
-        answers: list[_Read] = []
-
-        async def judge(caller: Caller) -> Verdict:
-            try:
-                answers.append(await read(Directory(caller, tools.client, _LIST_SECONDS)))
-            except RefusedError as exc:
-                return exc.verdict
-            return Verdict("listed")
-
-        async def task(delivery: Delivery) -> Result:
-            draft = Draft(
-                TARGETS_TASK_TYPE,
-                first_call(params, tools.client),
-                None,
-                attempts=delivery.attempts,
-                waited_ms=delivery.waited_ms,
-                outage_ms=delivery.outage_ms,
-                warnings=[],
-            )
-            return await run(delivery, tools, params, draft, judge)
-
-        output = await self._reader.run(self._credential, params.model_dump(), task)
-        if not output.ok:
-            error = output.error
-            raise RefusedError(
-                Verdict(output.outcome, error.code if error else "", error.message if error else "no answer")
-            )
-        return answers[-1]

@@ -20,10 +20,13 @@ from dialpad_ivr.tasks.names import WILDCARD, did_you_mean, listed_in_text, with
 class TargetReader(Protocol):
     """What a search reads targets from. Every method raises `RefusedError` where something could not be read."""
 
+    finds_all_by_name: bool
+    """Whether `named` finds every target of a name, whatever its upper and lower case."""
+
     async def offices(self) -> list[ListedTarget]:
         """All offices; each belongs to itself."""
 
-    async def named(self, target_type: str, name: str) -> list[ListedTarget]:
+    async def named(self, target_type: str, name: str, *, office_id: str | None = None) -> list[ListedTarget]:
         """Targets of that name, found sooner than by reading all of them; empty where that cannot be done."""
 
     async def targets(self, target_type: str, *, office_id: str | None = None) -> list[ListedTarget]:
@@ -94,7 +97,15 @@ class Search:
         warnings: What is found but perhaps not meant, and what could not be read in addition.
     """
 
-    def __init__(self, params: ListTargetsInput, reader: TargetReader) -> None:
+    def __init__(self, params: ListTargetsInput, reader: TargetReader, *, suggest: bool = True) -> None:
+        """Prepare the search.
+
+        Args:
+            params: What to look for.
+            reader: Where to look.
+            suggest: Whether a miss names what is called nearly the same, which takes a while among many.
+        """
+        self._suggest = suggest
         self.found: list[FoundTarget] = []
         self.warnings: list[str] = []
         self._params = params
@@ -161,7 +172,7 @@ class Search:
             hint = "Use an id." if params.office or params.target_type == "office" else "Give office, or use an id."
             return Miss(self._field, "conflict", "several_of_that_name", message, hint)
         if not matches and self.looked_for:
-            near = did_you_mean(params.name or "", (target.name for target in candidates))
+            near = self._suggest and did_you_mean(params.name or "", (target.name for target in candidates))
             hint = near or f"Look at the list of {self._what}."
             return Miss(
                 self._field, "not_found", "no_such_name", f"There are no {self._what} {self._criteria()}.", hint
@@ -215,7 +226,8 @@ class Search:
             each = listed_in_text([office.id for office in named])
             message = f'{len(named)} offices are called "{short(wanted)}": {each}.'
             raise _MissError(Miss("office", "conflict", "several_offices", message, "Give the office's id."))
-        hint = did_you_mean(wanted, (office.name for office in offices)) or "Look at the list of offices."
+        near = self._suggest and did_you_mean(wanted, (office.name for office in offices))
+        hint = near or "Look at the list of offices."
         message = f'There is no office "{short(wanted)}".'
         raise _MissError(Miss("office", "not_found", "no_such_office", message, hint))
 
@@ -253,9 +265,10 @@ class Search:
     async def _of_type(self, office_id: str | None) -> list[ListedTarget]:
         """The targets of the type; only those that are found by the name, if one of them is written the same."""
         target_type, name = self._params.target_type, self._params.name
-        if name and office_id is None and WILDCARD not in name:
-            searched = await self._reader.named(target_type, name)
-            if with_name(name, searched, lambda target: target.name)[1]:
+        if name and WILDCARD not in name:
+            searched = await self._reader.named(target_type, name, office_id=office_id)
+            known = self._reader.finds_all_by_name and (searched or not self._suggest)
+            if known or with_name(name, searched, lambda target: target.name)[1]:
                 return searched
         return await self._reader.targets(target_type, office_id=office_id)
 

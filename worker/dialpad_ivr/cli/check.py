@@ -1,0 +1,77 @@
+"""The command `check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from dialpad_ivr.cli import render
+from dialpad_ivr.cli.common import err, fail, out, settings_or_fail, shell_command
+from dialpad_ivr.cli.exit_codes import EXIT_DIFFERS, EXIT_FAILED, EXIT_USAGE
+from dialpad_ivr.cli.options import JsonFlag, Resume
+from dialpad_ivr.cli.plan import valid_changes
+from dialpad_ivr.cli.reading import how_to_go_on, open_kept, print_text, read_dialpad, show_unread
+from dialpad_ivr.provisioning.drift import check_rows, counts, drift_csv, drift_report
+from dialpad_ivr.provisioning.plan import write_atomically
+from dialpad_ivr.telemetry import logs
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="The file of changes: CSV, TSV, JSON or YAML.", metavar="FILE")],
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", help="Base name of a report to keep: BASE.check.json and .csv.", metavar="BASE"),
+    ] = None,
+    resume: Resume = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare a file of changes with what is selected, and show what differs. Changes nothing.
+
+    The file is one that `plan` reads, and that `export` writes. The exit code is 0 only if every row is in sync; 5 if
+    rows differ and applying a plan of the file would repair all of them; 1 if a row needs a person: its target or its
+    IVR is missing or ambiguous, or it could not be compared.
+
+    Examples:
+    - `dialpad-ivr check selections.csv`
+    - `dialpad-ivr check selections.csv --report monday --json`
+    """
+    settings = settings_or_fail()
+    logs.configure("warning", settings.log_format)
+    changes = valid_changes(file, as_json=as_json)
+    kept = open_kept(settings, resume=resume)
+    checked = read_dialpad(
+        settings,
+        lambda reader, progress: check_rows(changes, reader, progress),
+        kept=kept,
+        nothing="Nothing was compared.",
+    )
+    states = counts(checked)
+    if kept and "unreadable" not in states:
+        kept.delete()
+    resumed = (kept.used, kept.oldest_seconds) if kept else (0, 0.0)
+    document = drift_report(checked, settings.api_url, file.name, resumed)
+    if as_json:
+        print_text(document)
+    elif [*states] == ["unreadable"]:
+        show_unread(dict.fromkeys(each.row.note for each in checked))
+        err.print(Text(f"No row could be compared at {settings.api_url}.", style="red"), soft_wrap=True)
+        err.print(Text(how_to_go_on(kept), style="red"), soft_wrap=True)
+    else:
+        render.show_check(out, checked)
+    if report is not None:
+        try:
+            write_atomically(Path(f"{report}.check.json"), document)
+            write_atomically(Path(f"{report}.check.csv"), drift_csv(checked))
+        except OSError as exc:
+            fail(f"The report cannot be written: {exc.strerror}\nCheck the folder of {report}.", EXIT_USAGE)
+        if not as_json:
+            out.print(Text(f"Report: {report}.check.json, {report}.check.csv"), soft_wrap=True)
+    if not set(states) <= {"in_sync", "differs"}:
+        raise typer.Exit(EXIT_FAILED)
+    if "differs" in states:
+        if not as_json:
+            out.print(Text(f"To repair it: {shell_command('plan', file)}"), soft_wrap=True)
+        raise typer.Exit(EXIT_DIFFERS)
