@@ -94,7 +94,10 @@ def test_what_is_said_names_the_slot_and_the_setting() -> None:
     assert why_silent("callcenter", "CLOSED", None, SILENT) == (
         "Callers cannot hear CLOSED now: the target is always open (hours_on is false)."
     )
-    assert "in open hours, calls lead to operators and then voicemail" in why_silent("office", "MENU", None, SILENT)
+    assert why_silent("office", "CLOSED_MENU", None, SILENT) == (
+        "Callers cannot hear CLOSED_MENU now: no call leads to a menu in closed hours "
+        "(first_action is operators, routing_options.closed voicemail)."
+    )
 
 
 def test_the_values_and_the_types_of_the_settings_are_the_documented_ones() -> None:

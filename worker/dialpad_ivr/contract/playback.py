@@ -95,7 +95,8 @@ def _menu_in(hours: str, action_of: Callable[[CallHandling], str | None]) -> Cal
             return ""
         if "menu" in (handling.first_action, handling.no_operators_action, action):
             return ""
-        return f"in {hours} hours, calls lead to {handling.first_action} and then {action}, not to a menu"
+        settings = f"first_action is {handling.first_action}, routing_options.{hours} {action}"
+        return f"no call leads to a menu in {hours} hours ({settings})"
 
     return reason
 
