@@ -1,7 +1,8 @@
-"""A file with names only, from its plan over its application to the rollback, on the real engine."""
+"""A file with names only, from its plan over its application and its check to the rollback, on the real engine."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from dialpad_ivr.provisioning.plan import read_plan
@@ -28,7 +29,7 @@ SLOTS = [
 ]
 
 
-def test_names_go_from_plan_to_apply_to_rollback(
+def test_names_go_from_plan_to_apply_to_check_to_rollback(
     command: Command, double: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     def selected() -> list[str | None]:
@@ -50,18 +51,28 @@ def test_names_go_from_plan_to_apply_to_rollback(
     wanted = [row.ivr_id for row in read_plan(plan).changes]
     assert selected() == before
 
+    def rename(new_name: Callable[[str], str]) -> None:
+        double.set_state(*({**target, "name": new_name(target["name"])} for target in double.state()))
+
     # What is renamed after the plan is still the target of the plan.
-    renamed = [{**target, "name": f"{target['name']} (renamed)"} for target in double.state()]
-    double.set_state(*renamed)
+    rename(lambda name: f"{name} (renamed)")
     with start_worker(**UNPACED):
         report = command.json("apply", plan, "--yes", "--report", tmp_path / "run")
         assert report["counts"] == {"updated": 6}
         assert [row["line"] for row in report["rows"]] == [2, 3, 3, 4, 5, 6]
         assert selected() == wanted
+        rename(lambda name: name.removesuffix(" (renamed)"))
+        checked = command.json("check", file, **UNPACED)
+        assert (checked["in_sync"], checked["counts"]) == (True, {"in_sync": 6})
         undone = command.json("apply", tmp_path / "run.rollback.plan.json", "--yes", "--report", tmp_path / "undo")
     assert undone["counts"] == {"updated": 6}
     assert selected() == before
+    differing = command.json("check", file, code=5, **UNPACED)
+    assert [(row["line"], row["state"]) for row in differing["rows"]] == [
+        (line, "differs") for line in (2, 3, 3, 4, 5, 6)
+    ]
 
     # The names of the file mean nothing any more, and nothing is planned.
+    rename(lambda name: f"{name} (renamed)")
     violations = command.json("plan", file, code=1, **UNPACED)["violations"]
     assert {line for violation in violations for line in violation["lines"]} == {2, 4}

@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(
         default=None,
         description="The directory for undelivered results, so that they survive a worker restart. Without it they "
-        "are held in memory, and in Redis if there is one.",
+        "are held in memory, and in Redis if there is one. Also what an interrupted export or check has read.",
     )
 
     # Operations

@@ -10,9 +10,13 @@ import pytest
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.doctor import Check, show_checks
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
-from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.contract.outputs import FoundOffice, FoundTarget, SelectedIvr
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.engine.definitions import Comparison, shipped
+from dialpad_ivr.provisioning.changes import Violation
+from dialpad_ivr.provisioning.drift import STATES, CheckedRow
+from dialpad_ivr.provisioning.listing import Target
 from dialpad_ivr.provisioning.plan import PlannedChange, make_plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 from dialpad_ivr.settings import Settings
@@ -185,3 +189,48 @@ def test_rows_that_cannot_be_restored_are_shown_with_the_reason(screen: Screen) 
     assert "reason 49" in screen.text
     assert "reason 50" not in screen.text
     assert "and 10 more" in screen.text
+
+
+# What would clear the screen, and pretend to be another line.
+NAME = f"{HOSTILE}\n~ callcenter Forged (7) MENU"
+
+
+def show_named(what: str, screen: Screen) -> None:
+    """Show something in which everything has that name."""
+    named = {"target_name": NAME, "office_name": NAME, "ivr_name": NAME, "note": "a note"}
+    row = change(1, "missing_ivr", previous=(SelectedIvr(id="5", name=NAME),), **named)
+    match what:
+        case "plan":
+            render.show_plan(screen.console, make_plan([row], "https://dialpad.com", "changes.csv"))
+        case "check":
+            render.show_check(screen.console, [CheckedRow("missing_ivr", row)])
+        case "targets":
+            office = FoundOffice(id="8", name=NAME)
+            render.show_targets(screen.console, [Target("callcenter", FoundTarget(id="7", name=NAME, office=office))])
+        case _:
+            violation = Violation(2, "target", f'There are no call centers called "{short(NAME)}".', "Look.")
+            render.show_violations(screen.console, [violation])
+
+
+@pytest.mark.parametrize("what", ["plan", "check", "targets", "violations"])
+def test_names_neither_steer_the_terminal_nor_pretend_to_be_a_line(screen: Screen, what: str) -> None:
+    show_named(what, screen)
+    assert not CONTROLS & {*screen.text}
+    assert "[red]x[/red]" in screen.text
+    assert not [line for line in screen.text.splitlines() if line.strip().startswith("~ callcenter Forged")]
+
+
+def test_a_check_shows_what_no_plan_would_repair_first_and_counts_every_state(screen: Screen) -> None:
+    checked = [CheckedRow("differs", change(number)) for number in range(60)]
+    checked += [CheckedRow(state, change(100 + n, note="why")) for n, state in enumerate(STATES)]
+    render.show_check(screen.console, checked)
+    lines = screen.text.splitlines()
+    assert lines[0].startswith("! ")
+    assert "61 different" in lines[-1]
+    assert lines[-1].count("1 ") == len(STATES)
+    assert "... and 17 more" in screen.text
+
+
+def test_a_check_of_rows_in_sync_is_one_line(screen: Screen) -> None:
+    render.show_check(screen.console, [CheckedRow("in_sync", change(1, "unchanged"))] * 3)
+    assert screen.text == "Check: 3 in sync.\n"

@@ -85,7 +85,7 @@ async def test_each_row_has_its_state_and_a_name_that_means_nothing_does_not_end
     assert counts(checked)["differs"] == 2
     assert 'Did you mean "Support' in checked[3].row.note
     assert (checked[3].row.target_name, checked[3].row.target_id) == ("Suport", "")
-    assert "but line 1 sets HOLD_MUSIC of callcenter" in checked[9].row.note
+    assert "but line 1 sets HOLD_MUSIC of callcenter" in checked[8].row.note
 
 
 async def test_all_rows_of_a_target_take_one_call(check: Check, double: DoubleControl) -> None:

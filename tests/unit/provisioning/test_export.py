@@ -191,7 +191,9 @@ def companies(draw: st.DrawFn) -> list[dict[str, Any]]:
         ivrs = [{"id": str(ivr), "name": draw(NAMES)} for ivr in (10, 11, 12)]
         slots = [{"ivr_type": each, "ivrs": ivrs, "selected": draw(SELECTED)} for each in ("MENU", "CLOSED")]
         of = draw(st.sampled_from([None, *(each["target_id"] for each in offices)]))
-        kind = draw(st.sampled_from(["callcenter", "department", "user", "channel"]))
+        kind = draw(
+            st.sampled_from(["callcenter", "department", "user", "channel", "room", "coachingteam", "callrouter"])
+        )
         targets.append(target(number, draw(NAMES), office=of, target_type=kind, slots=slots))
     return [*offices, *targets]
 

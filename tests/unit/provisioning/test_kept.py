@@ -72,7 +72,6 @@ def test_what_is_too_old_is_deleted_and_not_used(tmp_path: Path, clock: Clock) -
     clock.now += KEPT_SECONDS + 1
     with KeptReads(tmp_path, API, resume=True, clock=clock) as resumed:
         assert resumed.find(COMPANY, CALL) is None
-        resumed.delete()
     assert not [*tmp_path.iterdir()]
 
 

@@ -50,7 +50,10 @@ COMMANDS: Final = {
         "Serve the web console on this machine until Ctrl-C: task reference, test requests, provisioning runs, limits.",
     ),
     "targets": ("targets:targets", "List targets with their ids and offices, or find one. Changes nothing."),
-    "export": ("export:export", "Write what targets have selected, as a file that `plan` and `check` read."),
+    "export": (
+        "export:export",
+        "Write what targets have selected, as a file that `plan` and `check` read. Changes nothing.",
+    ),
     "check": (
         "check:check",
         "Compare a file of changes with what is selected, and show what differs. Changes nothing.",

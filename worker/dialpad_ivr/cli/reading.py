@@ -114,4 +114,4 @@ def print_text(text: str) -> None:
     if out.is_terminal:
         out.print(Text(text), end="", soft_wrap=True)
     else:
-        typer.echo(text, nl=False)
+        typer.echo(text, nl=False, color=True)  # else it drops what it takes for colours, from names too

@@ -31,7 +31,7 @@ def targets(
         str | None,
         typer.Argument(
             help="callcenter, department, office, user, ...; all that Dialpad lists by default.",
-            metavar="[TYPE]",
+            metavar="TYPE",
             autocompletion=one_of(LISTED_TYPES),
             show_default=False,
         ),

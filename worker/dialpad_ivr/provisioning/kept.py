@@ -60,7 +60,7 @@ class KeptReads:
         self._api_url = api_url
         self._earlier: dict[str, tuple[float, str]] = {}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._done = [path for path in folder.glob(f"{_PREFIX}*.jsonl") if self._is_done(path, resume=resume)]
+        self._done = [path for path in folder.glob(f"{_PREFIX}*.jsonl") if self._is_used(path, resume=resume)]
         self._path = folder / f"{_PREFIX}{secrets.token_hex(8)}.jsonl"
         opened = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._file = os.fdopen(opened, "w", encoding="utf-8", buffering=1)  # each line survives a crash
@@ -105,16 +105,15 @@ class KeptReads:
         call = json.dumps([self._api_url, company, payload], sort_keys=True)
         return hashlib.sha256(call.encode()).hexdigest()
 
-    def _is_done(self, path: Path, *, resume: bool) -> bool:
-        """Whether a file is not needed any more: it is too old, or everything in it is here now."""
-        try:
+    def _is_used(self, path: Path, *, resume: bool) -> bool:
+        """Whether what is in a file is to be used; one that is too old is deleted."""
+        with suppress(OSError):  # another command has just deleted it, or it is not ours
             if self._clock() - path.stat().st_mtime > KEPT_SECONDS:
-                return True
-            if resume:
+                path.unlink()
+            elif resume:
                 self._earlier.update(self._lines(path))
-        except OSError:  # another command has just deleted it, or it is not ours
-            return False
-        return resume
+                return True
+        return False
 
     def _lines(self, path: Path) -> Iterator[tuple[str, tuple[float, str]]]:
         for line in path.read_text("utf-8", errors="replace").splitlines():
