@@ -136,7 +136,7 @@ async def test_what_cannot_be_read_is_said_once_and_keeps_no_row_from_its_plan(
     assert [row.note for row in snapshot.rows] == ["", "", "", ALWAYS_OPEN]
     (warning,) = snapshot.warnings
     assert "is not known for 3 of 4 targets: their settings could not be read." in warning
-    assert warning.count("GET /api/v2/callcenters/{id}: ") <= 1
+    assert warning.count("GET /api/v2/callcenters/{id}: Dialpad answered ") == 1
 
 
 async def test_a_note_comes_after_what_was_noted_already(read_rows: ReadRows, double: DoubleControl) -> None:
