@@ -50,6 +50,44 @@ def test_plan_reads_the_selection_and_writes_the_plan_without_an_engine(
     assert {arrival["method"] for arrival in double.ledger()} == {"GET"}
 
 
+CLOSED = {
+    "target_type": "callcenter",
+    "target_id": "5502522061422592",
+    "ivr_type": "CLOSED",
+    "ivr": "Closed for the holidays",
+}
+NOTE = "Callers cannot hear CLOSED now: the target is always open (hours_on is false)."
+
+
+def test_plan_notes_what_callers_cannot_hear_and_still_exits_0(
+    invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", double.url)
+    monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
+    Path("changes.json").write_text(json.dumps([CLOSED]))
+    assert f"\n    {NOTE}\nPlan: 1 to change.\n" in invoke("plan", "changes.json").out
+    summary = invoke("plan", "changes.json", "--json").json
+    assert [(note["line"], note["target_id"], note["note"]) for note in summary["notes"]] == [
+        (1, CLOSED["target_id"], NOTE)
+    ]
+    assert [row.note for row in read_plan(Path("changes.plan.json")).changes] == [NOTE]
+
+
+def test_plan_says_once_that_it_is_not_known_what_callers_hear(
+    invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", double.url)
+    monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
+    path = f"/api/v2/callcenters/{CLOSED['target_id']}"
+    double.add_faults({"fault": "status", "status": 403, "times": None, "match": {"path": path}})
+    Path("changes.json").write_text(json.dumps([CLOSED]))
+    shown = invoke("plan", "changes.json").all
+    assert "Plan: 1 to change. Whether callers can hear the changes is not known for 1 of 1 target" in shown
+    assert shown.count("403 (Forbidden)") == 1
+    summary = invoke("plan", "changes.json", "--json").json
+    assert (summary["actions"], summary["notes"], len(summary["warnings"])) == ({"change": 1}, [], 1)
+
+
 def test_plan_with_a_row_that_cannot_be_applied_exits_1_and_is_written(
     invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +97,26 @@ def test_plan_with_a_row_that_cannot_be_applied_exits_1_and_is_written(
     actions = invoke("plan", "changes.json", "--out", "other.json", "--json", code=1).json["actions"]
     assert actions == {"change": 1, "unknown_target": 1}
     assert len(read_plan(Path("other.json")).blocked) == 1
+
+
+def test_a_key_that_may_not_list_users_plans_the_rest_and_says_what_was_refused(
+    invoke: Invoke, double: DoubleControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIALPAD_IVR_API_URL", double.url)
+    monkeypatch.setenv("DIALPAD_API_KEY", "key-of-main")
+    double.add_faults({"fault": "status", "status": 403, "times": None, "match": {"path": "/api/v2/users"}})
+    user = {"target_type": "user", "target": "Robin", "ivr_type": "VM_DROP_MESSAGE", "ivr": "Sorry I missed you"}
+    Path("changes.json").write_text(json.dumps([user, CHANGE]))
+    shown = invoke("plan", "changes.json", code=1).all
+    assert "GET /api/v2/users: Dialpad answered 403 (Forbidden)." in shown
+    assert "Plan: 1 to change, 1 not read." in shown
+    assert "dialpad-ivr apply changes.plan.json --partial" in shown
+    assert len(read_plan(Path("changes.plan.json")).changes) == 1
+    Path("users.json").write_text(json.dumps([user]))
+    alone = invoke("plan", "users.json", code=1)
+    assert alone.out == ""
+    assert "GET /api/v2/users: Dialpad answered 403 (Forbidden)." in alone.err
+    assert not Path("users.plan.json").exists()
 
 
 def test_plan_that_cannot_be_written_exits_2(

@@ -149,6 +149,15 @@ def test_long_plan_is_shown_in_part(screen: Screen) -> None:
     assert "and 10 more" in screen.text
 
 
+def test_a_long_plan_shows_what_is_noted_after_what_cannot_be_applied_and_before_the_rest(screen: Screen) -> None:
+    rows = [change(n) for n in range(60)]
+    rows[58] = change(58, note="Callers cannot hear it.")
+    rows[59] = change(59, "unreadable", note="Dialpad answered 503.")
+    render.show_plan(screen.console, make_plan(rows, "https://dialpad.com", "changes.csv"))
+    shown = [line for line in screen.text.splitlines() if line.endswith(")") and "(line " in line]
+    assert [line.rsplit("(", 1)[1] for line in shown[:3]] == ["line 59)", "line 58)", "line 0)"]
+
+
 def test_run_shows_the_count_of_each_outcome_and_the_failed_rows(screen: Screen) -> None:
     rows = [row(2, "updated"), row(3, "updated"), row(4, "not_found", "No such target."), row(5, None)]
     rows += [row(6, "not_sent"), row(7, "unknown", "Its result was lost.")]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.contract.playback import CallHandling
 from dialpad_ivr.contract.values import NAME_LIMIT
 from dialpad_ivr.dialpad.parsing import (
     ListedIvr,
@@ -212,3 +213,44 @@ def test_the_name_of_an_ivr_is_found_in_either_response() -> None:
 )
 def test_the_message_of_an_error_is_the_first_that_says_something(body: Any, message: str | None) -> None:
     assert read_error(body) == message
+
+
+def handling(**entry: Any) -> CallHandling:
+    target = read_target({"id": "7", **entry})
+    assert target is not None
+    return target.handling
+
+
+def test_how_calls_are_handled_is_read_as_documented() -> None:
+    assert handling(
+        hours_on=False,
+        availability_status="open",
+        first_action="operators",
+        no_operators_action="voicemail",
+        routing_options={"open": {"action": "menu"}, "closed": {"action": "message"}},
+        advanced_settings={"auto_call_recording": {"call_recording_inbound": True, "call_recording_outbound": False}},
+    ) == CallHandling(
+        hours_on=False,
+        closed_now=False,
+        first_action="operators",
+        no_operators_action="voicemail",
+        open_action="menu",
+        closed_action="message",
+        records_inbound=True,
+        records_outbound=False,
+    )
+    assert [handling(availability_status=f"{holiday}closed").closed_now for holiday in ("", "holiday_")] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "value", [None, "false", "new_action", "\x1b[31m", 0, 7, [], {}, [{}], {"open": None, "closed": []}]
+)
+def test_a_setting_of_no_documented_value_is_not_known(value: Any) -> None:
+    names = ("hours_on", "first_action", "no_operators_action", "routing_options", "advanced_settings")
+    nested = {
+        "routing_options": {"open": {"action": value}, "closed": {"action": value}},
+        "advanced_settings": {
+            "auto_call_recording": {"call_recording_inbound": value, "call_recording_outbound": value}
+        },
+    }
+    assert handling(**dict.fromkeys(names, value)) == handling(**nested) == CallHandling()

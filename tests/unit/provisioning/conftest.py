@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dialpad_ivr.provisioning.changes import Changes, read_changes
+from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.testing.double import DoubleControl, started_double
+from support.changes import NAMED, ReadRows
 
 
 @pytest.fixture
@@ -18,3 +24,38 @@ def read(tmp_path: Path) -> Any:
         return read_changes(path)
 
     return from_text
+
+
+@pytest.fixture(scope="session")
+def _double() -> Iterator[DoubleControl]:
+    with started_double(enforce=False) as running:
+        yield running
+
+
+@pytest.fixture
+def double(_double: DoubleControl) -> DoubleControl:
+    """A double of a company whose lists have several pages."""
+    _double.reset()
+    _double.configure(page_size=2)
+    return _double
+
+
+@pytest.fixture
+def company(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings and keys to read the double, unpaced."""
+    monkeypatch.setenv("DIALPAD_API_KEY", double.key)
+    monkeypatch.setenv("DIALPAD_API_KEY_OTHER", double.key)
+    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
+    return Settings(api_url=double.url, allow_loopback=True, company_limit=10_000, patch_limit=10_000)
+
+
+@pytest.fixture
+def read_rows(company: Settings, tmp_path: Path) -> ReadRows:
+    async def of(*rows: dict[str, Any]) -> Snapshot:
+        file = tmp_path / "changes.json"
+        file.write_text("[" + ",\n".join(json.dumps({**NAMED, **row}) for row in rows) + "]")
+        changes = read_changes(file)
+        assert not changes.violations
+        return await read_snapshot(changes.changes, company, lambda *_: None)
+
+    return of

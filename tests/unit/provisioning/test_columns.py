@@ -126,6 +126,14 @@ def test_every_violation_of_a_row_is_reported_at_once(read: Any) -> None:
         assert {path for _, path in where(read(text, suffix))} == {"target", "ivr_type", "ivr", "credential"}
 
 
+def test_a_misspelt_column_leaves_a_row_of_names_without_a_target(read: Any) -> None:
+    row = {("targets" if name == "target" else name): value for name, value in ROW.items()}
+    unknown, missing = read(json.dumps([row]), ".json").violations
+    assert (unknown.path, unknown.suggestion) == ("targets", "target")
+    assert (missing.path, missing.message) == ("target", "The row names no target.")
+    assert where(read(as_csv(row))) == [(1, "targets"), (1, "target_id")]
+
+
 def test_a_missing_column_is_reported_once_with_what_can_stand_in_its_place(read: Any) -> None:
     changes = read("target_type,ivr_type\ncallcenter,HOLD_MUSIC\ncallcenter,MENU\n")
     assert where(changes) == [(1, "target_id"), (1, "ivr_id")]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.text import Text
@@ -21,6 +21,8 @@ from dialpad_ivr.provisioning.plan import PlannedChange, make_plan, write_plan
 from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry import logs
+
+_WITH_NOTE: Final = {"line", "target_type", "target_id", "ivr_type", "select_option", "action", "note"}
 
 
 def plan(
@@ -38,7 +40,8 @@ def plan(
     A row has target_type, a target, ivr_type and an IVR, and optionally select_option and credential. The target is
     target_id, or is looked up: by target (its name; `*` stands for any text, and the row for all that match), number or
     email, and by office, which tells targets of one name apart. The IVR is ivr_id, or ivr (its name). Every validation
-    error is reported with its line. The exit code is 1 when a row cannot be applied.
+    error is reported with its line. The exit code is 1 when a row cannot be applied. A change that callers cannot hear
+    now, as Dialpad's settings are, has a note.
 
     A file with names: the line `target_type,target,office,ivr_type,ivr`, and below it
     `callcenter,Support*,Berlin,HOLD_MUSIC,Winter hold music`.
@@ -51,8 +54,8 @@ def plan(
     logs.configure("warning", settings.log_format)
     changes = valid_changes(file, as_json=as_json)
     if offline:
-        summary = f"{plural(len(changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
-        typer.echo(json.dumps({"changes": len(changes), "violations": []}) if as_json else summary)
+        valid = f"{plural(len(changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
+        typer.echo(json.dumps({"changes": len(changes), "violations": []}) if as_json else valid)
         return
     snapshot = _read(changes, settings)
     if snapshot.violations:
@@ -67,9 +70,13 @@ def plan(
     except OSError as exc:
         fail(f"{to} cannot be written: {exc.strerror}", EXIT_USAGE)
     if as_json:
-        typer.echo(json.dumps({"plan": str(to), "hash": made.hash, "actions": dict(made.counts)}, indent=2))
+        notes = [row.model_dump(include=_WITH_NOTE) for row in made.rows if row.note]
+        summary = {"plan": str(to), "hash": made.hash, "actions": dict(made.counts)}
+        typer.echo(json.dumps({**summary, "notes": notes, "warnings": snapshot.warnings}, indent=2))
     else:
         render.show_plan(out, made)
+        for warning in snapshot.warnings:
+            out.print(Text(warning, style="yellow"))
         what = f"the other {plural(len(made.changes), 'change')}" if made.blocked else "it"
         command = shell_command("apply", to, *(["--partial"] if made.blocked else []))
         how = f" Apply {what} with: {command}" if made.changes else ""
@@ -124,4 +131,7 @@ def _nothing_read(planned: list[PlannedChange], settings: Settings, *, as_json: 
         typer.echo(json.dumps({"plan": None, "actions": {"unreadable": len(planned)}, "reasons": reasons}, indent=2))
     for reason in reasons[:3]:
         err.print(Text(reason, style="red"), soft_wrap=True)
-    fail(f"No target could be read from {settings.api_url}; no plan was written. Plan again later.", EXIT_FAILED)
+    fail(
+        f"No target could be read from {settings.api_url}; no plan was written. Plan again once that is solved.",
+        EXIT_FAILED,
+    )

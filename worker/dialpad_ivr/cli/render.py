@@ -118,7 +118,8 @@ def show_plan(console: Console, plan: Plan) -> None:
     """The changes of a plan, as Terraform shows them."""
     shown = [row for row in plan.rows if row.action != "unchanged"]
     if len(shown) > _ROWS_SHOWN:
-        shown.sort(key=lambda row: row.action == "change")  # what cannot be applied comes first
+        # What cannot be applied comes first, and then what has a note.
+        shown.sort(key=lambda row: (row.action == "change", not row.note))
     for row in shown[:_ROWS_SHOWN]:
         _show_row(console, row, _UNREAD.get(row.action), changes=row.action == "change")
     if len(shown) > _ROWS_SHOWN:

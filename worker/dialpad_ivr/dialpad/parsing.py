@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from dialpad_ivr.contract.playback import FIRST_ACTIONS, ROUTING_ACTIONS, CallHandling
 from dialpad_ivr.contract.values import NAME_LIMIT
 
 _MESSAGE_LIMIT = 300  # characters of an error message
@@ -17,7 +18,8 @@ _DIGITS_LIMIT = 19  # of an int64
 _CURSOR_LIMIT = 4000  # characters; a URL has at most 65,536, and one character may take twelve of them
 _TEXTS_LIMIT = 100  # phone numbers or addresses of a target
 _TYPE_LIMIT = 64  # of a slot's type, which the output repeats for each IVR; the longest documented has 34
-
+_CLOSED = ("closed", "holiday_closed")  # of availability_status
+_UNKNOWN_HANDLING = CallHandling()  # of most targets: one object for all of them
 
 Item = TypeVar("Item")
 
@@ -63,6 +65,7 @@ class ListedTarget:
         office_id: Of an office, its own.
         numbers: Its phone numbers.
         emails: A user's addresses.
+        handling: What is shown of how it handles calls.
     """
 
     id: str
@@ -70,6 +73,7 @@ class ListedTarget:
     office_id: str | None
     numbers: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
+    handling: CallHandling = _UNKNOWN_HANDLING
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def read_target(entry: Any) -> ListedTarget | None:
         office_id=_id(entry.get("office_id")),
         numbers=_texts(entry.get("phone_numbers")),
         emails=_texts(entry.get("emails")),
+        handling=_read_handling(entry),
     )
 
 
@@ -180,6 +185,35 @@ def _read_ivr(entry: Any) -> ListedIvr | None:
         name=name[:NAME_LIMIT] if isinstance(name, str) else None,
         selected=selected if isinstance(selected, bool) else None,
     )
+
+
+def _read_handling(entry: dict[str, Any]) -> CallHandling:
+    """How a call center, a department or an office handles calls."""
+    routing, advanced = _object(entry.get("routing_options")), _object(entry.get("advanced_settings"))
+    recording, availability = _object(advanced.get("auto_call_recording")), entry.get("availability_status")
+    handling = CallHandling(
+        hours_on=_boolean(entry.get("hours_on")),
+        closed_now=availability in _CLOSED if isinstance(availability, str) else None,
+        first_action=_one_of(FIRST_ACTIONS, entry.get("first_action")),
+        no_operators_action=_one_of(ROUTING_ACTIONS, entry.get("no_operators_action")),
+        open_action=_one_of(ROUTING_ACTIONS, _object(routing.get("open")).get("action")),
+        closed_action=_one_of(ROUTING_ACTIONS, _object(routing.get("closed")).get("action")),
+        records_inbound=_boolean(recording.get("call_recording_inbound")),
+        records_outbound=_boolean(recording.get("call_recording_outbound")),
+    )
+    return _UNKNOWN_HANDLING if handling == _UNKNOWN_HANDLING else handling
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _one_of(values: tuple[str, ...], value: Any) -> str | None:
+    return value if isinstance(value, str) and value in values else None
 
 
 def _id(value: Any) -> str | None:

@@ -185,7 +185,8 @@ def _check(row: Row, first_rows: FirstRows, *, delimited: bool) -> tuple[Change 
     credential_valid = True
     if isinstance(checked, list):
         # In a delimited file, a missing column is reported once, for the header.
-        missing = {name for name in FIELDS if not {name, *INSTEAD_OF.get(name, ())} & {*values}} if delimited else set()
+        needed = ({name, *INSTEAD_OF.get(name, ())} for name in FIELDS) if delimited else ()
+        missing = {path for paths in needed if not paths & {*values} for path in paths}
         found += [
             Violation(row.line, error.path, error.message, error.hint, tuple(error.allowed), error.suggestion)
             for error in checked

@@ -20,6 +20,7 @@ COLUMNS: Final = (*FIELDS, *TARGET_COLUMNS, "office", "ivr")
 REQUIRED: Final = tuple(name for name in FIELDS if SetCustomIvrInput.model_fields[name].is_required())
 INSTEAD_OF: Final[dict[str, tuple[str, ...]]] = {"target_id": TARGET_COLUMNS, "ivr_id": ("ivr",)}
 """The columns that can stand in place of a required one."""
+_NAMES: Final = (*TARGET_COLUMNS, "office", "ivr")
 
 _EXAMPLE_ROW: Final = {name: value for name, value in example_input().items() if name in FIELDS}
 EXAMPLE: Final = f"{','.join(_EXAMPLE_ROW)} followed by {','.join(_EXAMPLE_ROW.values())}"
@@ -76,7 +77,7 @@ def check_values(values: Mapping[str, Any]) -> RowValues | list[FieldError]:
     errors = [] if isinstance(params, SetCustomIvrInput) else [_with_column(error, fields) for error in params]
     for name, missing in (("target_id", _NO_TARGET), ("ivr_id", _NO_IVR)):
         # Where the file uses names, an empty row lacks either.
-        if fields.get(name) in (None, "") and any(column in values for column in INSTEAD_OF[name]):
+        if fields.get(name) in (None, "") and any(column in values for column in _NAMES):
             errors = [error for error in errors if error.path != name] + [missing]
     if given & {*TARGET_COLUMNS, "office", "target_id"} == {"office"}:
         errors.append(_NO_TARGET.model_copy(update={"message": "office alone names no target."}))

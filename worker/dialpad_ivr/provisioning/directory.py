@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from dialpad_ivr.contract.inputs import ListTargetsInput
+from dialpad_ivr.contract.playback import CallHandling
 from dialpad_ivr.contract.targets import OFFICE_LIST_PATHS
 from dialpad_ivr.contract.values import TARGETS_TASK_TYPE
 from dialpad_ivr.dialpad.parsing import ListedTarget
@@ -39,6 +40,7 @@ class TargetDirectory:
         self._lists: dict[tuple[str, str | None], asyncio.Task[list[ListedTarget]]] = {}
         self._of_office: dict[tuple[str, str], list[ListedTarget]] = {}
         self._by_name: dict[tuple[str, str | None], dict[str, list[ListedTarget]]] = {}
+        self._handling: dict[tuple[str, str], CallHandling] = {}  # of what was read, by type and id
 
     async def offices(self) -> list[ListedTarget]:
         """All offices; each belongs to itself."""
@@ -79,15 +81,29 @@ class TargetDirectory:
 
     async def target(self, target_type: str, target_id: str) -> ListedTarget | None:
         """One target; `None` if there is none of that id."""
-        return await self._read(target_type, lambda directory: directory.target(target_type, target_id))
+        target = await self._read(target_type, lambda directory: directory.target(target_type, target_id))
+        self._keep(target_type, [target] if target else [])
+        return target
+
+    async def handling(self, target_type: str, target_id: str) -> CallHandling | None:
+        """How a target handles calls, from a list that was read, or else from itself; `None` if there is no such."""
+        if (target_type, target_id) not in self._handling:
+            await self.target(target_type, target_id)
+        return self._handling.get((target_type, target_id))
+
+    def _keep(self, target_type: str, targets: list[ListedTarget]) -> None:
+        self._handling.update({(target_type, target.id): target.handling for target in targets})
 
     async def _list(self, target_type: str, office_id: str | None = None) -> list[ListedTarget]:
         key = (target_type, office_id)
         if key not in self._lists:
-            self._lists[key] = asyncio.create_task(
-                self._read(target_type, lambda directory: directory.targets(target_type, office_id=office_id))
-            )
+            self._lists[key] = asyncio.create_task(self._read_list(target_type, office_id))
         return await self._lists[key]
+
+    async def _read_list(self, target_type: str, office_id: str | None) -> list[ListedTarget]:
+        targets = await self._read(target_type, lambda directory: directory.targets(target_type, office_id=office_id))
+        self._keep(target_type, targets)
+        return targets
 
     async def _read(self, target_type: str, read: Callable[[Directory], Awaitable[_Read]]) -> _Read:
         """Read with the pace, the waits and the retries of a task.

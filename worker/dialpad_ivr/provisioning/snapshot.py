@@ -15,6 +15,7 @@ from dialpad_ivr.contract.values import LISTED_LIMIT
 from dialpad_ivr.dialpad.parsing import ListedIvr, Slot
 from dialpad_ivr.dialpad.verdict import Verdict, already_selected
 from dialpad_ivr.provisioning.changes import Change, Violation
+from dialpad_ivr.provisioning.hours import note_silent_rows
 from dialpad_ivr.provisioning.plan import Action, PlannedChange
 from dialpad_ivr.provisioning.reader import Reader, open_reader
 from dialpad_ivr.provisioning.targets import resolve_targets
@@ -35,16 +36,18 @@ class Snapshot:
         rows: A planned change per row, and per target of a wildcard.
         violations: Names that mean no target, or several, and rows that turn out to set the same slot. If there are
             any, no selection was read, and there are no rows.
+        warnings: What could not be read in addition; the rows are right without it.
     """
 
     rows: tuple[PlannedChange, ...]
     violations: tuple[Violation, ...]
+    warnings: tuple[str, ...] = ()
 
 
 async def read_snapshot(
     changes: Sequence[Change], settings: Settings, on_progress: Callable[[str, int, int], None]
 ) -> Snapshot:
-    """Look up the targets that rows name, and then read the current selections.
+    """Look up the targets that rows name, read the current selections, and note what callers cannot hear.
 
     Args:
         changes: Valid rows.
@@ -59,7 +62,10 @@ async def read_snapshot(
         if resolved.violations:
             return Snapshot((), resolved.violations)
         rows = await read_selections(resolved.changes, reader, partial(on_progress, "Reading current selections"))
-        return Snapshot((*resolved.unreadable, *rows), ())
+        rows, warnings = await note_silent_rows(
+            rows, resolved.handling_of, partial(on_progress, "Reading what callers hear")
+        )
+        return Snapshot((*resolved.unreadable, *rows), (), warnings)
 
 
 async def read_selections(
@@ -155,11 +161,12 @@ def _planned(change: Change, read: TaskOutput) -> PlannedChange:
 
 def _find(change: Change, ivrs: Sequence[FoundIvr]) -> FoundIvr | Verdict:
     """The IVR that a row names, by its id, its name, or both."""
-    if change.ivr_id is None:
+    column = "ivr" if change.ivr_id is None else "ivr_id"
+    if change.ivr_id is None and ivrs:
         return find_ivr(change.ivr or "", ivrs, f"{change.target_type} {change.target_id}")
     ivr = next((each for each in ivrs if each.id == change.ivr_id), None)
     if ivr is None:
-        note = f"{_slot_text(ivrs)} Check ivr_id and ivr_type, or create the IVR first."
+        note = f"{_slot_text(ivrs)} Check {column} and ivr_type, or create the IVR first."
         return Verdict("not_found", "no_such_ivr", note)
     if change.ivr is not None and not with_name(change.ivr, [ivr], lambda each: each.name)[0]:
         note = f'IVR {ivr.id} is called "{short(ivr.name or "")}", not "{short(change.ivr)}". Correct ivr or ivr_id.'

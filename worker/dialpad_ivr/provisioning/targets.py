@@ -9,10 +9,12 @@ from typing import Final, Literal
 
 from dialpad_ivr.contract.inputs import ListTargetsInput
 from dialpad_ivr.contract.outputs import FoundTarget
+from dialpad_ivr.contract.playback import CallHandling
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.dialpad.verdict import Verdict
 from dialpad_ivr.provisioning.changes import MAX_ROWS, Change, FirstRows, Violation, conflicts
 from dialpad_ivr.provisioning.directory import TargetDirectory
+from dialpad_ivr.provisioning.hours import HandlingOf
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.tasks.directory import RefusedError
@@ -46,11 +48,13 @@ class Resolved:
         unreadable: Rows whose target could not be looked up, with the reason.
         unresolved: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
             apply any of the changes unless it is empty.
+        handling_of: From a list that was read, or else from the target itself.
     """
 
     changes: tuple[Change, ...]
     unreadable: tuple[PlannedChange, ...]
     unresolved: tuple[Unresolved, ...]
+    handling_of: HandlingOf
 
     @property
     def violations(self) -> tuple[Violation, ...]:
@@ -66,11 +70,14 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
         reader: Reads the lists.
         on_found: Progress callback: the number of different targets or wildcards looked up, and the total.
     """
+    directories = {name: TargetDirectory(name, reader) for name in {change.credential for change in changes}}
+
+    async def handling_of(credential: str, target_type: str, target_id: str) -> CallHandling | None:
+        return await directories[credential].handling(target_type, target_id)
+
     wanted = list(dict.fromkeys(change.wanted for change in changes if change.wanted is not None))
     if not wanted:
-        return Resolved(tuple(changes), (), ())
-    credentials = {each.credential for each in wanted}
-    directories = {credential: TargetDirectory(credential, reader) for credential in credentials}
+        return Resolved(tuple(changes), (), (), handling_of)
     results: dict[ListTargetsInput, _Result] = {}
 
     async def search(params: ListTargetsInput) -> None:
@@ -81,7 +88,7 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
     await asyncio.gather(*(search(params) for params in wanted))
     for params in [each for each in wanted if _suggestible(each, results[each].miss)][:_SUGGESTED]:
         results[params] = await _search(params, directories[params.credential], suggest=True)  # no list is read again
-    return _resolved(changes, results)
+    return _resolved(changes, results, handling_of)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,9 @@ async def _search(params: ListTargetsInput, directory: TargetDirectory, *, sugge
     return _Result(search.found, miss)
 
 
-def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result]) -> Resolved:
+def _resolved(
+    changes: Sequence[Change], results: dict[ListTargetsInput, _Result], handling_of: HandlingOf
+) -> Resolved:
     resolved: list[Change] = []
     unreadable: list[PlannedChange] = []
     unresolved: list[Unresolved] = []
@@ -133,7 +142,7 @@ def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result
             found = [Unresolved(target, "same_slot", each) for each in conflicts(target, target.credential, first_rows)]
             unresolved += found
             resolved += [] if found else [target]
-    return Resolved(tuple(resolved), tuple(unreadable), tuple(unresolved))
+    return Resolved(tuple(resolved), tuple(unreadable), tuple(unresolved), handling_of)
 
 
 def _violation(change: Change, wanted: ListTargetsInput, result: _Result) -> Violation | None:

@@ -17,6 +17,24 @@ _CITIES: Final = (
 _TOPICS: Final = ("Support", "Sales", "Billing", "Returns", "Orders", "Repairs", "Bookings", "Careers")
 
 
+# Settings, as Dialpad shows them.
+_WITH_HOURS: Final = {
+    "hours_on": True,
+    **{f"{day}_hours": ["08:00", "18:00"] for day in ("monday", "tuesday", "wednesday", "thursday", "friday")},
+}
+_RECORDS: Final = {
+    "advanced_settings": {"auto_call_recording": {"call_recording_inbound": True, "call_recording_outbound": True}}
+}
+
+
+def _routing(open_action: str) -> dict[str, Any]:
+    """What callers meet when no operator takes the call; in closed hours, voicemail."""
+    actions = {"open": open_action, "closed": "voicemail"}
+    return {
+        "routing_options": {hours: {"action": action, "try_dial_operators": True} for hours, action in actions.items()}
+    }
+
+
 def _slot(ivr_type: IvrType, first_id: int, *names: str) -> FakeSlot:
     """A slot of IVRs with consecutive ids, the last one selected."""
     ivrs = [FakeIvr(id=str(first_id + i), name=name) for i, name in enumerate(names)]
@@ -32,6 +50,7 @@ def seed_targets() -> list[FakeTarget]:
             5502522061422592,
             "Support",
             numbers=["+14155551000"],
+            settings={**_RECORDS, "availability_status": "open", "first_action": "operators", **_routing("voicemail")},
             slots=[
                 _slot("HOLD_MUSIC", 5127493019721728, "Summer hold music", "Winter hold music"),
                 _slot("AUTO_RECORDING", 5127493019721740, "This call is recorded", "Recorded for training"),
@@ -52,6 +71,7 @@ def seed_targets() -> list[FakeTarget]:
             int(_HEAD_OFFICE),
             "Head office",
             numbers=["+14155551001"],
+            settings={"first_action": "menu", **_routing("menu")},
             slots=[
                 _slot("MENU", 5127493019721780, "Main menu, new", "Main menu"),
                 _slot("CLOSED", 5127493019721790, "Office closed, new", "Office closed"),
@@ -109,6 +129,7 @@ def company_targets(call_centers: int) -> list[FakeTarget]:
     """A company with that number of call centers, spread over 3 to 12 offices.
 
     Every office has the same names: a call center "Support" is in each of them, as are departments, users and so on.
+    Every other call center has opening hours; the rest, and the departments, are always open.
     Ids are from 6100000000000000 on, those of IVRs from 7100000000000000 on.
     """
     ids, ivr_ids = count(6_100_000_000_000_000), count(7_100_000_000_000_000, 10)
@@ -126,9 +147,9 @@ def company_targets(call_centers: int) -> list[FakeTarget]:
             _slot("HOLD_MUSIC", first, "Summer hold music", "Winter hold music"),
             _slot("GREETING", first + 2, "Holiday greeting", "Welcome"),
         ]
-        number_of = [f"+1212{5_550_000 + number:07d}"]
+        values = {"numbers": [f"+1212{5_550_000 + number:07d}"], "settings": _WITH_HOURS if number % 2 else {}}
         office_id = office_ids[number % len(office_ids)]
-        targets.append(_of(office_id, "callcenter", next(ids), name, slots=slots, numbers=number_of))
+        targets.append(_of(office_id, "callcenter", next(ids), name, slots=slots, **values))
     for city, office_id in offices.items():
         targets += [_of(office_id, "department", next(ids), topic) for topic in _TOPICS[:4]]
         for first_name in ("Kim", "Robin", "Ana"):

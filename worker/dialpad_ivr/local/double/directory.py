@@ -97,6 +97,8 @@ def _shown(target: FakeTarget) -> dict[str, Any]:
             }
         case "callrouter":
             own = {"name": target.name, "enabled": True}
+        case "callcenter" | "department":
+            own = {"name": target.name, "hours_on": False}  # the documented default
         case _:
             own = {"name": target.name}
     state = {} if target.target_type == "callrouter" else {"state": "active"}
@@ -106,4 +108,5 @@ def _shown(target: FakeTarget) -> dict[str, Any]:
         "office_id": target.office_id,
         "phone_numbers": target.numbers,
         **state,
+        **target.settings,
     }

@@ -77,6 +77,7 @@ class FakeTarget(_Model):
         office_id: The office that it belongs to; an office belongs to itself.
         numbers: Its phone numbers, E.164.
         emails: A user's addresses.
+        settings: More of what Dialpad shows of it, `hours_on` for one, in the published format.
     """
 
     target_type: TargetType
@@ -85,6 +86,7 @@ class FakeTarget(_Model):
     office_id: Id | None = None
     numbers: list[str] = Field(default_factory=list)
     emails: list[str] = Field(default_factory=list)
+    settings: dict[str, Any] = Field(default_factory=dict)
     slots: list[FakeSlot] = Field(default_factory=list)
 
     @model_validator(mode="after")
