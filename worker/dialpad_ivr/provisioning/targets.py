@@ -113,9 +113,7 @@ async def _search(params: ListTargetsInput, directory: TargetDirectory, *, sugge
     return _Result(search.found, miss)
 
 
-def _resolved(
-    changes: Sequence[Change], results: dict[ListTargetsInput, _Result], handling_of: HandlingOf
-) -> Resolved:
+def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result], handling_of: HandlingOf) -> Resolved:
     resolved: list[Change] = []
     unreadable: list[PlannedChange] = []
     unresolved: list[Unresolved] = []
