@@ -60,6 +60,8 @@ async def test_a_change_is_sent_and_reported(bench: Bench) -> None:
         "ivr_type": "HOLD_MUSIC",
         "selected": {"id": VALID["ivr_id"], "name": "New"},
         "previous": None,
+        "previous_ids": None,
+        "listed": None,
     }
     assert output["request"]["body"] == {"ivr_id": int(VALID["ivr_id"])}
     assert output["response"]["status_code"] == 200
@@ -120,6 +122,7 @@ async def test_plan_reads_and_never_writes(bench: Bench, now: str, outcome: str)
     output = check(await bench.run({**VALID, "mode": "plan"}))
     assert output["outcome"] == outcome
     assert output["ivr"]["previous"]["id"] == now
+    assert output["ivr"]["previous_ids"] == [now]
     assert output["request"]["method"] == "PATCH"
     assert [request.method for request in bench.sent] == ["GET"]
     assert output["attempts"] == 0
@@ -138,6 +141,18 @@ async def test_plan_warns_of_an_ivr_that_the_target_does_not_have(bench: Bench) 
     output = check(await bench.run({**VALID, "mode": "plan"}))
     assert output["outcome"] == "planned"
     assert "lists no IVR" in output["warnings"][0]
+    assert (output["ivr"]["listed"], output["ivr"]["previous_ids"]) == (False, [])
+
+
+@pytest.mark.parametrize(("states", "ids"), [((True, True), ["1", VALID["ivr_id"]]), ((None, None), None)])
+async def test_plan_shows_all_that_is_selected_or_that_dialpad_does_not_say(
+    bench: Bench, states: tuple[bool | None, bool | None], ids: list[str] | None
+) -> None:
+    slot = selected("1")
+    slot["ivrs"] = [{"id": i, "selected": state} for i, state in zip(("1", VALID["ivr_id"]), states, strict=True)]
+    bench.handler = lambda _: page(slot)
+    output = check(await bench.run({**VALID, "mode": "plan"}))
+    assert (output["ivr"]["listed"], output["ivr"]["previous_ids"]) == (True, ids)
 
 
 async def test_plan_with_select_option_never_says_unchanged(bench: Bench) -> None:

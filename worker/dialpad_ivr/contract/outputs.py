@@ -27,6 +27,14 @@ class IvrState(_Part):
     ivr_type: str | None = None
     selected: SelectedIvr | None = Field(default=None, description="What is selected now, as far as it is known.")
     previous: SelectedIvr | None = Field(default=None, description="What was selected before, where it was read.")
+    previous_ids: list[str] | None = Field(
+        default=None,
+        description="The ids of all that were selected before, for a later if_selected: two, where inbound and "
+        "outbound differ. Null where that was not read, or Dialpad does not say.",
+    )
+    listed: bool | None = Field(
+        default=None, description="Whether the target lists ivr_id for this slot. Null where that was not read."
+    )
 
 
 def _exact(value: Any) -> Any:

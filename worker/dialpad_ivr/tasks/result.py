@@ -69,6 +69,8 @@ class Draft:
         response: The response that the output shows.
         selected: What is selected in the slot now.
         previous: What was selected before.
+        previous_ids: The ids of all that were selected before, if Dialpad says so.
+        listed: Whether the target lists the IVR for the slot, where that was read.
         own_fields: The fields that this task's output has of its own.
     """
 
@@ -83,6 +85,8 @@ class Draft:
     response: Response | None = None
     selected: ListedIvr | FoundIvr | None = None
     previous: ListedIvr | None = None
+    previous_ids: list[str] | None = None
+    listed: bool | None = None
     own_fields: dict[str, Any] = field(default_factory=dict)
 
     def output(self, outcome: Outcome | None, error: TaskError | None = None) -> TaskOutput:
@@ -91,7 +95,13 @@ class Draft:
         return OUTPUTS[self.task_type](
             outcome=outcome,
             ok=outcome in OK_OUTCOMES,
-            ivr=IvrState(ivr_type=self.ivr_type, selected=_named(self.selected), previous=_named(self.previous)),
+            ivr=IvrState(
+                ivr_type=self.ivr_type,
+                selected=_named(self.selected),
+                previous=_named(self.previous),
+                previous_ids=self.previous_ids,
+                listed=self.listed,
+            ),
             request=PreparedRequest(method=self.request.method, url=self.request.url, body=self.request.body),
             response=None
             if response is None

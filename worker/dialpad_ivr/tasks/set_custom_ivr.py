@@ -68,7 +68,7 @@ async def _plan(params: SetCustomIvrInput, caller: Caller, draft: Draft) -> Verd
     if refusal is not None:
         return refusal
     listed = slot.find(params.ivr_id)
-    draft.previous = draft.selected = slot.selected()
+    _note_read(slot, params, draft)
     if listed is None:
         draft.warnings.append(
             f"The target lists no IVR {params.ivr_id} for {params.ivr_type}: Dialpad may well refuse it."
@@ -113,11 +113,12 @@ async def _check_expectation(
     slot, refusal, draft.response = await _read_slot(params, caller)
     if refusal is not None:
         return refusal
-    draft.previous = draft.selected = slot.selected()
+    _note_read(slot, params, draft)
     verdict = precondition_verdict(slot, params)
     if not sent_before:
         return verdict
     # A previous attempt sent the PATCH, or may have, and never saw the response: our IVR was not selected before it.
+    draft.previous_ids = None
     draft.previous = next((ivr for ivr in slot.ivrs if ivr.selected and ivr.id != params.ivr_id), None)
     if verdict is not None and verdict.outcome == "unchanged":
         draft.warnings.append("Read afterwards: the IVR is selected.")
@@ -125,6 +126,13 @@ async def _check_expectation(
     if verdict is not None:
         draft.warnings.append("A previous attempt may have made the change; it was undone since.")
     return verdict
+
+
+def _note_read(slot: Slot, params: SetCustomIvrInput, draft: Draft) -> None:
+    """Take the slot, as read before anything was sent, into the output."""
+    draft.previous = draft.selected = slot.selected()
+    draft.previous_ids = None if slot.selection_unknown() else sorted(slot.all_selected())
+    draft.listed = slot.find(params.ivr_id) is not None
 
 
 async def _settle(verdict: Verdict, params: SetCustomIvrInput, caller: Caller, draft: Draft) -> Verdict:

@@ -83,11 +83,16 @@ def _fields(outcome: str, task_type: str) -> dict[str, Any]:
     body = {"ivr_id": int(example["ivr_id"])} if method == "PATCH" else None
     sent = outcome in _RESPONSES or outcome in ("updated", "unconfirmed")
     selected = {"updated": new, "unchanged": new, "planned": old, "unconfirmed": old}.get(outcome)
+    read = outcome in ("unchanged", "planned")
     fields: dict[str, Any] = {
         "outcome": outcome,
         "ok": outcome in OK_OUTCOMES,
         "ivr": IvrState(
-            ivr_type=example.get("ivr_type"), selected=selected, previous=old if outcome == "updated" else None
+            ivr_type=example.get("ivr_type"),
+            selected=selected,
+            previous=old if outcome == "updated" else None,
+            previous_ids=[selected.id] if read and selected else None,
+            listed=read or None,
         ),
         "request": PreparedRequest(method=method, url=_url(path, example), body=body),
         "response": _response(outcome, example, selected) if sent else None,
