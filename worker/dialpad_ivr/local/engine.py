@@ -126,6 +126,7 @@ def command(java_path: str, jar_path: Path, port: int, database: Path, pages: Se
         f"--server.port={port}",
         "--server.address=127.0.0.1",
         "--conductor.integrations.ai.enabled=false",
+        "--conductor.scheduler.enabled=true",
         f"--spring.datasource.url=jdbc:sqlite:{database}?{_SQLITE}",
         *([f"--spring.web.resources.static-locations={locations}"] if locations else []),
     ]
