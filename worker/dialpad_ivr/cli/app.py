@@ -58,6 +58,11 @@ COMMANDS: Final = {
         "check:check",
         "Compare a file of changes with what is selected, and show what differs. Changes nothing.",
     ),
+    "schedules list": (
+        "schedules:schedules_list",
+        "List the scheduled checks: when each runs next, what its last run found, and which repairs wait for approval.",
+    ),
+    "schedules remove": ("schedules:schedules_remove", "Remove a scheduled check. What it has started goes on."),
     "plan": (
         "plan:plan",
         "Validate a file of changes, read the current selections, and show what would change. Changes nothing.",
@@ -84,7 +89,10 @@ COMMANDS: Final = {
 }
 """The place of each command, and the first paragraph of its help; one of a group is named with it."""
 
-GROUPS: Final = {"workflow": "Work on workflow definitions."}
+GROUPS: Final = {
+    "schedules": "List and remove the checks that `check --every` has scheduled.",
+    "workflow": "Work on workflow definitions.",
+}
 """The groups of commands, and their help."""
 
 app = typer.Typer(

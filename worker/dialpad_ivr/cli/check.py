@@ -14,6 +14,7 @@ from dialpad_ivr.cli.exit_codes import EXIT_DIFFERS, EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag, Resume
 from dialpad_ivr.cli.plan import valid_changes
 from dialpad_ivr.cli.reading import how_to_go_on, open_kept, print_text, read_dialpad, show_unread
+from dialpad_ivr.cli.schedules import Every, Name, RepairOption, Zone, prepared_schedule, schedule_check
 from dialpad_ivr.provisioning.drift import check_rows, counts, drift_csv, drift_report
 from dialpad_ivr.provisioning.plan import write_atomically
 from dialpad_ivr.telemetry import logs
@@ -26,6 +27,10 @@ def check(
         typer.Option("--report", help="Base name of a report to keep: BASE.check.json and .csv.", metavar="BASE"),
     ] = None,
     resume: Resume = False,
+    every: Every = None,
+    zone: Zone = None,
+    name: Name = None,
+    repair: RepairOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare a file of changes with what is selected, and show what differs. Changes nothing.
@@ -34,12 +39,18 @@ def check(
     rows differ and applying a plan of the file would repair all of them; 1 if a row needs a person: its target or its
     IVR is missing or ambiguous, or it could not be compared.
 
+    With --every, the engine's scheduler also repeats the check, by the workflow `check_custom_ivrs`. The names in the
+    file are looked up now, and ids are scheduled: run it again when the file or the company changes. The exit code is
+    then 0 if the check is scheduled, whatever it found.
+
     Examples:
     - `dialpad-ivr check selections.csv`
     - `dialpad-ivr check selections.csv --report monday --json`
+    - `dialpad-ivr check selections.csv --every "0 0 6 * * *" --zone Europe/Berlin --repair ask`
     """
     settings = settings_or_fail()
     logs.configure("warning", settings.log_format)
+    scheduled = prepared_schedule(file, settings, every=every, zone=zone, name=name, repair=repair)
     changes = valid_changes(file, as_json=as_json)
     kept = open_kept(settings, resume=resume)
     checked = read_dialpad(
@@ -54,7 +65,8 @@ def check(
     resumed = (kept.used, kept.oldest_seconds) if kept else (0, 0.0)
     document = drift_report(checked, settings.api_url, file.name, resumed)
     if as_json:
-        print_text(document)
+        if scheduled is None:
+            print_text(document)
     elif [*states] == ["unreadable"]:
         show_unread(dict.fromkeys(each.row.note for each in checked))
         err.print(Text(f"No row could be compared at {settings.api_url}.", style="red"), soft_wrap=True)
@@ -69,6 +81,9 @@ def check(
             fail(f"The report cannot be written: {exc.strerror}\nCheck the folder of {report}.", EXIT_USAGE)
         if not as_json:
             out.print(Text(f"Report: {report}.check.json, {report}.check.csv"), soft_wrap=True)
+    if scheduled is not None:
+        schedule_check(scheduled, checked, as_json=as_json)
+        return
     if not set(states) <= {"in_sync", "differs"}:
         raise typer.Exit(EXIT_FAILED)
     if "differs" in states:

@@ -157,9 +157,10 @@ class EngineApi:
         found: list[JsonObject] = self._call("GET", path, query)
         return found
 
-    def newest(self, name: str, count: int) -> list[JsonObject]:
+    def newest(self, name: str, count: int, correlation_id: str | None = None) -> list[JsonObject]:
         """Summaries of the `count` most recently started workflows of that name, newest first."""
-        return self._search(f"workflowType='{name}'", ("sort", "startTime:DESC"), ("start", 0), ("size", count))
+        query = f"workflowType='{name}'" + (f" AND correlationId='{correlation_id}'" if correlation_id else "")
+        return self._search(query, ("sort", "startTime:DESC"), ("start", 0), ("size", count))
 
     def last_polls(self, task_type: str) -> dict[str | None, int]:
         """When workers last polled for tasks of this type.
@@ -230,6 +231,10 @@ class EngineApi:
             time.sleep(0.02)
         path = f"/workflow/{quote(workflow_id, safe='')}/remove"
         self._call("DELETE", path, [("archiveWorkflow", "false")], response_type="str")
+
+    def scheduler(self, method: str, path: str, query: list[tuple[str, Any]] | None = None, body: Any = None) -> Any:
+        """Call the engine's scheduler; see `engine/schedules.py`."""
+        return self._call(method, f"/scheduler{path}", query, body)
 
     def _search(self, query: str, *more: tuple[str, Any]) -> list[JsonObject]:
         """Summaries of workflows, from the engine's index."""

@@ -1,0 +1,92 @@
+"""A client of the workflow `check_custom_ivrs`, as the engine's scheduler starts it: its input, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Final, Literal
+
+from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning import run
+from dialpad_ivr.provisioning.columns import FIELDS
+from dialpad_ivr.provisioning.drift import CheckedRow
+from dialpad_ivr.provisioning.plan import PlannedChange
+
+WORKFLOW: Final = "check_custom_ivrs"
+MAX_ROWS: Final = 5000  # per run, because of the engine's limits
+
+Repair = Literal["never", "ask"]
+
+
+@dataclass(frozen=True)
+class CheckRun:
+    """A run of the workflow.
+
+    Attributes:
+        status: The workflow's status; RUNNING also while its repair waits for approval.
+        message: What it found, or why it failed; empty while it compares.
+    """
+
+    workflow_id: str
+    status: str
+    started_at: datetime
+    message: str
+
+
+def without_ids(checked: Sequence[CheckedRow]) -> list[PlannedChange]:
+    """The rows that cannot be scheduled: their names mean no one id, or they set the same slot as an earlier row."""
+    return [each.row for each in checked if each.state == "conflict" or not (each.row.target_id and each.row.ivr_id)]
+
+
+def workflow_input(checked: Sequence[CheckedRow], repair: Repair, domain: str | None) -> JsonObject:
+    """The workflow's input for these rows, profile by profile: a chunk of one has a queue of its own.
+
+    Args:
+        checked: Rows with ids.
+        repair: Whether to ask for approval to repair what differs.
+        domain: The task domain of the workers, if it is not the default queue.
+    """
+    rows = sorted((each.row for each in checked), key=lambda row: row.credential)
+    return {"changes": [_workflow_row(row) for row in rows], "repair": repair, "domain": domain}
+
+
+def _workflow_row(row: PlannedChange) -> JsonObject:
+    names = {"target_name": row.target_name, "ivr_name": row.ivr_name}
+    note = {"line": row.line, **{name: value for name, value in names.items() if value}}
+    return {**{name: value for name in FIELDS if (value := getattr(row, name))}, "note": note}
+
+
+def last_run(engine: EngineApi, schedule: str) -> CheckRun | None:
+    """The run that a schedule started last; `None` before the first.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+    for summary in engine.newest(WORKFLOW, 1, correlation_id=schedule):
+        try:
+            workflow = engine.workflow(summary["workflowId"])
+        except EngineError as exc:
+            if exc.status == 404:  # removed since
+                return None
+            raise
+        tasks: list[JsonObject] = workflow.get("tasks") or []
+        judged = next((task for task in tasks if task["referenceTaskName"] == "judge"), {})
+        result = (judged.get("outputData") or {}).get("result") or {}
+        started_at = datetime.fromtimestamp((workflow.get("startTime") or 0) / 1000, timezone.utc)
+        message = result.get("message") or workflow.get("reasonForIncompletion") or ""
+        return CheckRun(str(workflow["workflowId"]), str(workflow["status"]), started_at, str(message))
+    return None
+
+
+def waiting_repairs(engine: EngineApi, schedule: str) -> list[str]:
+    """The ids of the provisioning runs that a schedule's checks started, and that wait for approval; the latest first.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+    running = sorted(
+        engine.correlated(run.WORKFLOW, schedule), key=lambda w: int(w.get("startTime") or 0), reverse=True
+    )
+    ids = [str(workflow["workflowId"]) for workflow in running]
+    return [workflow_id for workflow_id in ids if run.approval_task(engine.workflow(workflow_id)) is not None]
