@@ -73,7 +73,7 @@ def note(what: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "file",
     [
-        pytest.param(file, id=file.stem, marks=pytest.mark.long if file.stem.startswith("provision") else ())
+        pytest.param(file, id=file.stem, marks=pytest.mark.long if file.stem.startswith(("check", "provision")) else ())
         for file in WORKFLOWS
     ],
 )

@@ -57,22 +57,29 @@ def running_postgres() -> Iterator[str]:
 
 @contextlib.contextmanager
 def engine_on_postgres(folder: Path) -> Iterator[LocalEngine]:
-    """Run the engine with the properties of `deploy/`, but that database, on loopback."""
-    with running_postgres() as url:
-        java, port, log = local.java(), free_port(), folder / "conductor.log"
-        jar = local.unpacked(fetch(local.jar(), local.cache_folder()), java)
-        command = [
-            *(part for part in local.command(java, jar, port, Path(), []) if "datasource" not in part),
-            f"--spring.config.additional-location=file:{PROPERTIES}",
-            f"--spring.datasource.url={url}",
-        ]
-        child = Child(command, {"POSTGRES_PASSWORD": ""}, log)
-        try:
-            engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)
-            until(lambda: _is_healthy(engine.url), 180, lambda: "\n".join(["the engine", *last_lines(log)]))
-            yield engine
-        finally:
-            child.stop()
+    """Run the engine with the properties of `deploy/`, but on a database and an address of its own."""
+    with running_postgres() as url, engine_on_database(url, free_port(), folder) as engine:
+        yield engine
+
+
+@contextlib.contextmanager
+def engine_on_database(url: str, port: int, folder: Path) -> Iterator[LocalEngine]:
+    """Run the engine with the properties of `deploy/`, but on this database and this port of loopback."""
+    java, log = local.java(), folder / "conductor.log"
+    jar = local.unpacked(fetch(local.jar(), local.cache_folder()), java)
+    deployed = ("datasource", "scheduler")  # are not of the command line there
+    command = [
+        *(part for part in local.command(java, jar, port, Path(), []) if not any(word in part for word in deployed)),
+        f"--spring.config.additional-location=file:{PROPERTIES}",
+        f"--spring.datasource.url={url}",
+    ]
+    child = Child(command, {"POSTGRES_PASSWORD": ""}, log)
+    try:
+        engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)
+        until(lambda: _is_healthy(engine.url), 180, lambda: "\n".join(["the engine", *last_lines(log)]))
+        yield engine
+    finally:
+        child.stop()
 
 
 def _is_healthy(url: str) -> bool:

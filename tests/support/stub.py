@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -100,6 +101,8 @@ class StubEngine:
         completed_tasks: What was reported for tasks that wait.
         polled: What polls for tasks return, one after the other; then nothing.
         last_polls: When workers last polled, by task type and domain; in milliseconds since 1970.
+        schedules: What is scheduled, by name; `None` for an engine without the scheduler. Its preview knows two cron
+            expressions: that of every day at six, and that of a date which there is not.
         worker: Whether one polls the default queue and that of bulk work right now, for all task types.
     """
 
@@ -111,6 +114,7 @@ class StubEngine:
         self.completed_tasks: list[JsonObject] = []
         self.polled: list[list[JsonObject]] = []
         self.last_polls: dict[tuple[str, str | None], int] = {}
+        self.schedules: dict[str, JsonObject] | None = {}
         self.worker = True
         self.stub: Stub
 
@@ -158,6 +162,13 @@ class StubEngine:
             case ("DELETE", "workflow", workflow_id) if workflow_id in self.runs:
                 self.runs.update(self.terminated)
                 return 200, ""
+            case ("GET" | "POST" | "DELETE", "scheduler", *path) if self.schedules is not None:
+                return self._scheduler(request, path, self.schedules)
+            case ("GET", "workflow", "search"):
+                latest = [run[0] for run in self.runs.values()]
+                named = "workflowType='{workflowName}' AND correlationId='{correlationId}'"
+                blank = {"workflowName": "", "correlationId": ""}
+                return 200, {"results": [s for s in latest if named.format_map(blank | s) == request.query["query"]]}
             case ("GET", "workflow", name, "correlated", correlation_id):
                 wanted = (name, correlation_id)
                 latest = [run[0] for run in self.runs.values()]
@@ -183,6 +194,26 @@ class StubEngine:
             for (polled, domain), at in self.last_polls.items()
             if polled == task_type
         ]
+
+    def _scheduler(self, request: Received, path: list[str], schedules: dict[str, JsonObject]) -> tuple[int, Any]:
+        match (request.method, *path):
+            case ("GET", "schedules"):
+                return 200, list(schedules.values())
+            case ("POST", "schedules"):
+                schedules[request.body["name"]] = request.body
+                return 200, request.body
+            case ("DELETE", "schedules", name):
+                schedules.pop(name, None)
+                return 200, ""
+            case ("GET", "nextFewSchedules") if request.query["cronExpression"] == "0 0 6 * * *":
+                start = datetime.fromtimestamp(int(request.query["scheduleStartTime"]) / 1000, timezone.utc)
+                at_six = start.replace(hour=6, minute=0, second=0, microsecond=0)
+                then = at_six if at_six >= start else at_six + timedelta(days=1)
+                return 200, [int(then.timestamp() * 1000)]
+            case ("GET", "nextFewSchedules") if request.query["cronExpression"] == "0 0 6 31 2 *":
+                return 200, []
+            case _:
+                return 500, {"message": "Invalid cron expression"}
 
     @staticmethod
     def _found(found: JsonObject | None) -> tuple[int, Any]:

@@ -76,7 +76,6 @@ class PreparedSchedule:
     """A schedule that the engine would take, but for the rows to check.
 
     Attributes:
-        version: The version of the workflow.
         next_run: When it fires next.
         replaces: Whether there is one of its name.
     """
@@ -84,7 +83,6 @@ class PreparedSchedule:
     schedule: Schedule
     settings: Settings
     engine: EngineApi
-    version: int
     next_run: datetime
     repair: Repair
     replaces: bool
@@ -111,14 +109,15 @@ def prepared_schedule(
         place = schedules.zone(zone or "UTC")
         existing = next((each for each in schedules.schedules(engine) if each.name == name), None)
         next_run = schedules.next_run(engine, every, place)
-        definition = engine.workflow_definition(scheduled_check.WORKFLOW, None)
+        definition = engine.workflow_definition(scheduled_check.WORKFLOW, scheduled_check.VERSION)
     except ScheduleError as exc:
         fail(str(exc), EXIT_USAGE)
     except EngineError as exc:
         engine_failed(exc)
     if definition is None:
         fail(
-            f"The engine has no workflow {scheduled_check.WORKFLOW}.\nRegister it with: dialpad-ivr register",
+            f"The engine has no workflow {scheduled_check.WORKFLOW} of version {scheduled_check.VERSION}.\n"
+            "Register it with: dialpad-ivr register",
             EXIT_FAILED,
         )
     if existing is not None and existing.workflow != scheduled_check.WORKFLOW:
@@ -128,8 +127,7 @@ def prepared_schedule(
             EXIT_USAGE,
         )
     empty = Schedule(name, scheduled_check.WORKFLOW, every, zone or "UTC", {}, f"Checks {file.name}.")
-    version, repair = int(definition["version"]), repair or Repair.NEVER
-    return PreparedSchedule(empty, settings, engine, version, next_run, repair, existing is not None)
+    return PreparedSchedule(empty, settings, engine, next_run, repair or Repair.NEVER, existing is not None)
 
 
 def schedule_check(prepared: PreparedSchedule, checked: Sequence[CheckedRow], *, as_json: bool) -> None:
@@ -151,7 +149,7 @@ def schedule_check(prepared: PreparedSchedule, checked: Sequence[CheckedRow], *,
     inputs = scheduled_check.workflow_input(checked, prepared.repair.value, prepared.settings.domain)
     schedule = replace(prepared.schedule, inputs=inputs)
     try:
-        schedules.put_schedule(prepared.engine, schedule, prepared.version)
+        schedules.put_schedule(prepared.engine, schedule, scheduled_check.VERSION)
     except EngineError as exc:
         how = shell_command("schedules", "list")
         engine_failed(exc, f"\nIt may be scheduled all the same. See whether it is: {how}" if exc.perhaps_done else "")

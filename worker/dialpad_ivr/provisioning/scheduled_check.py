@@ -14,6 +14,7 @@ from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.plan import PlannedChange
 
 WORKFLOW: Final = "check_custom_ivrs"
+VERSION: Final = 1  # that takes this input
 MAX_ROWS: Final = 5000  # per run, because of the engine's limits
 
 Repair = Literal["never", "ask"]
