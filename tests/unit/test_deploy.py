@@ -210,8 +210,9 @@ def test_only_workers_reach_redis_and_only_the_engine_reaches_the_database() -> 
     assert all(COMPOSE["networks"][network]["internal"] for network in ("limits", "database"))
 
 
-def test_the_engine_has_its_ai_integration_off_and_redis_forgets_nothing() -> None:
-    assert "conductor.integrations.ai.enabled=false" in (DEPLOY / "conductor.properties").read_text("utf-8")
+def test_the_engine_has_its_ai_integration_off_its_scheduler_on_and_redis_forgets_nothing() -> None:
+    properties = (DEPLOY / "conductor.properties").read_text("utf-8").splitlines()
+    assert {"conductor.integrations.ai.enabled=false", "conductor.scheduler.enabled=true"} <= {*properties}
     assert "noeviction" in COMPOSE["services"]["redis"]["command"]
 
 
