@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Final, Literal
 
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning import run
 from dialpad_ivr.provisioning.columns import FIELDS
@@ -54,7 +55,7 @@ def workflow_input(checked: Sequence[CheckedRow], repair: Repair, domain: str | 
 
 def _workflow_row(row: PlannedChange) -> JsonObject:
     names = {"target_name": row.target_name, "ivr_name": row.ivr_name}
-    note = {"line": row.line, **{name: value for name, value in names.items() if value}}
+    note = {"line": row.line, **{name: short(value) for name, value in names.items() if value}}
     return {**{name: value for name in FIELDS if (value := getattr(row, name))}, "note": note}
 
 
