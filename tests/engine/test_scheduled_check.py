@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
@@ -44,40 +45,36 @@ class RestartedEngine:
 
 
 @contextlib.contextmanager
-def surroundings(local: LocalEngine, double: DoubleControl, log: Path) -> Iterator[Command]:
+def surroundings(local: LocalEngine, double: DoubleControl, log: Path) -> Iterator[tuple[Command, EngineRest]]:
     """A worker on the engine, and the command."""
     with closing(EngineRest(local.url)) as rest, Command(rest, double) as command:
         put_quick_definitions(rest)
         with running_worker(local.url, double.url, log, **CREDENTIALS, **UNPACED):
-            yield command
+            yield command, rest
 
 
-def listed(command: Command) -> dict[str, Any]:
-    (schedule,) = command.json("schedules", "list")["schedules"]
-    found: dict[str, Any] = schedule
-    return found
+def repaired_by_a_check(since: float, command: Command, rest: EngineRest, double: DoubleControl) -> None:
+    """Approve the repair of a check that the scheduler started since then, and wait for one that finds all in sync."""
 
+    def of_checks(name: str) -> list[dict[str, Any]]:
+        return [run for run in rest.correlated(name, "selections") if run["startTime"] > since * 1000]
 
-def repaired(command: Command, double: DoubleControl, *, after: str = "") -> dict[str, Any]:
-    """Approve the repair of a check that began after that time, and wait for a check that finds all in sync."""
+    def to_approve() -> str | None:
+        listed = command.json("schedules", "list")["schedules"][0]["waiting_for_approval"]
+        repairs = (run["workflowId"] for run in of_checks("provision_custom_ivrs"))
+        return next((workflow_id for workflow_id in repairs if workflow_id in listed), None)
 
-    def drifted() -> dict[str, Any] | None:
-        schedule = listed(command)
-        last = schedule["last_run"]
-        new = last and last["started_at"] > after and "different" in last["message"]
-        return schedule if new and schedule["waiting_for_approval"] else None
-
-    schedule: dict[str, Any] = until(drifted, 120, "a check that found the drift, and asks to repair it")
+    workflow_id: str = until(to_approve, 120, "a check that found the drift, and asks to repair it")
     assert double.selected(*SUPPORT)["inbound"] != SUMMER
-    command("approve", schedule["waiting_for_approval"][0])
-    until(lambda: double.selected(*SUPPORT)["inbound"] == SUMMER, 60, "the repair")
+    command("approve", workflow_id)
+    (ended,) = rest.ended([workflow_id])
+    assert ended["output"]["counts"] == {"updated": 3}
+    assert double.selected(*SUPPORT)["inbound"] == SUMMER
 
-    def in_sync() -> dict[str, Any] | None:
-        last: dict[str, Any] = listed(command)["last_run"]
-        return last if last["message"] == "3 of 3 in sync" else None
+    def in_sync() -> bool:
+        return any(run.get("output", {}).get("in_sync") for run in of_checks("check_custom_ivrs"))
 
-    last: dict[str, Any] = until(in_sync, 60, "a check that found all in sync")
-    return last
+    until(in_sync, 120, "a check that found all in sync")
 
 
 @pytest.mark.long
@@ -95,12 +92,13 @@ def test_a_schedule_fires_finds_a_drift_repairs_it_once_approved_and_fires_after
     with ExitStack() as stack:
         double = stack.enter_context(started_double(KEYS, enforce=False))
         engine = RestartedEngine(database, tmp_path, stack)
-        with engine.start() as local, surroundings(local, double, tmp_path / "first.log") as command:
+        with engine.start() as local, surroundings(local, double, tmp_path / "first.log") as (command, rest):
             options = ("--every", EVERY_FIVE_SECONDS, "--zone", "Europe/Berlin", "--repair", "ask")
             assert "Scheduled as selections: 3 rows" in command("check", file, *options)
-            last = repaired(command, double)
+            repaired_by_a_check(0, command, rest, double)
         double.reset()  # somebody changes it back, while the engine is down
-        with engine.start() as local, surroundings(local, double, tmp_path / "second.log") as command:
-            assert repaired(command, double, after=last["started_at"])["started_at"] > last["started_at"]
+        restarted = time.time()
+        with engine.start() as local, surroundings(local, double, tmp_path / "second.log") as (command, rest):
+            repaired_by_a_check(restarted, command, rest, double)
             command("schedules", "remove", "selections")
             assert command.json("schedules", "list") == {"schedules": []}

@@ -84,6 +84,12 @@ class EngineRest:
         found = self._http.get("/workflow/search", params=query).raise_for_status().json()
         return [summary["workflowId"] for summary in found["results"]]
 
+    def correlated(self, name: str, correlation_id: str) -> list[dict[str, Any]]:
+        """The workflows of that name with that correlation id, running or ended, in the order of their start."""
+        path, query = f"/workflow/{name}/correlated/{correlation_id}", {"includeClosed": "true"}
+        found: list[dict[str, Any]] = self._http.get(path, params=query).raise_for_status().json()
+        return sorted(found, key=lambda workflow: int(workflow["startTime"]))
+
     def remove(self, workflow_id: str) -> None:
         """Let the engine forget a workflow, its tasks included."""
         self._http.delete(f"/workflow/{workflow_id}/remove").raise_for_status()
