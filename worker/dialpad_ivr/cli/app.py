@@ -62,7 +62,10 @@ COMMANDS: Final = {
         "schedules:schedules_list",
         "List the scheduled checks: when each runs next, what its last run found, and which repairs wait for approval.",
     ),
-    "schedules remove": ("schedules:schedules_remove", "Remove a scheduled check. What it has started goes on."),
+    "schedules remove": (
+        "schedules:schedules_remove",
+        "Remove a scheduled check. What it has started goes on, and what of it waits for approval is shown.",
+    ),
     "plan": (
         "plan:plan",
         "Validate a file of changes, read the current selections, and show what would change. Changes nothing.",
