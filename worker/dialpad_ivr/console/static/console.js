@@ -131,6 +131,7 @@
       choices.innerHTML = html;
       combobox.removeAttribute("aria-activedescendant");
       combobox.setAttribute("aria-expanded", String(options().length > 0));
+      chooser.scrollIntoView({ block: "nearest" });
       const text = $("[data-status]", choices)?.textContent.trim().replace(/\s+/g, " ") ?? "";
       if (status.textContent !== text) status.textContent = text;
     };
