@@ -15,6 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dialpad_ivr.console.checks import checks
 from dialpad_ivr.console.choices import Choices
 from dialpad_ivr.console.executions import execution
 from dialpad_ivr.console.lists import Lists
@@ -74,6 +75,7 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
                     for kind in REPORTS
                 ),
                 Route("/provisioning/{workflow_id}/stop", runs.stop, methods=["POST"]),
+                Route("/checks", partial(checks, pages)),
                 Route("/limits", partial(_limits, pages, workers)),
                 Route("/executions/{workflow_id}", partial(execution, pages)),
                 Mount("/static", StaticFiles(directory=FOLDER / "static")),
