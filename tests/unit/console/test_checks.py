@@ -60,15 +60,15 @@ async def test_a_check_shows_its_counts_and_differences(on_engine: httpx.AsyncCl
     assert "differs 7 of 9 in sync, 1 different, 1 with a missing IVR" in text_of(page)
     assert table(page, "By state") == [
         "in sync 7 What the check asks for is selected.",
-        "differs 1 Something else is selected.",
-        "missing ivr 1 The target has no such IVR for this slot.",
+        "differs 1 Something else, or nothing, is selected.",
+        "missing IVR 1 The target has no such IVR for this slot.",
     ]
     differs, missing = table(page, "Not in sync")
     assert differs == (
         "3 Support callcenter 5502522061422592 HOLD_MUSIC Summer hold music 5127493019721728 5127493019721729 differs "
         "Test request"
     )
-    assert missing.endswith("missing ivr No such IVR. Test request")
+    assert missing.endswith("missing IVR No such IVR. Test request")
     assert "target_id=5502522061422592&amp;ivr_type=HOLD_MUSIC&amp;ivr_id=5127493019721728" in page
 
 

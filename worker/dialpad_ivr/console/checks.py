@@ -15,7 +15,7 @@ from dialpad_ivr.engine.api import EngineError, JsonObject
 WORKFLOW: Final = "check_custom_ivrs"
 STATES: Final = {
     "in_sync": "What the check asks for is selected.",
-    "differs": "Something else is selected.",
+    "differs": "Something else, or nothing, is selected.",
     "missing_target": "Dialpad knows no such target.",
     "missing_ivr": "The target has no such IVR for this slot.",
     "unreadable": "It could not be compared.",
