@@ -22,9 +22,19 @@ def rows(page: str) -> list[str]:
 
 async def test_nothing_is_read_before_a_type_is_chosen(client: httpx.AsyncClient, double: DoubleControl) -> None:
     page = (await client.get("/targets")).text
-    assert "Choose a type." in page
+    assert "Choose a type and press Show." in page
     assert "staffgroup" in page
     assert double.ledger() == []
+
+
+@pytest.mark.parametrize(("site", "reads"), [("cross-site", 0), ("same-site", 0), ("same-origin", 1), ("none", 1)])
+async def test_another_sites_page_cannot_spend_the_rate(
+    client: httpx.AsyncClient, double: DoubleControl, site: str, reads: int
+) -> None:
+    query = {"target_type": "channel", "anew": ""}
+    page = (await client.get("/targets", params=query, headers={"sec-fetch-site": site})).text
+    assert "<option selected>channel</option>" in page
+    assert len(double.ledger()) == reads
 
 
 async def test_targets_are_listed_by_office_and_name(client: httpx.AsyncClient) -> None:

@@ -29,7 +29,7 @@ class TargetPages:
         self._lists = lists
 
     async def targets(self, request: Request) -> Response:
-        """The targets of a type. They are read when the page names one."""
+        """The targets of a type. They are read when the address names one, unless another site has led there."""
         names = ("target_type", "office", "name", "credential")
         chosen = {name: request.query_params.get(name, "").strip()[:_TEXT_LIMIT] for name in names}
         target_type, found = chosen["target_type"], NamedList()
@@ -38,7 +38,9 @@ class TargetPages:
             if problem.path == "credential":
                 chosen["credential"] = ""  # may be a key pasted by mistake: do not echo it
             problem = described(problem)
-        if target_type and problem is None:
+        # Of another site's page, a link or a picture must not spend the company's rate.
+        opened = bool(target_type) and request.headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+        if opened and problem is None:
             wanted = Wanted(credential or "default", target_type)
             found = await self._lists.read(wanted, anew="anew" in request.query_params)
             problem = found.problem
@@ -52,6 +54,7 @@ class TargetPages:
             "targets",
             types=TARGET_TYPES,
             chosen=chosen,
+            opened=opened,
             url=f"/targets?{urlencode({name: value for name, value in chosen.items() if value})}",
             what=PLURALS.get(target_type, "targets"),
             problem=problem,

@@ -157,6 +157,7 @@
     const choose = (option) => {
       input.value = option.dataset.id;
       if (option.dataset.ivrType) document.getElementById("in-ivr_type").value = option.dataset.ivrType;
+      $("#announcer").textContent = option.textContent.trim().replace(/\s+/g, " ");
       close();
       input.focus();
       validate();
