@@ -13,7 +13,7 @@ from dialpad_ivr.console import lists
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, TARGETS_TASK_TYPE, TASK_TYPE
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.testing.double import DoubleControl
-from support.console import APPLY, EXAMPLE, PAGE, PART, text_of
+from support.console import APPLY, CONFIRMATION, EXAMPLE, PAGE, PART, text_of
 from support.stub import StubEngine
 
 USERS = {"target_type": "user"}
@@ -83,6 +83,21 @@ async def test_a_list_is_read_once_for_all_letters_that_are_typed(
     for text in ("", "k", "ki", "kim"):
         assert options(await choices(client, "target_id", filter=text, **USERS))
     assert paths(double) == ["/api/v2/users", "/api/v2/offices"]
+
+
+async def test_ivrs_are_read_again_whenever_their_list_is_opened(
+    client: httpx.AsyncClient, double: DoubleControl
+) -> None:
+    form = {**EXAMPLE, "opening": "", "filter": "summer"}
+    assert "selected" not in str(options(await choices(client, "ivr_id", **form)))
+    confirmation = (await client.post(PAGE, data=APPLY, headers=PART)).text
+    confirmed = CONFIRMATION.search(confirmation)
+    assert confirmed
+    await client.post(PAGE, data={**APPLY, "confirmed": confirmed[1]}, headers=PART)
+    reads = len(paths(double))
+    assert "selected" in str(options(await choices(client, "ivr_id", **form)))
+    await choices(client, "ivr_id", **EXAMPLE)
+    assert len(paths(double)) == reads + 1
 
 
 async def test_a_list_is_read_again_when_it_is_old(
@@ -242,7 +257,10 @@ async def test_without_the_key_a_worker_reads_and_its_part_is_not_shown_as_all(
     targets = [{"id": str(number), "name": f"User {number}", "office": None} for number in range(1, 501)]
     output: dict[str, Any] = {"outcome": "listed", "ok": True, "targets": targets}
     task = {"taskId": "t", "taskDefName": TARGETS_TASK_TYPE, "status": "COMPLETED", "outputData": output}
-    stub_engine.runs["w1"] = [{"workflowId": "w1", "status": "COMPLETED", "tasks": [task]}]
+    running = {"workflowId": "w1", "status": "RUNNING", "tasks": [{**task, "status": "SCHEDULED", "outputData": {}}]}
+    stub_engine.runs["w1"] = [running, running, {**running, "status": "COMPLETED", "tasks": [task]}]
+    monkeypatch.setattr("dialpad_ivr.console.test_requests._INITIAL_WAIT_SECONDS", 0)
+    monkeypatch.setattr(lists, "_POLL_SECONDS", 0)
     text = text_of(await choices(on_engine, "target_id", filter="user", **USERS))
     assert "50 of 500 users shown, 450 more: type more of the name. Not all: the worker listed the first 500" in text
     page = text_of((await on_engine.get("/targets", params=USERS)).text)

@@ -50,7 +50,9 @@ class Choices:
         context = {"field": field, "what": _what(field, payload), "found": None, "items": [], "total": 0}
         problem = _problem(task_type, field, payload)
         if problem is None:
-            found = await self._lists.read(_wanted(field, payload))
+            # What is selected may have changed since the list was opened last; who is there, hardly.
+            anew = field == "ivr_id" and "opening" in form
+            found = await self._lists.read(_wanted(field, payload), anew=anew)
             items = matching(found.items, form.get("filter", "")[:_FILTER_LIMIT])
             context |= {"found": found, "items": items[:_SHOWN], "total": len(items)}
             problem = found.problem

@@ -135,11 +135,13 @@
       const text = $("[data-status]", choices)?.textContent.trim().replace(/\s+/g, " ") ?? "";
       if (status.textContent !== text) status.textContent = text;
     };
-    const load = async () => {
+    const load = async (opening = false) => {
       const number = ++lastLoad;
       do {
         const data = new FormData(form);
         data.append("filter", combobox.value);
+        if (opening) data.append("opening", "");
+        opening = false;
         const html = await fetchPart("choices", `${form.action}/choices/${field}`, data);
         if (number !== lastLoad) return;
         show(html);
@@ -168,12 +170,12 @@
       button.setAttribute("aria-expanded", "true");
       show('<p class="status" data-status>Reading ...</p>');
       combobox.focus();
-      load();
+      load(true);
     });
     chooser.addEventListener("input", (event) => {
       event.stopPropagation();  // it is no field of the form
       clearTimeout(loadTimer);
-      loadTimer = setTimeout(load, 150);
+      loadTimer = setTimeout(() => load(), 150);
     });
     combobox.addEventListener("keydown", (event) => {
       const all = options(), step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
