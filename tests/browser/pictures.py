@@ -30,7 +30,7 @@ def console(page: Page, stack: Stack) -> None:
     page.goto(f"{stack.console_url}/")
     page.get_by_text("Requests run through").wait_for()
     page.get_by_role("button", name="Test request").click()
-    page.locator("#response .badge").wait_for()
+    page.locator("#response .headline").wait_for(timeout=120_000)  # not only that it runs
     take(page, "console", {"x": 0, "y": 0, "width": 1385, "height": 880})
 
 

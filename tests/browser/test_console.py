@@ -254,6 +254,59 @@ def test_whole_page_works_by_keyboard(page: Page, console: str, double: DoubleCo
     outcome(page, "planned")
 
 
+def test_target_and_ivr_are_chosen_by_name_by_keyboard_and_mouse(
+    page: Page, console: str, double: DoubleControl, screenshot: TakeScreenshot
+) -> None:
+    page.goto(console)
+    button = page.get_by_role("button", name="Choose target_id by name")
+    combobox = page.get_by_role("combobox", name="Filter by name")
+    options = page.get_by_role("listbox", name=re.compile("call centers|IVRs")).get_by_role("option")
+    target_id, known = page.get_by_label("target_id required"), page.locator("#name-target_id")
+    assert double.ledger() == []
+    button.press("Enter")
+    expect(combobox).to_be_focused()
+    expect(options).to_have_count(6)
+    expect(combobox).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Escape")
+    expect(combobox).to_be_hidden()
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.type("supp ber")
+    expect(page.locator("#choose-target_id").get_by_role("status")).to_have_text("1 of 6 call centers.")
+    page.keyboard.press("ArrowDown")
+    active = page.locator("[role=option][aria-selected=true]")
+    expect(active).to_contain_text("Support Berlin")
+    expect(combobox).to_have_attribute("aria-activedescendant", active.get_attribute("id") or "")
+    screenshot("console-choices")
+    page.keyboard.press("Enter")
+    expect(target_id).to_have_value("5502522061422612")
+    expect(target_id).to_be_focused()
+    expect(known).to_have_text("Support Berlin (Berlin)")
+    expect(page.get_by_role("tabpanel")).to_contain_text("/callcenter/5502522061422612/HOLD_MUSIC")
+    assert [line["path"] for line in double.ledger()] == ["/api/v2/callcenters", "/api/v2/offices"]
+    target_id.fill(EXAMPLE["target_id"])
+    expect(known).to_have_text("Support (Head office)")
+    page.get_by_label("ivr_type required").fill("")
+    page.get_by_role("button", name="Choose ivr_id by name").click()
+    options.filter(has_text="Closed for the holidays").click()
+    expect(page.get_by_label("ivr_type required")).to_have_value("CLOSED")
+    expect(page.get_by_label("ivr_id required")).to_have_value("5127493019721760")
+    expect(page.locator("#name-ivr_id")).to_have_text("Closed for the holidays")
+    press(page)
+    outcome(page, "planned")
+
+
+def test_typing_goes_on_where_a_list_is_refused(page: Page, console: str, double: DoubleControl) -> None:
+    double.add_faults({"match": {"path": "/api/v2/users"}, "fault": "status", "status": 403, "times": None})
+    page.goto(f"{console}{PAGE}?target_type=user&ivr_type=VM_DROP_MESSAGE&ivr_id=5127493019721800")
+    page.get_by_role("button", name="Choose target_id by name").click()
+    expect(page.locator("#choose-target_id")).to_contain_text("GET /api/v2/users: Dialpad answered 403")
+    page.get_by_label("target_id required").fill("5502522061422603")
+    expect(page.locator("#choose-target_id")).to_be_hidden()
+    press(page)
+    outcome(page, "planned")
+
+
 @contextlib.contextmanager
 def context_of(browser: Browser, **options: Any) -> Iterator[Page]:
     context = browser.new_context(**{"viewport": VIEWPORT, "locale": "en-US", **options})
@@ -272,6 +325,12 @@ def test_works_without_javascript(browser: Browser, console: str, double: Double
         press(page)  # its name changes with the next page
         press(page, "Make the change")
         outcome(page, "updated")
+        expect(page.get_by_role("button", name="Choose target_id")).to_be_hidden()
+        page.get_by_role("link", name="targets", exact=True).click()
+        page.get_by_label("Type").select_option("callcenter")
+        page.get_by_role("button", name="Show").click()
+        page.get_by_role("link", name="Set an IVR: Support Berlin").click()
+        expect(page.get_by_label("target_id required")).to_have_value("5502522061422612")
         page.get_by_role("searchbox", name="Search").fill("HOLD_MUSIC")
         page.keyboard.press("Enter")
         expect(page.get_by_role("main").get_by_role("link", name="HOLD_MUSIC").first).to_be_visible()
@@ -535,11 +594,26 @@ def _search(page: Page) -> None:
     expect(page.locator("#search-status")).not_to_be_empty()
 
 
+def _choose(page: Page) -> None:
+    page.get_by_role("button", name="Choose target_id by name").click()
+    page.get_by_role("listbox", name="call centers").wait_for()
+    page.keyboard.press("ArrowDown")
+
+
+def _choose_without_a_list(page: Page) -> None:
+    page.get_by_label("target_type required").fill("staffgroup")
+    page.get_by_role("button", name="Choose target_id by name").click()
+    expect(page.locator("#choose-target_id")).to_contain_text("no list of targets of type staffgroup")
+
+
 STATES: dict[str, tuple[str, Any]] = {
     "first": ("/", None),
     "response": (PAGE, _send),
     "errors": (PAGE, _enter_an_error),
     "confirmation": (PAGE, _apply),
+    "choices": (PAGE, _choose),
+    "no_choices": (PAGE, _choose_without_a_list),
+    "targets": ("/targets?target_type=callcenter", None),
     "search": (PAGE, _search),
     "list": ("/tasks/list_custom_ivrs", _send_list),
     "search_page": ("/search?q=hold", None),
@@ -590,7 +664,16 @@ def test_pages_are_accessible_stable_and_small(
 
 
 @pytest.mark.parametrize(
-    "path", [PAGE, "/provisioning", "/provisioning/{run}", "/test-requests", "/executions/{run}", "/limits"]
+    "path",
+    [
+        PAGE,
+        "/targets?target_type=callcenter",
+        "/provisioning",
+        "/provisioning/{run}",
+        "/test-requests",
+        "/executions/{run}",
+        "/limits",
+    ],
 )
 def test_narrow_window_does_not_scroll_sideways(browser: Browser, console: str, run_id: str, path: str) -> None:
     with context_of(browser, viewport={"width": 360, "height": 740}) as page:

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
+from dialpad_ivr.console import lists
 from dialpad_ivr.console.app import console_app
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.engine.api import EngineApi
@@ -15,6 +16,12 @@ from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.tools import open_tools
 from dialpad_ivr.testing.double import DoubleControl
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list is waited for: a busy machine is no slow list."""
+    monkeypatch.setattr(lists, "_WAIT_SECONDS", 60.0)
 
 
 @pytest.fixture

@@ -15,10 +15,14 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dialpad_ivr.console.checks import checks
+from dialpad_ivr.console.choices import Choices
 from dialpad_ivr.console.executions import execution
+from dialpad_ivr.console.lists import Lists
 from dialpad_ivr.console.pages import FOLDER, Pages
 from dialpad_ivr.console.run_pages import REPORTS, RunPages
 from dialpad_ivr.console.search import search
+from dialpad_ivr.console.target_pages import TargetPages
 from dialpad_ivr.console.task_pages import TaskPages
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.engine.api import EngineApi
@@ -50,7 +54,9 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
         SettingsError: The extra `console` is not installed.
     """
     pages = Pages(tools, engine)
-    tasks, runs = TaskPages(pages), RunPages(pages)
+    lists = Lists(pages)
+    choices, targets = Choices(pages, lists), TargetPages(pages, lists)
+    tasks, runs = TaskPages(pages, choices), RunPages(pages)
     return _with_headers(
         Starlette(
             routes=[
@@ -58,6 +64,8 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
                 Route("/search", partial(_search, pages)),
                 Route("/engine", partial(_engine, pages)),
                 Route("/tasks/{task_type}", tasks.task, methods=["GET", "POST"]),
+                Route("/tasks/{task_type}/choices/{field}", choices.choices, methods=["POST"]),
+                Route("/targets", targets.targets),
                 Route("/test-requests", tasks.test_requests),
                 Route("/test-requests/{id}", tasks.test_request),
                 Route("/provisioning", runs.runs),
@@ -67,6 +75,7 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
                     for kind in REPORTS
                 ),
                 Route("/provisioning/{workflow_id}/stop", runs.stop, methods=["POST"]),
+                Route("/checks", partial(checks, pages)),
                 Route("/limits", partial(_limits, pages, workers)),
                 Route("/executions/{workflow_id}", partial(execution, pages)),
                 Mount("/static", StaticFiles(directory=FOLDER / "static")),

@@ -10,6 +10,7 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dialpad_ivr.console.checks import STATES, check_result, repair_id
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.engine.api import EngineError, JsonObject
 
@@ -40,6 +41,9 @@ async def execution(pages: Pages, request: Request) -> Response:
         workflow=_shown(workflow, ("workflowName", "status", "startTime", "endTime"), ("input", "output")),
         steps=[_shown(task, _STEP, ("inputData", "outputData")) for task in tasks[:_STEPS_SHOWN]],
         more=max(0, len(tasks) - _STEPS_SHOWN),
+        check=check_result(workflow),
+        repair_id=repair_id(workflow),
+        states=STATES,
     )
 
 

@@ -35,6 +35,7 @@ FOLDER: Final = Path(__file__).parent
 _MAX_FORM = 64 * 1024  # bytes
 _MAX_FIELDS = 100
 _CONNECTION_CHECK_SECONDS = 5.0  # between checks
+_NAME_SHOWN = 100  # characters
 
 # The parts of each page that can be requested alone.
 _PARTS: Final = {
@@ -44,6 +45,8 @@ _PARTS: Final = {
     "search": ("results",),
     "engine": ("engine",),
     "limits": ("limits",),
+    "choices": ("choices",),
+    "targets": ("targets",),
 }
 
 
@@ -114,6 +117,11 @@ def _pretty(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def _brief(name: str) -> str:
+    """A name from outside as far as it is shown. In a template it belongs into `<bdi>`: it may turn what follows it."""
+    return name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def _local_time(milliseconds: int) -> str:
     """A time in milliseconds since 1970, by this machine's clock."""
     return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -142,7 +150,7 @@ def _templates() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"pretty": _pretty, "local_time": _local_time, "duration": _duration}
+    templates.filters |= {"brief": _brief, "duration": _duration, "local_time": _local_time, "pretty": _pretty}
     templates.globals |= {
         "version": __version__,
         "endpoints": ENDPOINTS,

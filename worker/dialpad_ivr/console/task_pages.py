@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dialpad_ivr.console.choices import Choices, chosen_fields
 from dialpad_ivr.console.forms import fields, filled_in, form_values, task_input
 from dialpad_ivr.console.output import output_fields
 from dialpad_ivr.console.pages import Pages, digest, read_form
@@ -40,8 +41,9 @@ from dialpad_ivr.dialpad.verdict import engine_status
 class TaskPages:
     """A task's form and reference, and the test requests."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, pages: Pages, choices: Choices) -> None:
         self._pages = pages
+        self._choices = choices
         self._history = History()
 
     async def task(self, request: Request) -> Response:
@@ -58,6 +60,8 @@ class TaskPages:
         context: dict[str, Any] = {
             "task_type": task_type,
             "fields": fields(task_type),
+            "chosen": chosen_fields(task_type),
+            "names": self._choices.names(task_type, payload),
             "output_fields": output_fields(task_type),
             "limits": _limits(task_type),
             "engine_status": engine_status,
@@ -71,7 +75,8 @@ class TaskPages:
             if previewed.errors:
                 context["test_request"] = RequestState(problem="No request was sent. Fix the errors in the form first.")
             elif previewed.writes and form.get("confirmed") != (confirmation := digest(task_type, payload)):
-                name = self._history.ivr_name(payload["ivr_id"])
+                ivr = context["names"].get("ivr_id")
+                name = ivr.name if ivr else self._history.ivr_name(payload["ivr_id"])
                 context |= {"confirmation": confirmation, "target": payload, "ivr_name": name}
             else:
                 context["test_request"] = await self._send(task_type, payload)

@@ -47,6 +47,10 @@
       if (error) input.setAttribute("aria-invalid", "true");
       else input.removeAttribute("aria-invalid");
     }
+    for (const known of $$(".known", form)) {
+      const name = $(`template[data-name="${known.id.replace("name-", "")}"]`);
+      known.replaceChildren(...(name ? [name.content.cloneNode(true)] : []));
+    }
     const errors = $$("template[data-error]").length;
     setStatus(errors ? `${errors} error${errors > 1 ? "s" : ""}` : "");
   };
@@ -107,6 +111,94 @@
     }
   }
 
+  // ---- an id chosen by name: a button opens a combobox, whose options come from the server
+
+  for (const button of $$("[data-choose]")) {
+    const field = button.dataset.choose, input = document.getElementById(`in-${field}`);
+    const chooser = document.getElementById(button.getAttribute("aria-controls"));
+    const combobox = $("[role=combobox]", chooser), choices = $("[data-choices]", chooser), status = $("[role=status]", chooser);
+    const options = () => $$("[role=option]", choices);
+    const active = () => $("[aria-selected=true]", choices);
+    let lastLoad = 0, loadTimer;
+
+    const activate = (option) => {
+      active()?.setAttribute("aria-selected", "false");
+      option.setAttribute("aria-selected", "true");
+      option.scrollIntoView({ block: "nearest" });
+      combobox.setAttribute("aria-activedescendant", option.id);
+    };
+    const show = (html) => {
+      choices.innerHTML = html;
+      combobox.removeAttribute("aria-activedescendant");
+      combobox.setAttribute("aria-expanded", String(options().length > 0));
+      chooser.scrollIntoView({ block: "nearest" });
+      const text = $("[data-status]", choices)?.textContent.trim().replace(/\s+/g, " ") ?? "";
+      if (status.textContent !== text) status.textContent = text;
+    };
+    const load = async (opening = false) => {
+      const number = ++lastLoad;
+      do {
+        const data = new FormData(form);
+        data.append("filter", combobox.value);
+        if (opening) data.append("opening", "");
+        opening = false;
+        const html = await fetchPart("choices", `${form.action}/choices/${field}`, data);
+        if (number !== lastLoad) return;
+        show(html);
+        if ($("[data-again]", choices)) await pause(300);  // a long list is being read
+      } while (number === lastLoad && $("[data-again]", choices));
+    };
+    const close = () => {
+      lastLoad++;
+      clearTimeout(loadTimer);
+      chooser.hidden = true;
+      button.setAttribute("aria-expanded", "false");
+      combobox.value = "";
+      show("");
+    };
+    const choose = (option) => {
+      input.value = option.dataset.id;
+      if (option.dataset.ivrType) document.getElementById("in-ivr_type").value = option.dataset.ivrType;
+      $("#announcer").textContent = option.textContent.trim().replace(/\s+/g, " ");
+      close();
+      input.focus();
+      validate();
+    };
+    button.addEventListener("click", () => {
+      if (!chooser.hidden) return close();
+      chooser.hidden = false;
+      button.setAttribute("aria-expanded", "true");
+      show('<p class="status" data-status>Reading ...</p>');
+      combobox.focus();
+      load(true);
+    });
+    chooser.addEventListener("input", (event) => {
+      event.stopPropagation();  // it is no field of the form
+      clearTimeout(loadTimer);
+      loadTimer = setTimeout(() => load(), 150);
+    });
+    combobox.addEventListener("keydown", (event) => {
+      const all = options(), step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (step && all.length) {
+        const at = all.indexOf(active());
+        activate(all[at < 0 && step < 0 ? all.length - 1 : (at + step + all.length) % all.length]);
+      } else if (event.key === "Enter") {
+        if (active()) choose(active());
+      } else if (event.key === "Escape") {
+        close();
+        button.focus();
+      } else return;
+      event.preventDefault();
+    });
+    // A click on an option leaves the focus where it is; what takes the focus elsewhere closes the list.
+    choices.addEventListener("mousedown", (event) => { if (event.target.closest("[role=option]")) event.preventDefault(); });
+    choices.addEventListener("click", (event) => {
+      const option = event.target.closest("[role=option]");
+      if (option) choose(option);
+    });
+    chooser.addEventListener("focusout", ({ relatedTarget: to }) => { if (to !== button && !chooser.contains(to)) close(); });
+  }
+
   // ---- the reference's filters and the search
 
   for (const filter of $$("[data-filter]")) {
@@ -153,6 +245,6 @@
       if (!$("[data-poll]", within)) announce(within);
     }
   };
-  for (const name of ["response", "run", "limits"]) if (document.getElementById(name)) poll(document.getElementById(name), name);
+  for (const name of ["response", "run", "limits", "targets"]) if (document.getElementById(name)) poll(document.getElementById(name), name);
   for (const element of $$("[data-load]")) fetchPart("engine", element.dataset.load).then((html) => { element.innerHTML = html; });
 }
