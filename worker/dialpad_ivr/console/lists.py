@@ -14,9 +14,9 @@ from typing import Final
 
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.console.test_requests import RequestState, fetch_state, send_through_engine
+from dialpad_ivr.contract.inputs import ListTargetsInput
 from dialpad_ivr.contract.outputs import (
     FoundIvr,
-    FoundOffice,
     FoundTarget,
     ListCustomIvrsOutput,
     ListTargetsOutput,
@@ -26,10 +26,8 @@ from dialpad_ivr.contract.schema import ENDPOINTS
 from dialpad_ivr.contract.values import LIST_TASK_TYPE, LISTED_LIMIT, TARGETS_TASK_TYPE
 from dialpad_ivr.credentials import CredentialError
 from dialpad_ivr.provisioning.directory import TargetDirectory
+from dialpad_ivr.provisioning.listing import list_company
 from dialpad_ivr.provisioning.reader import Reader
-from dialpad_ivr.tasks.directory import RefusedError
-from dialpad_ivr.tasks.list_custom_ivrs import list_custom_ivrs
-from dialpad_ivr.tasks.target_search import TargetReader
 
 _WAIT_SECONDS = 2.0  # for a list; then the page polls
 _KEPT_SECONDS = 300.0
@@ -119,11 +117,9 @@ class Lists:
         reader = Reader(self._pages.tools)
         if wanted.target_id is None:
             return await _targets(wanted, TargetDirectory(wanted.credential, reader))
-        payload = _payload(wanted)
-        output = await reader.run(
-            wanted.credential, payload, lambda delivery: list_custom_ivrs(delivery, self._pages.tools)
+        return _named_list(
+            await reader.list_ivrs(wanted.target_type, wanted.target_id, wanted.credential, wanted.ivr_type)
         )
-        return _named_list(output)
 
     async def _through_engine(self, wanted: Wanted) -> NamedList:
         connection = await self._pages.connection()
@@ -153,28 +149,14 @@ def _is_old(read: asyncio.Task[NamedList]) -> bool:
     return time.time() - found.read_at / 1000 > kept
 
 
-async def _targets(wanted: Wanted, reader: TargetReader) -> NamedList:
+async def _targets(wanted: Wanted, directory: TargetDirectory) -> NamedList:
     """Read all targets of a type, and the names of their offices if the key may list those."""
-    try:
-        targets = await reader.targets(wanted.target_type)
-    except RefusedError as exc:
-        return _refused(str(exc))
-    offices: dict[str, str | None] = {}
-    note = None
-    if any(target.office_id for target in targets):
-        try:
-            offices = {office.id: office.name for office in await reader.offices()}
-        except RefusedError as exc:
-            note = f"The names of the offices could not be read. {exc}"
-    found = [
-        FoundTarget(
-            id=target.id,
-            name=target.name,
-            office=FoundOffice(id=target.office_id, name=offices.get(target.office_id)) if target.office_id else None,
-        )
-        for target in targets
-    ]
-    return NamedList(_by_name(found), note=note, read_at=_now())
+    params = ListTargetsInput.model_validate({"target_type": wanted.target_type, "credential": wanted.credential})
+    listing = await list_company([params], directory, lambda *_: None)
+    if listing.refused and not listing.targets:
+        return _refused(listing.refused[0])
+    note = f"The names of the offices could not be read. {listing.refused[0]}" if listing.refused else None
+    return NamedList(_by_name([target.found for target in listing.targets]), note=note, read_at=_now())
 
 
 def _named_list(output: TaskOutput, *, via_engine: bool = False) -> NamedList:
