@@ -164,7 +164,7 @@ class StubEngine:
                 return 200, ""
             case ("GET" | "POST" | "DELETE", "scheduler", *path) if self.schedules is not None:
                 return self._scheduler(request, path, self.schedules)
-            case ("GET", "workflow", "search"):
+            case ("GET", "workflow", "search") if "search" not in self.runs:
                 latest = [run[0] for run in self.runs.values()]
                 named = "workflowType='{workflowName}' AND correlationId='{correlationId}'"
                 blank = {"workflowName": "", "correlationId": ""}

@@ -111,7 +111,7 @@ async def test_pages_are_small_and_load_nothing_from_elsewhere(client: httpx.Asy
     page = await client.get("/")
     files = [await client.get(path) for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)]
     assert len({file.url for file in files}) == 3
-    assert sum(len(file.content) for file in (page, *files)) < 60_000
+    assert sum(len(file.content) for file in (page, *files)) < 64_000
     for file in (page, *files):
         assert not re.findall(r"(?:src|href|url|@import|fetch)\W{1,3}(?:https?:)?//", file.text)
         assert not re.search(r"\son\w+=|style=", file.text) or "javascript" in file.headers["content-type"]

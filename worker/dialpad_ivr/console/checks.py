@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.engine.api import EngineError, JsonObject
+from dialpad_ivr.provisioning.scheduled_check import WORKFLOW
 
-WORKFLOW: Final = "check_custom_ivrs"
 STATES: Final = {
     "in_sync": "What the check asks for is selected.",
     "differs": "Something else, or nothing, is selected.",
