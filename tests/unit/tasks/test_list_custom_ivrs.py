@@ -66,6 +66,7 @@ async def test_one_slot_is_listed_with_what_it_has_selected(bench: Bench) -> Non
     output = await listed(bench, ivr_type="GREETING")
     assert [i["id"] for i in output["ivrs"]] == ["4", "5", "6"]
     assert (output["ivr"]["ivr_type"], output["ivr"]["selected"]) == ("GREETING", {"id": "4", "name": "Jazz"})
+    assert output["ivr"]["previous"] is None
 
 
 async def test_every_page_is_read(bench: Bench) -> None:
