@@ -78,7 +78,7 @@ def change_by_a_person(double: DoubleControl, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "delay", "lasts"), [(ROWS, 0, 6), pytest.param(200, 4, 12, marks=pytest.mark.long)], ids=["now", "later"]
+    ("count", "delay", "lasts"), [(ROWS, 0, 6), pytest.param(200, 4, 30, marks=pytest.mark.long)], ids=["now", "later"]
 )
 def test_it_applies_at_its_beginning_and_restores_at_its_end(
     engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, count: int, delay: int, lasts: int
@@ -89,9 +89,10 @@ def test_it_applies_at_its_beginning_and_restores_at_its_end(
     assert (ended["status"], ended["output"]["outcome"]) == ("COMPLETED", "success")
     assert (ended["output"]["overridden_rows"], ended["output"]["restored_rows"]) == (count, count)
     patches = [line for line in targets.ledger() if line["method"] == "PATCH"]
-    assert [patches[0]["wall"] - begins >= 0, patches[count]["wall"] - (begins + lasts) >= 0] == [True, True]
-    if delay:  # in the other case the engine may have to warm up
-        assert max(patches[0]["wall"] - begins, patches[count]["wall"] - (begins + lasts)) <= 5
+    late = [patches[0]["wall"] - begins, patches[count]["wall"] - begins - lasts]
+    assert min(late) >= 0
+    # 1.5 to 4 s on a busy machine; where it begins at once, the engine may have to warm up.
+    assert max(late) <= 8 or not delay
     assert [line["body"]["ivr_id"] for line in patches[:count]] != [line["body"]["ivr_id"] for line in patches[count:]]
     assert as_before(targets, count)
 
