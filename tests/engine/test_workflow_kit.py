@@ -30,7 +30,10 @@ from dialpad_ivr.testing.isolation import OwnEngineNeededError
 from support.command import Command
 from support.engine import EngineRest
 
-WORKFLOWS = sorted((definitions_root() / "workflows").glob("*.json"))
+# Overrides wait until somebody ends them: test_override_kit.py has mocks for that.
+WORKFLOWS = sorted(
+    file for file in (definitions_root() / "workflows").glob("*.json") if not file.stem.startswith("override")
+)
 DONE: Mock = {"status": "COMPLETED", "output": {}}
 
 

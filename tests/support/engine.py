@@ -66,6 +66,10 @@ class EngineRest:
         found: dict[str, Any] = self._http.get(f"/tasks/{task_id}").raise_for_status().json()
         return found
 
+    def update_task(self, workflow_id: str, task_id: str, status: str) -> None:
+        body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": status}
+        self._http.post("/tasks", json=body).raise_for_status()
+
     def evaluate(self, workflow_id: str) -> None:
         """Let the engine look for timed-out tasks in a running workflow now.
 

@@ -173,6 +173,11 @@ class StubEngine:
                 wanted = (name, correlation_id)
                 latest = [run[0] for run in self.runs.values()]
                 return 200, [s for s in latest if (s.get("workflowName"), s.get("correlationId")) == wanted]
+            case ("GET", "workflow", "running", name):
+                return 200, [s["workflowId"] for s in self._latest(name) if s["status"] == "RUNNING"]
+            case ("GET", "workflow", "search"):
+                name = request.query["query"].split("'")[1]
+                return 200, {"results": self._latest(name)}
             case ("DELETE", "workflow", workflow_id):
                 reason = request.query.get("reason")
                 ended = {"status": "TERMINATED", "reasonForIncompletion": reason}
@@ -183,6 +188,9 @@ class StubEngine:
                 return self._found(states.pop(0) if len(states) > 1 else states[0] if states else None)
             case _:
                 return 404, {"message": f"not stubbed: {request.method} {request.path}"}
+
+    def _latest(self, name: str) -> list[JsonObject]:
+        return [states[0] for states in self.runs.values() if states[0].get("workflowName") == name]
 
     def _polls(self, task_type: str) -> list[JsonObject]:
         if self.worker:

@@ -79,10 +79,32 @@ COMMANDS: Final = {
         "runs:stop",
         "Stop a provisioning workflow: send no more changes, and write a report and the plan that undoes it.",
     ),
-    "approve": ("runs:approve", "Approve or reject a provisioning workflow that waits for approval."),
+    "approve": ("runs:approve", "Approve or reject a provisioning workflow, or an override, that waits for approval."),
     "rollback": (
         "runs:rollback",
         "Write a plan that restores the selections from before a run. Changes nothing until that plan is applied.",
+    ),
+    "override start": (
+        "override_start:start",
+        "Select other custom IVRs for a while: apply the changes at --from, and restore what was selected at --until.",
+    ),
+    "override list": (
+        "override:list_",
+        "List the overrides that are planned or active, and those that were broken off: times, slots, who, why.",
+    ),
+    "override show": (
+        "override:show",
+        "Show an override: its state, its times, who started it and why, and its slots.",
+    ),
+    "override end": (
+        "override:end",
+        "Restore now what an active override has changed; also what one has left that was terminated.",
+    ),
+    "override extend": ("override:extend", "Let an override end later, or earlier, than planned."),
+    "override cancel": ("override:cancel", "Cancel an override before it begins."),
+    "override report": (
+        "override:report",
+        "Report both halves of an override row by row: what was made, and what was restored.",
     ),
     "workflow test": (
         "workflow:workflow_test",
@@ -94,6 +116,7 @@ COMMANDS: Final = {
 
 GROUPS: Final = {
     "schedules": "List and remove the checks that `check --every` has scheduled.",
+    "override": "Select other custom IVRs for a while, and restore by itself what was selected before.",
     "workflow": "Work on workflow definitions.",
 }
 """The groups of commands, and their help."""

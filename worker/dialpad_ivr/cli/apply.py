@@ -28,6 +28,7 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag, Timeout
+from dialpad_ivr.cli.render_override import note_overridden
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import Plan, PlanError, read_plan, write_atomically, write_plan
@@ -76,9 +77,9 @@ def apply(
     - `dialpad-ivr apply changes.plan.json --yes --max-failures 5%`
     """
     settings = settings_or_fail()
-    if max_failures is not None and not re.fullmatch(r"\d{1,9}%?", max_failures):
-        fail("--max-failures must be a number or a percentage, such as 10 or 5%.", EXIT_USAGE)
-    made = _applicable(file, settings, partial=partial)
+    check_max_failures(max_failures)
+    made = applicable_plan(file, settings)
+    check_plan(made, partial=partial)
     if not made.changes:
         typer.echo(json.dumps({"outcome": "success", "counts": {}}) if as_json else "Nothing to change.")
         return
@@ -89,6 +90,8 @@ def apply(
         if already:
             how = f"Follow it with: {shell_command('status', already)}"
             fail(f"Workflow {already} is already applying this plan. {how}", EXIT_FAILED)
+        if not as_json:
+            note_overridden(err, [row.model_dump() for row in made.changes], settings)
         confirm(f"Make {plural(len(made.changes), 'change')} at {made.api_url}?", yes=yes)
         workflow_id = workflow.start(
             engine,
@@ -120,22 +123,38 @@ def apply(
     end_by_result(run, report, timeout)
 
 
-def _applicable(file: Path, settings: Settings, *, partial: bool) -> Plan:
-    """The plan in a file. Ends the command if it cannot be applied."""
+def check_max_failures(value: str | None) -> None:
+    """End the command if the option is invalid."""
+    if value is not None and not re.fullmatch(r"\d{1,9}%?", value):
+        fail("--max-failures must be a number or a percentage, such as 10 or 5%.", EXIT_USAGE)
+
+
+def applicable_plan(file: Path, settings: Settings) -> Plan:
+    """The plan in a file. Ends the command if it is none, or one of another API."""
     try:
         made = read_plan(file)
     except PlanError as exc:
         fail(str(exc), EXIT_USAGE)
     if made.api_url != settings.api_url:
         fail(f"The plan was made at {made.api_url}, but DIALPAD_IVR_API_URL is {settings.api_url}.", EXIT_USAGE)
+    return made
+
+
+def check_plan(made: Plan, *, partial: bool | None) -> None:
+    """End the command if a plan cannot be applied.
+
+    Args:
+        made: The plan.
+        partial: Whether its rows that cannot be applied are skipped; `None` if the command has no such option.
+    """
     if made.blocked and not (partial and made.changes):
         render.show_plan(err, made.model_copy(update={"rows": tuple(made.blocked)}))
-        skip = f", or apply the other {len(made.changes)} with --partial" if made.changes else ""
+        offered = made.changes and partial is not None
+        skip = f", or apply the other {len(made.changes)} with --partial" if offered else ""
         count = plural(len(made.blocked), "row")
         fail(f"{count} cannot be applied. Correct the file and plan again{skip}.", EXIT_FAILED)
     if len(made.changes) > workflow.MAX_CHANGES:
         fail(f"{len(made.changes)} changes; at most {workflow.MAX_CHANGES} are allowed. Split the file.", EXIT_USAGE)
-    return made
 
 
 def status(

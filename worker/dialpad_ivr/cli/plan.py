@@ -16,8 +16,9 @@ from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import PLAN_SUFFIX, err, fail, out, plural, progress_bar, settings_or_fail, shell_command
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag
+from dialpad_ivr.cli.render_override import note_overridden
 from dialpad_ivr.provisioning.changes import Change, ChangesError, Violation, group_violations, read_changes
-from dialpad_ivr.provisioning.plan import PlannedChange, make_plan, write_plan
+from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan, write_plan
 from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry import logs
@@ -57,13 +58,8 @@ def plan(
         valid = f"{plural(len(changes), 'change')}, all valid. Nothing was read from Dialpad; no plan was written."
         typer.echo(json.dumps({"changes": len(changes), "violations": []}) if as_json else valid)
         return
-    snapshot = _read(changes, settings)
-    if snapshot.violations:
-        _invalid(snapshot.violations, as_json=as_json, nothing="")
-    planned = list(snapshot.rows)
-    if planned and all(row.action == "unreadable" for row in planned):
-        _nothing_read(planned, settings, as_json=as_json)
-    made = make_plan(planned, settings.api_url, file.name)
+    snapshot = _snapshot(changes, settings, as_json=as_json)
+    made = _planned(snapshot, file, settings)
     to = to or file.with_name(f"{file.stem}{PLAN_SUFFIX}")
     try:
         write_plan(made, to)
@@ -77,12 +73,33 @@ def plan(
         render.show_plan(out, made)
         for warning in snapshot.warnings:
             out.print(Text(warning, style="yellow"))
+        note_overridden(out, [row.model_dump() for row in made.rows], settings)
         what = f"the other {plural(len(made.changes), 'change')}" if made.blocked else "it"
         command = shell_command("apply", to, *(["--partial"] if made.blocked else []))
         how = f" Apply {what} with: {command}" if made.changes else ""
         out.print(Text(f"Written to {to}.{how}"), soft_wrap=True)
     if made.blocked:
         raise typer.Exit(EXIT_FAILED)
+
+
+def plan_of(file: Path, settings: Settings, *, as_json: bool) -> Plan:
+    """The plan of a file of changes, made now. Ends the command if the file is invalid or nothing could be read."""
+    return _planned(_snapshot(valid_changes(file, as_json=as_json), settings, as_json=as_json), file, settings)
+
+
+def _snapshot(changes: Sequence[Change], settings: Settings, *, as_json: bool) -> Snapshot:
+    """What was read for the changes. Ends the command if it has violations, or nothing could be read."""
+    snapshot = _read(changes, settings)
+    if snapshot.violations:
+        _invalid(snapshot.violations, as_json=as_json, nothing="")
+    planned = list(snapshot.rows)
+    if planned and all(row.action == "unreadable" for row in planned):
+        _nothing_read(planned, settings, as_json=as_json)
+    return snapshot
+
+
+def _planned(snapshot: Snapshot, file: Path, settings: Settings) -> Plan:
+    return make_plan(list(snapshot.rows), settings.api_url, file.name)
 
 
 def valid_changes(file: Path, *, as_json: bool) -> Sequence[Change]:

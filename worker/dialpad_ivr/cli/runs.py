@@ -63,7 +63,7 @@ def approve(
     reject: Annotated[bool, typer.Option("--reject", help="Reject it: the workflow ends as FAILED.")] = False,
     reason: Annotated[str, typer.Option(help="The reason, stored with the workflow.")] = "",
 ) -> None:
-    """Approve or reject a provisioning workflow that waits for approval.
+    """Approve or reject a provisioning workflow, or an override, that waits for approval.
 
     Examples:
     - `dialpad-ivr approve 5f0c...`
@@ -71,10 +71,10 @@ def approve(
     """
     by = current_user()
     try:
-        workflow.approve(EngineApi(settings_or_fail()), workflow_id, approved=not reject, by=by, reason=reason)
+        name = workflow.approve(EngineApi(settings_or_fail()), workflow_id, approved=not reject, by=by, reason=reason)
     except EngineError as exc:
         engine_failed(exc)
-    how = shell_command("status", workflow_id)
+    how = shell_command(*(["status"] if name == workflow.WORKFLOW else ["override", "show"]), workflow_id)
     typer.echo(f"{'Rejected' if reject else 'Approved'} as {by}. Follow it with: {how}")
 
 

@@ -157,6 +157,13 @@ class EngineApi:
         found: list[JsonObject] = self._call("GET", path, query)
         return found
 
+    def running(self, name: str) -> list[str]:
+        """The ids of the running workflows of that name, in any version, from the engine's store."""
+        versions = self.workflow_versions().get(name, [])
+        path = f"/workflow/running/{quote(name, safe='')}"
+        found = [self._call("GET", path, [("version", version)]) for version in versions]
+        return [workflow_id for ids in found for workflow_id in ids]
+
     def newest(self, name: str, count: int, correlation_id: str | None = None) -> list[JsonObject]:
         """Summaries of the `count` most recently started workflows of that name, newest first."""
         query = f"workflowType='{name}'" + (f" AND correlationId='{correlation_id}'" if correlation_id else "")

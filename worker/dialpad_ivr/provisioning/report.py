@@ -19,7 +19,7 @@ from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
 _COLUMNS: Final = ("line", *FIELDS, "outcome", "ok", "attempts", "previous", "message")
 # Outcomes after which the run may have selected the IVR. Not `unchanged`: it was selected before the run sent anything.
-_MAY_BE_MADE: Final = ("updated", "unavailable", "unconfirmed", "rate_limited", "unknown")
+MAY_BE_MADE: Final = ("updated", "unavailable", "unconfirmed", "rate_limited", "unknown")
 
 
 def report_rows(run: ProvisioningRun, plan: Plan | None = None) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def report_csv(rows: list[dict[str, Any]], columns: Sequence[str] = _COLUMNS) ->
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
+        writer.writerow({name: csv_cell(value) for name, value in row.items()})
     return text.getvalue()
 
 
@@ -92,7 +92,8 @@ def report_csv(rows: list[dict[str, Any]], columns: Sequence[str] = _COLUMNS) ->
 _FORMULA: Final = re.compile(r"(^|;)([ \"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """A value as a cell of CSV that is safe to open in a spreadsheet."""
     if value is None or isinstance(value, int):
         return value
     return _FORMULA.sub(r"\1\2'", " ".join(str(value).split()))
@@ -111,20 +112,25 @@ def rollback_plan(run: ProvisioningRun, api_url: str) -> tuple[Plan, list[tuple[
     rows: list[PlannedChange] = []
     unrestorable: list[tuple[ChangeResult, str]] = []
     for row in run.rows:
-        if row.outcome not in _MAY_BE_MADE:
+        if row.outcome not in MAY_BE_MADE:
             continue
         applied_id = str(row.change.get("ivr_id"))
         if row.previous is None:
             unrestorable.append((row, "the previous selection is unknown: the change was not planned"))
-        elif not row.previous:
-            unrestorable.append((row, "nothing was selected before, and Dialpad's API cannot unselect an IVR"))
-        elif len(row.previous) > 1:
-            unrestorable.append(
-                (row, "inbound and outbound differed before, and Dialpad's list does not say which is which")
-            )
+        elif reason := why_unrestorable(row.previous):
+            unrestorable.append((row, reason))
         elif row.previous[0].id != applied_id:
             rows.append(_restoring_change(row, row.previous[0], applied_id))
     return make_plan(rows, str(run.plan.get("api_url") or api_url), f"rollback of {run.workflow_id}"), unrestorable
+
+
+def why_unrestorable(previous: Sequence[SelectedIvr]) -> str:
+    """Why what was selected before a change cannot be restored; empty if it can."""
+    if not previous:
+        return "nothing was selected before, and Dialpad's API cannot unselect an IVR"
+    if len(previous) > 1:
+        return "inbound and outbound differed before, and Dialpad's list does not say which is which"
+    return ""
 
 
 def _restoring_change(row: ChangeResult, before: SelectedIvr, applied_id: str) -> PlannedChange:

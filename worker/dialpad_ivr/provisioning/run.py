@@ -287,6 +287,7 @@ class _Note(BaseModel):
     line: int
     previous: list[SelectedIvr]
     ivr_name: str | None = None
+    target_name: str | None = None
 
 
 def _row(change: Any) -> ChangeResult:

@@ -35,6 +35,7 @@ __all__ = [
     "running_workflow",
     "start",
     "stop",
+    "workflow_change",
 ]
 
 MAX_CHANGES: Final = 5000  # per run, because of the engine's limits
@@ -73,7 +74,7 @@ def start(
     """
     inputs = {
         "changes": [
-            _workflow_change(row, overwrite=overwrite) for row in sorted(plan.changes, key=lambda row: row.credential)
+            workflow_change(row, overwrite=overwrite) for row in sorted(plan.changes, key=lambda row: row.credential)
         ],
         "max_failures": max_failures,
         "approval": approval,
@@ -86,10 +87,12 @@ def start(
     return engine.start_workflow(WORKFLOW, inputs, correlation_id=plan.hash)
 
 
-def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
+def workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
+    """A row of a plan as the workflows take it: the input of the task, and a note for the report."""
     params = {name: value for name in FIELDS if (value := getattr(row, name))}
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
-    note = {"line": row.line, "previous": [ivr.model_dump() for ivr in row.previous], "ivr_name": row.ivr_name}
+    previous = [ivr.model_dump() for ivr in row.previous]
+    note = {"line": row.line, "previous": previous, "ivr_name": row.ivr_name, "target_name": row.target_name}
     return {**params, **guard, "note": note}
 
 
@@ -141,16 +144,21 @@ def earlier_runs(engine: EngineApi, run: ProvisioningRun) -> list[str]:
     return [workflow["workflowId"] for workflow in sorted(earlier, key=lambda w: int(w["startTime"]), reverse=True)]
 
 
-def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, reason: str) -> None:
-    """Approve or reject a run that waits for approval.
+def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, reason: str) -> str:
+    """Approve or reject a run, or an override, that waits for approval.
+
+    Returns:
+        The name of the workflow.
 
     Raises:
         EngineError: The run does not wait for approval.
     """
-    task = approval_task(engine.workflow(workflow_id))
+    found = engine.workflow(workflow_id)
+    task = approval_task(found)
     if task is None:
         raise EngineError(f"{workflow_id} does not wait for approval.", 409)
     engine.complete_task(workflow_id, task["taskId"], {"approved": approved, "by": by, "reason": reason})
+    return str(found.get("workflowName"))
 
 
 def stop(engine: EngineApi, workflow_id: str, *, by: str, report: Report = lambda _: None) -> None:

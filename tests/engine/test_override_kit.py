@@ -1,0 +1,120 @@
+"""Each way through the workflows of overrides, with mocks in place of what they wait for and start."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.engine.definitions import shipped
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.testing import KitEngine, Mock, run_definition
+from dialpad_ivr.testing.run import Mocks
+from support.engine import EngineRest
+from support.overrides import from_now, noted
+
+DEFINITIONS = {definition.name: definition.body for definition in shipped() if definition.kind == "workflow"}
+CHANGES = [noted(0), noted(1)]
+
+
+def half(outcome: str, ok_rows: int, *not_made: int) -> Mock:
+    """What a provisioning run of both changes ends with."""
+    output = {"outcome": outcome, "ok_rows": ok_rows, "counts": {"updated": ok_rows}, "not_made": [*not_made]}
+    return Mock(status="COMPLETED" if outcome == "success" else "FAILED", output=output)
+
+
+def said(**output: Any) -> Mock:
+    return Mock(status="COMPLETED", output=output)
+
+
+MADE, NO_RESULT = half("success", 2), Mock(status="FAILED", output={})
+END = said(action="end", by="ann", reason="melted")
+
+
+@pytest.fixture
+def kit(engine: EngineRest) -> KitEngine:
+    return KitEngine(EngineApi(Settings(server_url=f"{engine.url}/api")), own=True)
+
+
+@pytest.mark.parametrize(
+    ("more", "mocks", "outcome", "left"),
+    [
+        ({}, {"apply": MADE, "restore": MADE}, "success", 0),
+        ({}, {"apply": half("partial", 1, 1), "restore": half("success", 1)}, "partial", 0),
+        ({}, {"apply": MADE, "restore": half("partial", 1)}, "not_restored", 1),
+        ({}, {"apply": MADE, "restore": NO_RESULT}, "not_restored", 2),
+        ({}, {"apply": half("failed", 0, 0, 1)}, "failed", 0),
+        ({}, {"apply": NO_RESULT, "restore": MADE}, "partial", 0),
+        ({}, {"before_wait": said(action="cancel")}, "cancelled", 0),
+        ({"approval": True}, {"approval": said(approved=True), "apply": MADE, "restore": MADE}, "success", 0),
+        ({"approval": True}, {"approval": said(approved=False)}, "not_approved", 0),
+        ({"approval": True}, {"approval": said(action="cancel")}, "cancelled", 0),
+        ({"approval": True}, {"approval": said()}, "not_approved", 0),
+        ({"until": "1s", "from": "soon"}, {}, "invalid_input", 0),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_override_ends_with_the_outcome_of_both_halves(
+    kit: KitEngine, more: dict[str, Any], mocks: dict[str, Mock], outcome: str, left: int
+) -> None:
+    ended: Mocks = {"during_wait": END, **mocks}
+    run = run_definition(DEFINITIONS["override_custom_ivrs"], {"changes": CHANGES, **more}, ended, kit)
+    assert (run.output["outcome"], run.output["left_rows"]) == (outcome, left)
+    assert run.output["ok"] == (outcome in ("success", "cancelled"))
+    assert run.status == ("COMPLETED" if run.output["ok"] else "FAILED")
+
+
+def test_one_that_is_extended_waits_again_and_one_that_is_over_does_not_begin(kit: KitEngine) -> None:
+    later = said(action="extend", until_ms=4_000_000_000_000)
+    mocks: Mocks = {"during_wait": later, "during_again_wait": [later, END], "apply": MADE, "restore": MADE}
+    run = run_definition(DEFINITIONS["override_custom_ivrs"], {"changes": CHANGES, "until": "1h"}, mocks, kit)
+    assert (run.output["outcome"], run.output["until_ms"]) == ("success", 4_000_000_000_000)
+    assert [step for step in run.path if step.startswith("during_again_wait")] == [
+        "during_again_wait__1",
+        "during_again_wait__2",
+    ]
+    over = {"before_wait": said(action="extend", until_ms=1)}
+    missed = run_definition(DEFINITIONS["override_custom_ivrs"], {"changes": CHANGES, "until": "1h"}, over, kit)
+    assert missed.output["outcome"] == "missed"
+
+
+def test_what_is_selected_is_read_again_only_before_a_later_beginning(kit: KitEngine) -> None:
+    read = Mock(status="COMPLETED", output={"outcome": "success", "previous": {"0": "42"}})
+    mocks = {"early_wait": said(), "before_wait": said(action="cancel"), "read": read}
+    once = {"early_again_wait": said(action="cancel")}
+    definition = DEFINITIONS["override_custom_ivrs"]
+    later = run_definition(definition, {"changes": CHANGES, "from": from_now(3600)}, {**mocks, **once}, kit)
+    assert "early_again_wait__1" in later.path  # the first one ended before its time
+    soon = run_definition(definition, {"changes": CHANGES, "from": from_now(5)}, mocks, kit)
+    assert "early_wait" not in soon.path
+
+
+@pytest.mark.parametrize(
+    ("phase", "rows"), [(None, 0), ("planned", 0), ("applying", 1), ("active", 1), ("restoring", 1), ("ended", 0)]
+)
+def test_what_an_override_left_is_restored_unless_nothing_was_changed(
+    kit: KitEngine, phase: str | None, rows: int
+) -> None:
+    inputs = {"changes": CHANGES, "phase": phase, "not_made": [1]}
+    run = run_definition(DEFINITIONS["override_custom_ivrs_restore"], inputs, {"restore": half("success", rows)}, kit)
+    assert (run.status, run.output["overridden_rows"], run.output["left_rows"]) == ("COMPLETED", rows, 0)
+    assert ("restore" in run.path, "settle_wait" in run.path) == (rows > 0, phase == "applying")
+
+
+@pytest.mark.parametrize(
+    ("override", "restores"),
+    [
+        (said(outcome="success"), False),
+        (said(outcome="cancelled"), False),
+        (half("not_restored", 1), False),
+        (Mock(status="FAILED", output={"phase": "active"}), True),
+    ],
+    ids=["success", "cancelled", "not_restored", "broken_off"],
+)
+def test_a_guard_restores_only_after_an_override_that_did_not_end_by_itself(
+    kit: KitEngine, override: Mock, restores: bool
+) -> None:
+    mocks = {"override": override, "restore": said(message="2 of 2 restored")}
+    run = run_definition(DEFINITIONS["override_custom_ivrs_guard"], {"changes": CHANGES}, mocks, kit)
+    assert ("restore" in run.path) == restores

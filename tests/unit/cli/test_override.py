@@ -1,0 +1,201 @@
+"""The commands `override ...`: what is refused before anything is started, what is started, and what is shown."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
+from dialpad_ivr.provisioning.plan import make_plan, read_plan, write_plan
+from dialpad_ivr.provisioning.times import milliseconds
+from support.invoke import Invoke
+from support.runs import CHANGE, OLD, SLOT, a_plan
+from support.stub import StubEngine
+
+ID, GUARD_ID = "0e000000-0000-0000-0000-000000000001", "0e000000-0000-0000-0000-000000000002"
+WINDOW = ("--from", "2027-12-24 18:00", "--until", "2027-12-27 08:00", "--zone", "Europe/Berlin", "--reason", "Xmas")
+NOTE = {"line": 2, "previous": [{"id": OLD, "name": "Winter"}], "ivr_name": "Summer", "target_name": "Support"}
+
+
+WHO = {"reason": "Christmas", "requested_by": "ann@desk"}
+TIMES = {
+    "from_ms": milliseconds(datetime(2027, 12, 24, 17, tzinfo=timezone.utc)),
+    "until_ms": milliseconds(datetime(2027, 12, 27, 7, tzinfo=timezone.utc)),
+}
+
+
+def an_override(**more: Any) -> dict[str, Any]:
+    wait = {"taskType": "WAIT", "referenceTaskName": "before_wait", "status": "IN_PROGRESS", "taskId": "waits"}
+    return {
+        "workflowId": ID,
+        "workflowName": WORKFLOW,
+        "status": "RUNNING",
+        "startTime": 0,
+        "input": {
+            "changes": [{**CHANGE, "note": NOTE}],
+            "reason": "Christmas",
+            "requested_by": "ann@desk",
+            "zone": "Europe/Berlin",
+        },
+        "variables": {"phase": "planned", **TIMES},
+        "tasks": [wait],
+        **more,
+    }
+
+
+@pytest.fixture
+def known(stub_engine: StubEngine) -> StubEngine:
+    """The engine with the workflows registered, and a guard that starts an override of another target."""
+    stub_engine.definitions = {(name, "1"): {} for name in (WORKFLOW, GUARD)}
+    child = {"taskType": "SUB_WORKFLOW", "referenceTaskName": "override", "status": "IN_PROGRESS", "subWorkflowId": ID}
+    guard = {"workflowId": GUARD_ID, "workflowName": GUARD, "status": "RUNNING", "tasks": [child]}
+    other = an_override(input={**an_override()["input"], "changes": [{**CHANGE, "target_id": "7"}]})
+    stub_engine.runs = {GUARD_ID: [guard], ID: [other]}
+    return stub_engine
+
+
+# ---- start
+
+
+def test_start_hands_the_guard_the_changes_with_what_was_selected_and_the_times_in_utc(
+    invoke: Invoke, known: StubEngine
+) -> None:
+    shown = invoke("override", "start", a_plan("change", "unchanged"), *WINDOW, "--yes")
+    (start,) = known.writes
+    assert start.body["name"] == GUARD
+    inputs = start.body["input"]
+    assert (inputs["from"], inputs["until"]) == ("2027-12-24T17:00:00Z", "2027-12-27T07:00:00Z")
+    (change,) = inputs["changes"]
+    assert change["note"]["previous"] == [{"id": OLD, "name": None}]
+    assert (inputs["reason"], inputs["zone"], inputs["approval"]) == ("Xmas", "Europe/Berlin", False)
+    assert "2027-12-24 18:00 +01:00" in shown.all
+    assert f"dialpad-ivr override cancel {ID}" in shown.all
+
+
+def test_start_without_confirmation_starts_nothing_and_says_when_it_would_be(invoke: Invoke, known: StubEngine) -> None:
+    shown = invoke("override", "start", a_plan("change"), *WINDOW, code=2).all
+    assert "From 2027-12-24 18:00 +01:00 until 2027-12-27 08:00 +01:00 (Europe/Berlin): change 1 slot?" in shown
+    assert known.writes == []
+
+
+def test_start_tells_everything_that_is_wrong_at_once_and_asks_no_engine(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    made = read_plan(a_plan("change", "change"))
+    rows = [made.rows[0].model_copy(update={"previous": ()}), made.rows[1]]
+    write_plan(make_plan(rows, made.api_url, "changes.csv"), Path("two.plan.json"))
+    options = ("--from", "2025-01-01 00:00", "--until", "never", "--zone", "UTC", "--reason", "x", "--yes", "--json")
+    shown = invoke("override", "start", "two.plan.json", *options, code=2)
+    assert [each["option"] for each in shown.json["violations"]] == ["--until", "--from", "line 2"]
+    assert "nothing was selected before" in shown.json["violations"][2]["message"]
+    assert stub_engine.stub.received == []
+
+
+def test_start_of_a_plan_with_rows_that_cannot_be_applied_is_refused(invoke: Invoke, stub_engine: StubEngine) -> None:
+    shown = invoke("override", "start", a_plan("change", "missing_ivr"), *WINDOW, "--yes", code=1).all
+    assert "1 row cannot be applied" in shown
+    assert "--partial" not in shown  # which it does not have
+    assert stub_engine.stub.received == []
+
+
+def test_start_of_more_than_the_engine_takes_at_once_is_refused(invoke: Invoke, known: StubEngine) -> None:
+    row = read_plan(a_plan("change")).rows[0].model_copy(update={"target_name": "n" * 500})
+    rows = [row.model_copy(update={"line": line, "target_id": str(line)}) for line in range(2, 4002)]
+    write_plan(make_plan(rows, read_plan(Path("changes.plan.json")).api_url, "changes.csv"), Path("many.plan.json"))
+    assert "Split the file" in invoke("override", "start", "many.plan.json", *WINDOW, "--yes", code=2).err
+    assert known.stub.received == []
+
+
+def test_start_in_the_slot_of_another_one_is_refused_with_its_id_and_times(invoke: Invoke, known: StubEngine) -> None:
+    known.runs[ID] = [an_override()]
+    shown = invoke("override", "start", a_plan("change"), *WINDOW, "--yes", code=1).all
+    assert f"Override {ID} has callcenter {SLOT['target_id']} HOLD_MUSIC from 2027-12-24 18:00 +01:00" in shown
+    assert "--nested" in shown
+    assert known.writes == []
+
+
+def test_what_another_override_has_selected_already_meets_it_too(invoke: Invoke, known: StubEngine) -> None:
+    known.runs[ID] = [an_override()]
+    assert ID in invoke("override", "start", a_plan("unchanged"), *WINDOW, "--yes", code=1).all
+
+
+def test_start_of_what_is_selected_already_starts_nothing(invoke: Invoke, known: StubEngine) -> None:
+    assert "Nothing to change" in invoke("override", "start", a_plan("unchanged"), *WINDOW, "--yes").all
+    assert known.writes == []
+
+
+def test_nested_it_names_the_outer_one_and_what_that_selects_is_restored(invoke: Invoke, known: StubEngine) -> None:
+    known.runs[ID] = [an_override()]
+    inner = ("--from", "2027-12-25 00:00", "--until", "2027-12-26 00:00", "--zone", "UTC", "--reason", "x", "--nested")
+    invoke("override", "start", a_plan("change"), *inner, "--yes")
+    (start,) = known.writes
+    assert start.body["input"]["inside"] == ID
+    (change,) = start.body["input"]["changes"]
+    assert [ivr["id"] for ivr in change["note"]["previous"]] == [CHANGE["ivr_id"]]
+    assert change["if_selected"] == [CHANGE["ivr_id"]]
+
+
+def test_without_an_engine_start_exits_4(invoke: Invoke, no_engine: str) -> None:
+    assert no_engine in invoke("override", "start", a_plan("change"), *WINDOW, "--yes", code=4).err
+
+
+# ---- list, show, extend
+
+
+def test_list_shows_slots_times_in_the_zone_who_and_why(invoke: Invoke, known: StubEngine) -> None:
+    known.runs[ID] = [an_override()]
+    shown = invoke("override", "list", "--zone", "America/New_York").all
+    for part in (ID, "planned", "2027-12-24 12:00 -05:00", "1 callcenter: HOLD_MUSIC", "ann@desk", "Christmas"):
+        assert part in shown
+
+
+def test_list_says_when_there_is_none(invoke: Invoke, stub_engine: StubEngine) -> None:
+    assert "No override is planned or active." in invoke("override", "list").out
+
+
+def test_list_with_an_unknown_zone_exits_2(invoke: Invoke, stub_engine: StubEngine) -> None:
+    assert "Europe/Berlin?" in invoke("override", "list", "--zone", "Europe/Belin", code=2).err
+
+
+def test_show_names_the_target_and_both_ivrs(invoke: Invoke, known: StubEngine) -> None:
+    known.runs[ID] = [an_override()]
+    shown = invoke("override", "show", ID, "--zone", "UTC").all
+    for part in ("callcenter Support", f"Summer ({CHANGE['ivr_id']})", f"Winter ({OLD})", "2027-12-24 17:00 +00:00"):
+        assert part in shown
+
+
+def test_extend_reads_the_time_in_the_overrides_own_zone(invoke: Invoke, known: StubEngine) -> None:
+    invoke("override", "extend", ID, "--until", "2027-12-28 08:00")
+    (completed,) = known.completed_tasks
+    assert completed["outputData"]["until_ms"] == milliseconds(datetime(2027, 12, 28, 7, tzinfo=timezone.utc))
+
+
+def test_extend_to_before_its_beginning_is_refused(invoke: Invoke, known: StubEngine) -> None:
+    shown = invoke("override", "extend", ID, "--until", "2027-12-24 17:00", "--zone", "Europe/Berlin", code=2).err
+    assert "after the beginning" in shown
+    assert known.completed_tasks == []
+
+
+def test_an_unknown_id_is_said(invoke: Invoke, stub_engine: StubEngine) -> None:
+    assert "404" in invoke("override", "show", "nothing", code=1).err
+
+
+def test_show_prints_json_with_times_in_utc(invoke: Invoke, known: StubEngine) -> None:
+    found = json.loads(invoke("override", "show", ID, "--json").out)
+    assert (found["from"], found["until"]) == ("2027-12-24T17:00:00Z", "2027-12-27T07:00:00Z")
+
+
+# ---- what other commands say of them
+
+
+def test_apply_says_which_slots_are_overridden_now(invoke: Invoke, known: StubEngine) -> None:
+    now = milliseconds(datetime.now(timezone.utc))
+    known.runs[ID] = [an_override(variables={"phase": "active", "from_ms": now - 1000, "until_ms": None})]
+    shown = invoke("apply", a_plan("change"), code=2).all  # it asks
+    assert f"1 slot overridden until it is ended by {ID} (Christmas)" in shown
+    known.runs[ID] = [an_override()]
+    assert "overridden" not in invoke("apply", a_plan("change"), code=2).all

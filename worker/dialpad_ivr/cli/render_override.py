@@ -1,0 +1,198 @@
+"""Terminal output of the commands `override ...`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dialpad_ivr.cli.common import plural
+from dialpad_ivr.cli.render import outcome_label, outcome_text
+from dialpad_ivr.contract.validation import short
+from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.override_report import OverrideRun
+from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
+from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
+from dialpad_ivr.settings import Settings
+
+_PATIENCE_SECONDS: Final = 2.0
+_SLOTS_SHOWN: Final = 20  # on a terminal; --json has all
+_OPEN: Final = "until it is ended"
+_STATES: Final = {"approval": "waits for approval", "broken_off": "broken off", "not_restored": "not restored"}
+
+
+def window_text(window: Window) -> str:
+    """A window in its zone, for people."""
+    begin = zone_text(window.start, window.zone) if window.start else "now"
+    end = f"until {zone_text(window.end, window.zone)}" if window.end else _OPEN
+    return f"From {begin} {end} ({window.zone.key})"
+
+
+def window_json(window: Window) -> JsonObject:
+    """A window in UTC."""
+    return {
+        "from": iso_text(window.start) if window.start else "now",
+        "until": iso_text(window.end) if window.end else None,
+        "zone": window.zone.key,
+        "notes": [*window.notes],
+    }
+
+
+def override_json(override: Override) -> JsonObject:
+    """An override, with its times in UTC."""
+    return {
+        "workflow_id": override.workflow_id,
+        "state": override.state,
+        "from": iso_text(override.start),
+        "until": iso_text(override.end) if override.end else None,
+        "zone": override.zone,
+        "reason": override.reason,
+        "requested_by": override.requested_by,
+        "inside": override.inside,
+        "message": override.output.get("message"),
+        "slots": [{key: value for key, value in change.items() if key != "note"} for change in override.changes],
+    }
+
+
+def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> None:
+    """The overrides, one a row."""
+    if not found:
+        console.print("No override is planned or active.")
+        return
+    table = Table(
+        "id", "state", f"from ({zone.key})", "until", "slots", "by", "reason", show_edge=False, pad_edge=False
+    )
+    for each in found:
+        table.add_row(
+            Text(each.workflow_id),
+            Text(_state_text(each)),
+            Text(zone_text(each.start, zone)),
+            Text(zone_text(each.end, zone) if each.end else _OPEN),
+            Text(_slots_text(each)),
+            Text(short(each.requested_by)),
+            Text(short(each.reason)),
+        )
+    console.print(table)
+    if any(each.left_behind for each in found):
+        how = "Restore what one that was broken off has left with: dialpad-ivr override end ID"
+        console.print(Text(how, style="yellow"), soft_wrap=True)
+
+
+def _state_text(override: Override) -> str:
+    return _STATES.get(override.state, override.state)
+
+
+def _slots_text(override: Override) -> str:
+    """For instance "12 callcenters, 1 office: HOLD_MUSIC, GREETING"."""
+    targets = Counter(
+        kind for kind, _ in {(each.get("target_type"), each.get("target_id")) for each in override.changes}
+    )
+    slots = sorted({str(each.get("ivr_type")) for each in override.changes})
+    counted = ", ".join(plural(count, str(kind)) for kind, count in targets.most_common())
+    return f"{counted}: {', '.join(slots[:3])}{' ...' if len(slots) > 3 else ''}"
+
+
+def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
+    """An override with its slots."""
+    end = zone_text(override.end, zone) if override.end else _OPEN
+    lines = [
+        ("Override", override.workflow_id),
+        ("State", _state_text(override)),
+        ("From", f"{zone_text(override.start, zone)} ({iso_text(override.start)})"),
+        ("Until", f"{end} ({iso_text(override.end)})" if override.end else end),
+        ("By", override.requested_by),
+        ("Reason", override.reason),
+        ("Within", override.inside or ""),
+        ("Result", str(override.output.get("message") or "")),
+    ]
+    for name, value in lines:
+        if value:
+            console.print(Text(f"{name:<9}", style="bold"), Text(value), sep="", soft_wrap=True)
+    table = Table("target", "slot", "selected meanwhile", "restored then", show_edge=False, pad_edge=False)
+    for change in override.changes[:_SLOTS_SHOWN]:
+        table.add_row(*map(Text, _change_texts(change)))
+    console.print(table)
+    if len(override.changes) > _SLOTS_SHOWN:
+        console.print(
+            Text(f"... and {len(override.changes) - _SLOTS_SHOWN} more; --json has all of them.", style="dim")
+        )
+
+
+def _change_texts(change: JsonObject) -> tuple[str, str, str, str]:
+    note: Any = change.get("note")
+    note = note if isinstance(note, dict) else {}
+    before = (note.get("previous") or [{}])[0]
+    return (
+        f"{change.get('target_type')} {short(str(note.get('target_name') or change.get('target_id')))}",
+        f"{change.get('ivr_type')} {change.get('select_option') or ''}".rstrip(),
+        _ivr_text(change.get("ivr_id"), note.get("ivr_name")),
+        _ivr_text(before.get("id"), before.get("name")),
+    )
+
+
+def _ivr_text(number: Any, name: Any) -> str:
+    return f"{short(str(name))} ({number})" if name else str(number)
+
+
+def show_overlap(console: Console, overlap: Overlap, zone: ZoneInfo) -> None:
+    """An override that is in the way."""
+    other = overlap.other
+    until = f"until {zone_text(other.end, zone)}" if other.end else _OPEN
+    first = overlap.slots[0]
+    more = f" and {len(overlap.slots) - 1} more" if len(overlap.slots) > 1 else ""
+    text = (
+        f"Override {other.workflow_id} has {first[1]} {first[2]} {first[3]}{more} from {zone_text(other.start, zone)} "
+        f"{until}: {short(other.reason)} ({short(other.requested_by)})"
+    )
+    console.print(Text(text, style="red"), soft_wrap=True)
+
+
+def show_report(console: Console, run: OverrideRun) -> None:
+    """Both halves: rows by outcome, and the rows that are left."""
+    table = Table("half", "outcome", "rows", show_edge=False, pad_edge=False)
+    for half, counts in (("made", run.made), ("restored", run.restored)):
+        for outcome, count in counts.most_common():
+            table.add_row(half, outcome_text(None if outcome == "pending" else outcome), Text(str(count)))
+    console.print(table)
+    left = [row for row in run.rows if row.left] if run.override.ended else []
+    if left:
+        table = Table("line", "target", "IVR type", "made", "restored", "reason", show_edge=False, pad_edge=False)
+        for row in left[:_SLOTS_SHOWN]:
+            table.add_row(
+                Text(str(row.line or "")),
+                Text(f"{row.target_type} {row.target_id}"),
+                Text(f"{row.ivr_type} {row.select_option or ''}".rstrip()),
+                Text(outcome_label(row.made)),
+                Text(outcome_label(row.restored)),
+                Text(row.restored_message or row.made_message),
+            )
+        console.print(table)
+        if len(left) > _SLOTS_SHOWN:
+            console.print(Text(f"... and {len(left) - _SLOTS_SHOWN} more; the report has all of them.", style="dim"))
+    message = run.override.output.get("message") or ""
+    state = _state_text(run.override)
+    console.print(
+        Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
+    )
+
+
+def note_overridden(console: Console, changes: Sequence[JsonObject], settings: Settings) -> None:
+    """Say which of these slots an override has now: what is changed in them stays, and is not restored.
+
+    Nothing is said where no engine answers: the plan of a file needs none.
+    """
+    now = datetime.now(timezone.utc)
+    with contextlib.suppress(EngineError):
+        running = running_overrides(EngineApi(settings, _PATIENCE_SECONDS))
+        for overlap in overlaps(changes, now, now + timedelta(seconds=1), running):
+            count, other = plural(len(overlap.slots), "slot"), overlap.other
+            until = f"until {utc_text(other.end)}" if other.end else _OPEN
+            text = f"{count} overridden {until} by {other.workflow_id} ({short(other.reason)}). A change now will stay."
+            console.print(Text(text, style="yellow"), soft_wrap=True)

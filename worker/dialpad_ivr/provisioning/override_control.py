@@ -1,0 +1,187 @@
+"""A client of the workflow `override_custom_ivrs`: starts, ends, extends and cancels overrides."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime
+from typing import Final
+
+from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.overrides import (
+    BEFORE,
+    DURING,
+    GUARD,
+    RESTORE,
+    Override,
+    child_of,
+    read_override,
+    reference,
+    slot_of,
+)
+from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
+from dialpad_ivr.provisioning.times import Window, iso_text, milliseconds
+from dialpad_ivr.provisioning.workflow import stop, workflow_change
+
+# The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
+_LARGEST_CHANGES: Final = 2_700_000
+
+_STARTED_WITHIN_SECONDS: Final = 30.0
+_REACHED_WITHIN_SECONDS: Final = 90.0
+_PAUSE_SECONDS: Final = 0.25
+
+
+def nested_plan(plan: Plan, outer: Override) -> Plan:
+    """A plan within another override: when it begins, what that one selects is selected."""
+    theirs = {slot_of(change): change for change in outer.changes}
+
+    def within(row: PlannedChange) -> PlannedChange:
+        slot = slot_of(row.model_dump())
+        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
+        if change is None:
+            return row
+        previous = SelectedIvr(id=str(change.get("ivr_id")), name=(change.get("note") or {}).get("ivr_name"))
+        action: Action = "unchanged" if previous.id == row.ivr_id else "change"
+        return row.model_copy(update={"previous": (previous,), "action": action})
+
+    return make_plan([within(row) for row in plan.rows], plan.api_url, plan.source)
+
+
+def is_too_large(plan: Plan) -> bool:
+    """Whether the changes are more than the engine takes as the input of one task."""
+    return len(json.dumps(_changes(plan))) > _LARGEST_CHANGES
+
+
+def _changes(plan: Plan) -> list[JsonObject]:
+    rows = sorted(plan.changes, key=lambda row: row.credential)  # a chunk of one profile has a queue of its own
+    return [workflow_change(row, overwrite=False) for row in rows]
+
+
+def start_override(
+    engine: EngineApi,
+    plan: Plan,
+    window: Window,
+    *,
+    reason: str,
+    requested_by: str,
+    approval: bool = False,
+    max_failures: str | None = None,
+    domain: str | None = None,
+    inside: str | None = None,
+) -> str:
+    """Start the guard, and with it the override.
+
+    Args:
+        engine: The engine.
+        plan: The changes; only rows with the action `change` are made.
+        window: When it begins and ends.
+        reason: Why, for the record.
+        requested_by: Who wants it.
+        approval: Whether to wait for a person's approval.
+        max_failures: Failed changes, as a number or a percentage, after which no more are made.
+        domain: The task domain of the workers.
+        inside: The override that this one is nested in.
+
+    Returns:
+        The id of the override's workflow.
+
+    Raises:
+        EngineError: The engine did not start it.
+    """
+    inputs = {
+        "changes": _changes(plan),
+        "from": iso_text(window.start) if window.start else "now",
+        "until": iso_text(window.end) if window.end else None,
+        "zone": window.zone.key,
+        "reason": reason,
+        "requested_by": requested_by,
+        "approval": approval,
+        "max_failures": max_failures,
+        "domain": domain,
+        "inside": inside,
+    }
+    guard = engine.start_workflow(GUARD, inputs, correlation_id=plan.hash)
+    deadline = time.monotonic() + _STARTED_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        found = engine.workflow(guard)
+        if child := child_of(found, "override"):
+            return child
+        if found["status"] in TERMINAL_STATUSES:
+            raise EngineError(f"{guard} ended as {found['status']}: {found.get('reasonForIncompletion')}", 409)
+        time.sleep(_PAUSE_SECONDS)
+    return guard  # by which it is found just as well
+
+
+def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:
+    """Restore now. Of one that was broken off, what it has left.
+
+    Changes that are being made are awaited; what waits is held back.
+
+    Returns:
+        The override as it was before.
+
+    Raises:
+        EngineError: It is not on (409), or the engine did not answer.
+    """
+    override = read_override(engine, workflow_id)
+    if override.left_behind:
+        kept = {name: override.output.get(name) for name in ("phase", "not_made", "previous")}
+        inputs = {"changes": [*override.changes], "domain": override.domain, **kept}
+        engine.start_workflow(RESTORE, inputs, correlation_id=override.workflow_id)
+        return override
+    if override.state not in ("applying", "active"):
+        raise EngineError(f"{override.workflow_id} is {override.state}, so there is nothing to end.", 409)
+    if override.state == "applying":
+        child = child_of(engine.workflow(override.workflow_id), "apply")
+        if child:
+            try:
+                stop(engine, child, by=by)
+            except EngineError as exc:
+                if exc.status != 409:  # all changes have been made meanwhile
+                    raise
+    _answer(engine, override.workflow_id, DURING, {"action": "end", "by": by, "reason": reason})
+    return override
+
+
+def extend_override(engine: EngineApi, workflow_id: str, until: datetime | None, *, by: str, reason: str) -> Override:
+    """Let it end at another time.
+
+    Raises:
+        EngineError: It has ended, is restoring or waits for approval (409), or the engine did not answer.
+    """
+    override = read_override(engine, workflow_id)
+    if override.state not in ("planned", "applying", "active"):
+        raise EngineError(f"{override.workflow_id} is {override.state}, so it cannot be extended.", 409)
+    answer = {"action": "extend", "until_ms": milliseconds(until) if until else None, "by": by, "reason": reason}
+    _answer(engine, override.workflow_id, (*BEFORE, *DURING), answer)
+    return override
+
+
+def cancel_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:
+    """End it before it begins.
+
+    Raises:
+        EngineError: It has begun (409), or the engine did not answer.
+    """
+    override = read_override(engine, workflow_id)
+    if override.state not in ("approval", "planned"):
+        raise EngineError(f"{override.workflow_id} is {override.state}, so it cannot be canceled any more.", 409)
+    answer = {"action": "cancel", "by": by, "reason": reason}
+    _answer(engine, override.workflow_id, ("approval", *BEFORE), answer)
+    return override
+
+
+def _answer(engine: EngineApi, workflow_id: str, references: tuple[str, ...], output: JsonObject) -> None:
+    """Complete the task in which the override waits; await it, if it is between two of them."""
+    deadline = time.monotonic() + _REACHED_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        found = engine.workflow(workflow_id)
+        for task in found.get("tasks") or []:
+            if reference(task) in references and task["status"] == "IN_PROGRESS":
+                engine.complete_task(workflow_id, task["taskId"], output)
+                return
+        if found["status"] in TERMINAL_STATUSES:
+            raise EngineError(f"{workflow_id} has ended in the meantime.", 409)
+        time.sleep(_PAUSE_SECONDS)
+    raise EngineError(f"{workflow_id} is busy: it did not come to wait. Try again later.", 409)

@@ -1,0 +1,166 @@
+"""The report of an override: both halves, row by row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dialpad_ivr.engine.api import EngineApi, JsonObject
+from dialpad_ivr.provisioning.overrides import RESTORE, Override, Slot, child_of, slot_of
+from dialpad_ivr.provisioning.report import MAY_BE_MADE, csv_cell
+from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
+from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
+
+
+@dataclass(frozen=True)
+class OverriddenRow:
+    """One change of an override.
+
+    Attributes:
+        line: Line in the file of changes; 0 if unknown.
+        previous: The id of the IVR that was selected before.
+        made: The outcome of the change; `None` while it is pending.
+        restored: The outcome of restoring it; `None` while it is pending, or where nothing was to be restored.
+        left: Whether the slot has not been restored: it may still be overridden, or a person changed it meanwhile.
+    """
+
+    line: int
+    target_type: str
+    target_id: str
+    ivr_type: str
+    ivr_id: str
+    select_option: str | None
+    credential: str
+    previous: str
+    made: str | None = None
+    made_message: str = ""
+    restored: str | None = None
+    restored_message: str = ""
+    left: bool = False
+
+
+class OverrideRun:
+    """An override with the results of both halves.
+
+    Args:
+        engine: The engine.
+        override: The override.
+
+    Attributes:
+        rows: By line.
+        phase: What it was at when it ended, or is at.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+
+    def __init__(self, engine: EngineApi, override: Override) -> None:
+        self.override = override
+        workflow = engine.workflow(override.workflow_id)
+        made = _results(engine, child_of(workflow, "apply"))
+        restored = _results(engine, child_of(workflow, "restore"))
+        self.restored_by: str | None = None
+        for parent in _restorers(engine, override):
+            found = child_of(engine.workflow(parent), "restore")
+            if found:
+                self.restored_by = parent
+                restored.update(_results(engine, found))
+        self.rows = sorted(
+            (_row(change, made.get(slot_of(change)), restored.get(slot_of(change))) for change in override.changes),
+            key=lambda row: row.line,
+        )
+
+    @property
+    def left(self) -> int:
+        """How many rows have not been restored, in an override that has ended."""
+        return sum(row.left for row in self.rows) if self.override.ended else 0
+
+    @property
+    def overridden(self) -> int:
+        """How many rows of an override that has ended may still be overridden; what a person has changed is not."""
+        return sum(row.left and row.restored != "conflict" for row in self.rows) if self.override.ended else 0
+
+    @property
+    def made(self) -> Counter[str]:
+        """Rows by what came of their change."""
+        return Counter(row.made or "pending" for row in self.rows)
+
+    @property
+    def restored(self) -> Counter[str]:
+        """Rows that were to be restored, by what came of it."""
+        return Counter(row.restored or "pending" for row in self.rows if row.made in MAY_BE_MADE)
+
+    def json(self) -> str:
+        """The report as JSON."""
+        override = self.override
+        began = override.output.get("started_ms")
+        report = {
+            "workflow_id": override.workflow_id,
+            "state": override.state,
+            "from": iso_text(override.start),
+            "until": iso_text(override.end) if override.end else None,
+            "zone": override.zone,
+            "reason": override.reason,
+            "requested_by": override.requested_by,
+            "message": override.output.get("message"),
+            "started_at": iso_text(from_milliseconds(began)) if began else None,
+            "ended_at": iso_text(override.ended_at) if override.ended_at else None,
+            "ended_by": override.output.get("ended_by"),
+            "restored_by": self.restored_by,
+            "made": dict(self.made),
+            "restored": dict(self.restored),
+            "left": self.left,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+
+    def csv(self) -> str:
+        """The report as CSV, safe to open in a spreadsheet."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(OverriddenRow.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({name: csv_cell(value) for name, value in asdict(row).items()})
+        return text.getvalue()
+
+
+def _restorers(engine: EngineApi, override: Override) -> list[str]:
+    """The workflows that restored what an override had left: of its guard, its failure workflow, or our own."""
+    found = [str(override.output.get("conductor.failure_workflow") or "")]
+    if override.guard:
+        found.append(child_of(engine.workflow(override.guard), "restore") or "")
+    found += [each["workflowId"] for each in engine.correlated(RESTORE, override.workflow_id, ended=True)]
+    return [each for each in found if each and " " not in each]
+
+
+def _results(engine: EngineApi, workflow_id: str | None) -> dict[Slot, ChangeResult]:
+    """The results of a provisioning run, by slot."""
+    if workflow_id is None:
+        return {}
+    run = ProvisioningRun(engine, workflow_id)
+    run.refresh()
+    return {slot_of(row.change): row for row in run.rows}
+
+
+def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult | None) -> OverriddenRow:
+    note: Any = change.get("note")
+    note = note if isinstance(note, dict) else {}
+    planned = note.get("previous") or [{}]
+    # What was read just before the beginning counts, not what was selected when it was planned.
+    previous = made.previous[0].id if made and made.previous else str(planned[0].get("id") or "")
+    return OverriddenRow(
+        line=int(note.get("line") or 0),
+        **{name: str(change.get(name) or "") for name in ("target_type", "target_id", "ivr_type", "ivr_id")},
+        select_option=change.get("select_option") or None,
+        credential=str(change.get("credential") or "default"),
+        previous=previous,
+        made=made.outcome if made else None,
+        made_message=made.message if made else "",
+        restored=restored.outcome if restored else None,
+        restored_message=restored.message if restored else "",
+        left=made is not None and made.outcome in MAY_BE_MADE and not (restored is not None and restored.ok),
+    )

@@ -1,0 +1,237 @@
+"""Overrides, as read from the engine: what they are, what they do, and which of them meet in a slot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.times import from_milliseconds
+
+WORKFLOW: Final = "override_custom_ivrs"
+GUARD: Final = "override_custom_ivrs_guard"
+RESTORE: Final = "override_custom_ivrs_restore"
+
+BEFORE: Final = ("early_wait", "early_again_wait", "before_wait", "before_again_wait")
+DURING: Final = ("during_wait", "during_again_wait")
+_WAITS: Final = {"approval": "approval", **dict.fromkeys(BEFORE, "planned"), **dict.fromkeys(DURING, "active")}
+"""What an override is while it waits in one of these tasks."""
+
+Slot = tuple[str, str, str, str, str]
+"""Credential profile, target type, target id, IVR type and direction ("" is both)."""
+
+
+@dataclass(frozen=True)
+class Override:
+    """An override, as of the moment when it was read.
+
+    Attributes:
+        workflow_id: The id of its workflow.
+        status: The workflow's status.
+        state: `approval`, `planned`, `applying`, `active` or `restoring`; once it has ended its outcome, or
+            `broken_off` if it did not end by itself.
+        start: When it begins or began, in UTC.
+        end: When it ends, in UTC; `None` until somebody ends it.
+        changes: The workflow's input.
+        domain: The task domain of its workers.
+        inside: The override that this one is nested in.
+        guard: The id of the workflow that restores if this one is terminated.
+        output: The workflow's output, once it has ended.
+        ended_at: When it ended, in UTC.
+    """
+
+    workflow_id: str
+    status: str
+    state: str
+    start: datetime
+    end: datetime | None
+    changes: tuple[JsonObject, ...]
+    reason: str
+    requested_by: str
+    zone: str
+    domain: str | None
+    inside: str | None
+    guard: str | None
+    output: JsonObject
+    ended_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.status in TERMINAL_STATUSES
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether it was terminated, or has failed, while it was on; what it had changed may be restored since."""
+        return self.state == "broken_off" and self.output.get("phase") in ("applying", "active", "restoring")
+
+    @property
+    def slots(self) -> dict[Slot, JsonObject]:
+        """Its changes by slot."""
+        return {slot_of(change): change for change in self.changes}
+
+    def meets(self, start: datetime, end: datetime | None) -> bool:
+        """Whether it is on at some time between these."""
+        return (end is None or self.start < end) and (self.end is None or start < self.end)
+
+
+def slot_of(change: JsonObject) -> Slot:
+    """The slot that a change is about."""
+    names = ("target_type", "target_id", "ivr_type", "select_option")
+    target_type, target_id, ivr_type, direction = (str(change.get(name) or "") for name in names)
+    return (str(change.get("credential") or "default"), target_type, target_id, ivr_type, direction)
+
+
+def read_override(engine: EngineApi, workflow_id: str) -> Override:
+    """An override, by the id of its workflow or of its guard.
+
+    Raises:
+        EngineError: There is no such override (404), or the engine did not answer.
+    """
+    found = engine.workflow(workflow_id)
+    if found.get("workflowName") == GUARD:
+        child = child_of(found, "override")
+        if child is None:
+            raise EngineError(f"{workflow_id} has not started its override yet.", 404)
+        found = engine.workflow(child)
+    if found.get("workflowName") != WORKFLOW:
+        raise EngineError(f"{workflow_id} is a run of {found.get('workflowName')}, not an override.", 404)
+    return _override(found)
+
+
+def _override(found: JsonObject) -> Override:
+    inputs, variables, output = (found.get(name) or {} for name in ("input", "variables", "output"))
+    status = found["status"]
+    started = from_milliseconds(found.get("startTime") or 0)
+    changes = inputs.get("changes")
+    return Override(
+        workflow_id=found["workflowId"],
+        status=status,
+        state=_state(status, variables, output, found.get("tasks") or []),
+        start=_time(variables.get("from_ms")) or started,
+        end=_time(variables.get("until_ms")),
+        changes=tuple(each for each in changes if isinstance(each, dict)) if isinstance(changes, list) else (),
+        reason=str(inputs.get("reason") or ""),
+        requested_by=str(inputs.get("requested_by") or ""),
+        zone=str(inputs.get("zone") or "UTC"),
+        domain=inputs.get("domain") or None,
+        inside=inputs.get("inside") or None,
+        guard=found.get("parentWorkflowId") or None,
+        output=output if status in TERMINAL_STATUSES else {},
+        ended_at=from_milliseconds(found["endTime"]) if found.get("endTime") else None,
+    )
+
+
+def _time(value: Any) -> datetime | None:
+    return from_milliseconds(value) if isinstance(value, int | float) else None
+
+
+def _state(status: str, variables: JsonObject, output: JsonObject, tasks: Iterable[JsonObject]) -> str:
+    if status in TERMINAL_STATUSES:
+        return str(output.get("outcome") or "broken_off")
+    waiting = (_WAITS.get(reference(task)) for task in tasks if task["status"] == "IN_PROGRESS")
+    return next(filter(None, waiting), str(variables.get("phase") or "planned"))
+
+
+def reference(task: JsonObject) -> str:
+    """The task's reference name, without the iteration of a loop."""
+    return str(task["referenceTaskName"]).partition("__")[0]
+
+
+def child_of(workflow: JsonObject, reference: str) -> str | None:
+    """The id of the sub-workflow that a task has started."""
+    tasks: list[JsonObject] = workflow.get("tasks") or []
+    found = (task.get("subWorkflowId") for task in tasks if task["referenceTaskName"] == reference)
+    return next(filter(None, found), None)
+
+
+def running_overrides(engine: EngineApi) -> list[Override]:
+    """The overrides that are planned or active, by their beginning.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+    found = [_override(engine.workflow(workflow_id)) for workflow_id in engine.running(WORKFLOW)]
+    return sorted((each for each in found if not each.ended), key=lambda each: each.start)
+
+
+def broken_off(engine: EngineApi, count: int = 50) -> list[Override]:
+    """Of the most recently started overrides, those that were terminated or have failed while they were on.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+    ended = [each for each in engine.newest(WORKFLOW, count) if each.get("status") in TERMINAL_STATUSES]
+    suspects = [each["workflowId"] for each in ended if each["status"] != "COMPLETED"]
+    found = [read_override(engine, workflow_id) for workflow_id in suspects]
+    return [each for each in found if each.left_behind]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """A slot that another override has at the same time.
+
+    Attributes:
+        other: The other override.
+        slots: The slots that meet.
+    """
+
+    other: Override
+    slots: tuple[Slot, ...]
+
+
+def gap(rows: int) -> timedelta:
+    """How long after an override another one of its slots may begin, with that many changes in both.
+
+    What is selected is read shortly before a beginning. Until then, the other one must be restored.
+    """
+    return timedelta(seconds=60 + 0.2 * rows)
+
+
+def overlaps(
+    changes: Sequence[JsonObject], start: datetime, end: datetime | None, others: Iterable[Override]
+) -> list[Overlap]:
+    """The overrides that meet one of these changes in a slot, at the same time or with less than the gap between."""
+    slots = [slot_of(change) for change in changes]
+    found = []
+    for other in others:
+        between = gap(len(changes) + len(other.changes))
+        if not other.meets(start - between, end + between if end else None):
+            continue
+        theirs: dict[Slot, set[str]] = {}
+        for slot in other.slots:
+            theirs.setdefault((*slot[:4], ""), set()).add(slot[4])
+        # Inbound and outbound of one slot do not meet; but either meets both.
+        shared = [slot for slot in slots if _meet(slot[4], theirs.get((*slot[:4], ""), set()))]
+        if shared:
+            found.append(Overlap(other, tuple(shared)))
+    return found
+
+
+def _meet(direction: str, theirs: set[str]) -> bool:
+    return bool(theirs) and (not direction or direction in theirs or "" in theirs)
+
+
+def outer_of(found: Sequence[Overlap], start: datetime, end: datetime | None) -> Override | None:
+    """The override that one from `start` to `end` may be nested in: the innermost, if it is within all of them."""
+    others = [overlap.other for overlap in found]
+    if all(_within(start, end, other) for other in others):
+        return max(others, key=lambda other: other.start, default=None)
+    return None
+
+
+def _within(start: datetime, end: datetime | None, outer: Override) -> bool:
+    """Whether a window begins after another override has, and ends before it does, with the gap between."""
+    between = gap(2 * len(outer.changes))
+    return outer.start + between < start and end is not None and (outer.end is None or end + between < outer.end)
+
+
+def nests(inner_or_outer: Override, end: datetime | None, other: Override) -> bool:
+    """Whether an override that ends then is nested in another one, or the other in it."""
+    if inner_or_outer.inside == other.workflow_id:
+        return _within(inner_or_outer.start, end, other)
+    if other.inside == inner_or_outer.workflow_id:
+        return other.end is not None and (end is None or other.end + gap(2 * len(other.changes)) < end)
+    return False

@@ -1,0 +1,209 @@
+"""The window of an override: times as people write them in a zone, and in UTC. Pure: the clock is passed in."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+CALLS_PER_SECOND: Final = 20
+"""What Dialpad allows a company over all calls."""
+_CALLS_PER_ROW: Final = 2  # a read of what is selected, and the PATCH
+
+_DURATION: Final = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?", re.IGNORECASE)
+_LATEST: Final = timedelta(days=5 * 366)
+_TYPING_TIME: Final = timedelta(minutes=1)  # a beginning that has just gone by is one that was meant as now
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a time.
+
+    Attributes:
+        option: The option, or the line of the file, that it is about, e.g. `--until`.
+        message: What is wrong, and what to do next.
+    """
+
+    option: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """When an override begins and ends.
+
+    Attributes:
+        start: In UTC; `None` begins at once.
+        end: In UTC; `None` lasts until somebody ends it.
+        zone: The zone in which both are shown.
+        notes: Which of two readings of a local time was taken.
+    """
+
+    start: datetime | None
+    end: datetime | None
+    zone: ZoneInfo
+    notes: tuple[str, ...] = ()
+
+
+def read_window(
+    *, start: str | None, until: str | None, lasts: str | None, zone: str, rows: int, now: datetime
+) -> Window | tuple[Problem, ...]:
+    """The window that these options describe, or all that is wrong with them.
+
+    Args:
+        start: `--from`: `None` or "now", a local time such as "2026-12-24 18:00", or a time with its offset.
+        until: `--until`: `None` for an open end, or a time as in `start`.
+        lasts: `--for`: how long it lasts, e.g. "12h"; instead of `until`.
+        zone: `--zone`: the IANA zone of local times.
+        rows: The changes to be made within the window.
+        now: The time now, in UTC.
+    """
+    found_zone = read_zone(zone)
+    problems = [found_zone] if isinstance(found_zone, Problem) else []
+    # Even without a zone, what is written wrong is reported.
+    known_zone = None if isinstance(found_zone, Problem) else found_zone
+    notes: list[str] = []
+
+    def read(option: str, text: str) -> datetime | None:
+        found = read_time(option, text, known_zone or timezone.utc)
+        if isinstance(found, Problem):
+            problems.append(found)
+            return None
+        notes.extend(found.notes)
+        return found.at if known_zone or _has_offset(text) else None
+
+    at_once = start is None or start.strip().lower() == "now"
+    begin = now if at_once else read("--from", start or "")
+    end = None if until is None else read("--until", until)
+    if lasts is not None:
+        length = read_duration(lasts)
+        if length is None:
+            problems.append(Problem("--for", f'--for: "{lasts}" is no duration. Write it as 12h, 90m, 2d12h or 45s.'))
+        elif begin is not None:
+            end = begin + length
+        if until is not None:
+            problems.append(Problem("--for", "--for and --until say the same. Leave one out."))
+    problems += _check(begin, end, rows, now)
+    if problems or known_zone is None:
+        return tuple(problems)
+    return Window(None if at_once else begin, end, known_zone, tuple(notes))
+
+
+def _check(start: datetime | None, end: datetime | None, rows: int, now: datetime) -> list[Problem]:
+    """What is wrong with these, as far as they are known."""
+    problems: list[Problem] = []
+    if start is not None and start < now - _TYPING_TIME:
+        problems.append(Problem("--from", f"--from is in the past: it is {utc_text(now)}. To begin now, leave it out."))
+    if end is not None and end <= now:
+        problems.append(Problem("--until", f"--until is in the past: it is {utc_text(now)}."))
+    for option, at in (("--from", start), ("--until", end)):
+        if at is not None and at > now + _LATEST:
+            problems.append(Problem(option, f"{option} is more than five years ahead. Check the year."))
+    if start is None or end is None:
+        return problems
+    if end <= start:
+        problems.append(Problem("--until", "--until must be after --from."))
+    elif end - start < (needed := shortest(rows)):
+        message = (
+            f"{rows} changes take {needed.total_seconds():g} s at {CALLS_PER_SECOND} calls a second, but the override "
+            f"would last {(end - start).total_seconds():g} s. Let it last longer, or split the file."
+        )
+        problems.append(Problem("--until", message))
+    return problems
+
+
+def shortest(rows: int) -> timedelta:
+    """How long it takes to make that many changes at Dialpad's limit, whole seconds rounded up."""
+    return timedelta(seconds=-(-rows * _CALLS_PER_ROW // CALLS_PER_SECOND))
+
+
+def read_zone(name: str) -> ZoneInfo | Problem:
+    """The zone of this IANA name."""
+    # A name that is a folder, or no path at all, raises what opening it raises.
+    with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo(name)
+    zones = {zone.lower(): zone for zone in available_timezones()}
+    near = difflib.get_close_matches(name.lower(), sorted(zones), n=1)
+    hint = f"Did you mean {zones[near[0]]}?" if near else "It is a name such as Europe/Berlin or America/New_York."
+    return Problem("--zone", f'"{name}" is no time zone. {hint}')
+
+
+@dataclass(frozen=True)
+class _Read:
+    at: datetime  # in UTC
+    notes: tuple[str, ...] = ()
+
+
+def read_time(option: str, text: str, zone: tzinfo) -> _Read | Problem:
+    """A time as people write it: local in the zone, or with its offset from UTC.
+
+    A local time that exists twice, when clocks are set back, is taken as the first of both, with a note.
+    """
+    given = " ".join(text.split())
+    try:
+        at = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", given))
+    except ValueError:
+        at = None
+    if at is None or not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", given):
+        return Problem(option, f'{option}: "{text}" is no time. Write it as "2026-12-24 18:00", in --zone.')
+    at = at.replace(microsecond=0)
+    if at.tzinfo is not None:
+        return _Read(at.astimezone(timezone.utc))
+    first, second = (at.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1))
+    if first.astimezone(zone).replace(tzinfo=None) != at:
+        gap = f"{zone_text(second, zone)} or {zone_text(first, zone)}"
+        return Problem(
+            option, f"{option}: {at:%Y-%m-%d %H:%M} does not exist in {zone}: clocks are set forward. Take {gap}."
+        )
+    if first == second:
+        return _Read(first)
+    note = (
+        f"{at:%Y-%m-%d %H:%M} exists twice in {zone}, since clocks are set back. Taken: {zone_text(first, zone)}; "
+        f"the other is {second.astimezone(zone).isoformat(timespec='minutes')}."
+    )
+    return _Read(first, (note,))
+
+
+def _has_offset(text: str) -> bool:
+    return bool(re.search(r"([zZ]|[+-]\d\d:?\d\d)$", text.strip()))
+
+
+def read_duration(text: str) -> timedelta | None:
+    """A duration such as "12h", "90m" or "2d12h"; `None` if it is none."""
+    found = _DURATION.fullmatch("".join(text.split()))
+    if found is None or not any(found.groups()):
+        return None
+    days, hours, minutes, seconds = (int(group or 0) for group in found.groups())
+    length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    return length or None
+
+
+def iso_text(at: datetime) -> str:
+    """A time for the workflow: ISO 8601, in UTC."""
+    return at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def milliseconds(at: datetime) -> int:
+    """A time as the engine has it: milliseconds since 1970."""
+    return round(at.timestamp() * 1000)
+
+
+def from_milliseconds(value: float) -> datetime:
+    """A time of the engine, in UTC."""
+    return datetime.fromtimestamp(value / 1000, timezone.utc)
+
+
+def utc_text(at: datetime) -> str:
+    """A time in UTC, for people."""
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def zone_text(at: datetime, zone: tzinfo) -> str:
+    """A time in a zone, for people; with its offset, so that it says one time only: 2026-12-24 18:00 +01:00."""
+    local = at.astimezone(zone)
+    clock = f"{local:%H:%M:%S}" if local.second else f"{local:%H:%M}"
+    return f"{local:%Y-%m-%d} {clock} {local.isoformat()[-6:]}"
