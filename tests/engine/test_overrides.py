@@ -91,8 +91,8 @@ def test_it_applies_at_its_beginning_and_restores_at_its_end(
     patches = [line for line in targets.ledger() if line["method"] == "PATCH"]
     late = [patches[0]["wall"] - begins, patches[count]["wall"] - begins - lasts]
     assert min(late) >= 0
-    # 1.5 to 4 s on a busy machine; where it begins at once, the engine may have to warm up.
-    assert max(late) <= 8 or not delay
+    # Up to 9 s on a machine that others keep busy; where it begins at once, the engine may have to warm up.
+    assert max(late) <= 20 or not delay
     assert [line["body"]["ivr_id"] for line in patches[:count]] != [line["body"]["ivr_id"] for line in patches[count:]]
     assert as_before(targets, count)
 
