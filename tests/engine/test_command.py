@@ -46,7 +46,7 @@ def test_registering_again_does_nothing(registry: Command) -> None:
     rows = registry.json("register")
     assert set(states(rows).values()) == {"same"}
     assert {row["action"] for row in rows} == {"none"}
-    assert len(rows) == len(shipped()) == 11
+    assert len(rows) == len(shipped()) == 16
 
 
 def test_a_missing_definition_is_registered(registry: Command, engine: EngineRest) -> None:
@@ -162,9 +162,13 @@ def test_a_test_request_without_mode_apply_changes_nothing(
 def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_worker: StartWorker) -> None:
     with start_worker():
         for definition in shipped():
-            if definition.kind == "workflow":
-                example = json.dumps(definition.body["metadata"]["exampleInput"])
-                assert command.json("run", definition.name, "--input", example)["output"]["ok"], definition.name
+            # Overrides wait until a time, see test_overrides.py; a repair for a person, see test_check_workflow.py.
+            if definition.kind == "workflow" and not definition.name.startswith("override_"):
+                example = definition.body["metadata"]["exampleInput"]
+                if "repair" in example:
+                    example = {**example, "repair": "never"}
+                output = command.json("run", definition.name, "--input", json.dumps(example))["output"]
+                assert output["counts"] if "check" in definition.name else output["ok"], definition.name
 
 
 def test_ctrl_c_stops_following_and_prints_how_to_resume(command: Command) -> None:
