@@ -44,7 +44,7 @@ dev: $(STAMP)  ## Keep that engine, a Dialpad double, a worker and the console r
 	@$(BIN)/dialpad-ivr dev
 
 check: lint  ## Before each commit: lint, and the unit tests with branch coverage
-	@$(BIN)/pytest tests/unit -n 2 --dist worksteal -m "not long" -q --cov --cov-report= $(ARGS)
+	@$(BIN)/pytest tests/unit -n 4 --dist worksteal -m "not long" -q --cov --cov-report= $(ARGS)
 	@$(BIN)/coverage report
 	@printf '%s\n' $(FLOORS) | xargs -P 2 -I{} sh -c 'floor={}; \
 	  $(BIN)/coverage report --include="*/dialpad_ivr/$${floor%:*}/*" --fail-under=$${floor#*:} --format=total >/dev/null \
