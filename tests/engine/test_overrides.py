@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,13 @@ from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest, until
-from support.fixtures import StartWorker
 from support.overrides import as_before, broken_override, from_now, noted, overridden, override_of, phase
-from support.provisioning import UNPACED, change, old_ivr, planned, target
+from support.provisioning import change, old_ivr, planned, target
 from support.worker import WorkerProcess
 
 WORKFLOW = "override_custom_ivrs"
 GUARD = "override_custom_ivrs_guard"
 ROWS = 4
-
-
-@pytest.fixture
-def worker(start_worker: StartWorker) -> Iterator[WorkerProcess]:
-    with start_worker(**UNPACED) as running:
-        yield running
-
-
-@pytest.fixture
-def targets(double: DoubleControl) -> DoubleControl:
-    """The double with 300 targets, each with another IVR selected than the tests ask for."""
-    double.set_state(synthetic=300)
-    return double
 
 
 @pytest.fixture

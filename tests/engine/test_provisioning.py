@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,6 @@ from support.provisioning import (
 from support.worker import WorkerProcess
 
 WORKFLOW = "provision_custom_ivrs"
-
-
-@pytest.fixture
-def worker(start_worker: StartWorker) -> Iterator[WorkerProcess]:
-    with start_worker(**UNPACED) as running:
-        yield running
-
-
-@pytest.fixture
-def targets(double: DoubleControl) -> DoubleControl:
-    """The double with 400 targets, each with another IVR selected than the tests ask for."""
-    double.set_state(synthetic=400)
-    return double
 
 
 def test_each_workflow_runs_its_example(engine: EngineRest, double: DoubleControl, worker: WorkerProcess) -> None:

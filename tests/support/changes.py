@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from dialpad_ivr.provisioning.changes import Changes, Violation
+from dialpad_ivr.provisioning.changes import Change, Changes, Violation
 from dialpad_ivr.provisioning.plan import PlannedChange
-from dialpad_ivr.provisioning.snapshot import Snapshot
+from dialpad_ivr.provisioning.reader import open_reader
+from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
+from dialpad_ivr.settings import Settings
+from dialpad_ivr.testing.double import DoubleControl
 
 HEADER = "target_type,target_id,ivr_type,ivr_id,select_option,credential"
 SLOT = {"target_type": "callcenter", "target_id": "5502522061422592", "ivr_type": "HOLD_MUSIC"}
@@ -39,6 +42,16 @@ NAMED = {"target_type": "callcenter", "target": "Support", "ivr_type": "HOLD_MUS
 
 ReadRows = Callable[..., Coroutine[Any, Any, Snapshot]]
 """What is read for rows that differ from `NAMED` in these values."""
+
+
+def unpaced(double: DoubleControl) -> Settings:
+    """Settings to read a double without waiting."""
+    return Settings(api_url=double.url, allow_loopback=True, company_limit=100_000, patch_limit=100_000)
+
+
+async def snapshot_of(changes: Sequence[Change], settings: Settings) -> Snapshot:
+    async with open_reader(settings) as reader:
+        return await read_snapshot(changes, reader, lambda *_: None)
 
 
 def planned(snapshot: Snapshot) -> list[PlannedChange]:

@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 import pytest
 
 from dialpad_ivr.engine.api import EngineApi, EngineError
-from dialpad_ivr.engine.schedules import Schedule, ScheduleError, check_name, next_run, put_schedule, schedules, zone
+from dialpad_ivr.engine.schedules import Schedule, ScheduleError, check_name, next_run, put_schedule, schedules
+from dialpad_ivr.provisioning.scheduled_check import zone
 from support.stub import StubEngine
 
 AT_SIX = "0 0 6 * * *"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.provisioning.changes import Changes, read_changes
-from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
+from dialpad_ivr.provisioning.snapshot import Snapshot
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.testing.double import DoubleControl, started_double
-from support.changes import NAMED, ReadRows
+from support.changes import NAMED, ReadRows, snapshot_of, unpaced
 
 
 @pytest.fixture
@@ -33,20 +33,21 @@ def _double() -> Iterator[DoubleControl]:
 
 
 @pytest.fixture
-def double(_double: DoubleControl) -> DoubleControl:
-    """A double of a company whose lists have several pages."""
+def double(_double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> DoubleControl:
+    """A double whose key is the default one, and whose faults are retried soon."""
     _double.reset()
-    _double.configure(page_size=2)
+    _double.configure(page_size=100)
+    monkeypatch.setenv("DIALPAD_API_KEY", _double.key)
+    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
     return _double
 
 
 @pytest.fixture
 def company(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Settings and keys to read the double, unpaced."""
-    monkeypatch.setenv("DIALPAD_API_KEY", double.key)
+    """Settings and keys to read the double, of a company whose lists have several pages."""
+    double.configure(page_size=2)
     monkeypatch.setenv("DIALPAD_API_KEY_OTHER", double.key)
-    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
-    return Settings(api_url=double.url, allow_loopback=True, company_limit=10_000, patch_limit=10_000)
+    return unpaced(double)
 
 
 @pytest.fixture
@@ -56,6 +57,6 @@ def read_rows(company: Settings, tmp_path: Path) -> ReadRows:
         file.write_text("[" + ",\n".join(json.dumps({**NAMED, **row}) for row in rows) + "]")
         changes = read_changes(file)
         assert not changes.violations
-        return await read_snapshot(changes.changes, company, lambda *_: None)
+        return await snapshot_of(changes.changes, company)
 
     return of

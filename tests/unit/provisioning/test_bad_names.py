@@ -12,11 +12,10 @@ import pytest
 import yaml
 
 from dialpad_ivr.provisioning.changes import Changes
-from dialpad_ivr.provisioning.snapshot import read_snapshot
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.local_run import run_locally
 from dialpad_ivr.testing.double import DoubleControl
-from support.changes import NAMED, ReadRows, only, planned
+from support.changes import NAMED, ReadRows, only, planned, snapshot_of
 
 CENTER, HEAD_OFFICE = "5502522061422592", "5502522061422602"
 NAMES = [
@@ -69,7 +68,7 @@ async def test_any_name_is_found_whatever_the_format_of_the_file(
     double.set_state(*(target(number, name) for number, name in enumerate(NAMES, start=1)))
     changes: Changes = read(write([{**NAMED, "target": name, "ivr": name} for name in NAMES]), suffix)
     assert not changes.violations
-    rows = planned(await read_snapshot(changes.changes, company, lambda *_: None))
+    rows = planned(await snapshot_of(changes.changes, company))
     assert [(row.target_id, row.target_name, row.ivr_id, row.ivr_name, row.action) for row in rows] == [
         (str(number), name, str(1000 + 2 * number), name, "change") for number, name in enumerate(NAMES, start=1)
     ]

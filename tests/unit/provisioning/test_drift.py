@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,12 @@ import pytest
 from dialpad_ivr.provisioning.changes import read_changes
 from dialpad_ivr.provisioning.drift import CheckedRow, check_rows, counts, drift_csv, drift_report
 from dialpad_ivr.provisioning.reader import open_reader
-from dialpad_ivr.provisioning.snapshot import read_snapshot
-from dialpad_ivr.settings import Settings
-from dialpad_ivr.testing.double import DoubleControl, started_double
+from dialpad_ivr.testing.double import DoubleControl
+from support.changes import snapshot_of, unpaced
 
 CENTER = "5502522061422592"
 ROW = {"target_type": "callcenter", "target": "Support", "ivr_type": "HOLD_MUSIC", "ivr": "Winter hold music"}
 Check = Callable[..., Coroutine[Any, Any, list[CheckedRow]]]
-
-
-@pytest.fixture(scope="module")
-def _double() -> Iterator[DoubleControl]:
-    with started_double(enforce=False) as running:
-        yield running
-
-
-@pytest.fixture
-def double(_double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> DoubleControl:
-    _double.reset()
-    monkeypatch.setenv("DIALPAD_API_KEY", _double.key)
-    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
-    return _double
-
-
-def unpaced(double: DoubleControl) -> Settings:
-    return Settings(api_url=double.url, allow_loopback=True, company_limit=100_000, patch_limit=100_000)
 
 
 @pytest.fixture
@@ -145,7 +126,7 @@ async def test_ten_thousand_names_that_mean_nothing_do_not_take_minutes(double: 
     file.write_text(json.dumps([{**ROW, "target": f"Call centre {number}"} for number in range(10_000)]))
     changes = read_changes(file).changes
     began = time.process_time()
-    violations = (await read_snapshot(changes, unpaced(double), lambda *_: None)).violations
+    violations = (await snapshot_of(changes, unpaced(double))).violations
     assert time.process_time() - began < 10
     assert len(violations) == 10_000
     assert "Did you mean" in violations[0].hint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,12 @@ from dialpad_ivr.provisioning.reader import open_reader
 from dialpad_ivr.provisioning.snapshot import read_selections
 from dialpad_ivr.provisioning.targets import resolve_targets
 from dialpad_ivr.provisioning.writing import WRITERS, csv_text
-from dialpad_ivr.settings import Settings
-from dialpad_ivr.testing.double import DoubleControl, started_double
+from dialpad_ivr.testing.double import DoubleControl
+from support.changes import unpaced
 
 CENTER = "5502522061422592"
 ALL = tuple(ListTargetsInput(target_type=each) for each in LISTED_TYPES)  # type: ignore[arg-type] # one of them
 ReadExport = Callable[..., Coroutine[Any, Any, Export]]
-
-
-@pytest.fixture(scope="module")
-def _double() -> Iterator[DoubleControl]:
-    with started_double(enforce=False) as running:
-        yield running
-
-
-@pytest.fixture
-def double(_double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> DoubleControl:
-    _double.reset()
-    monkeypatch.setenv("DIALPAD_API_KEY", _double.key)
-    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
-    return _double
-
-
-def unpaced(double: DoubleControl) -> Settings:
-    return Settings(api_url=double.url, allow_loopback=True, company_limit=100_000, patch_limit=100_000)
 
 
 @pytest.fixture

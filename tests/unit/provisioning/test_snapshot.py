@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,22 +11,10 @@ from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.provisioning.reader import open_reader
 from dialpad_ivr.provisioning.snapshot import read_selections
-from dialpad_ivr.settings import Settings
-from dialpad_ivr.testing.double import DoubleControl, started_double
+from dialpad_ivr.testing.double import DoubleControl
+from support.changes import unpaced
 
 TARGET = {"target_type": "callcenter", "target_id": "1"}
-
-
-@pytest.fixture(scope="module")
-def _double() -> Iterator[DoubleControl]:
-    with started_double(enforce=False) as running:
-        yield running
-
-
-@pytest.fixture
-def double(_double: DoubleControl) -> DoubleControl:
-    _double.reset()
-    return _double
 
 
 def slot(ivr_type: str, *numbers: int, selected: Any) -> dict[str, Any]:
@@ -35,25 +22,20 @@ def slot(ivr_type: str, *numbers: int, selected: Any) -> dict[str, Any]:
     return {"ivr_type": ivr_type, "ivrs": ivrs, "selected": selected}
 
 
-async def read(double: DoubleControl, monkeypatch: pytest.MonkeyPatch, *params: dict[str, Any]) -> list[PlannedChange]:
-    monkeypatch.setenv("DIALPAD_API_KEY", double.key)
-    monkeypatch.setattr("dialpad_ivr.provisioning.reader._RETRY_SECONDS", 0.01)
-    settings = Settings(api_url=double.url, allow_loopback=True, company_limit=10_000, patch_limit=10_000)
+async def read(double: DoubleControl, *params: dict[str, Any]) -> list[PlannedChange]:
     changes = [
         Change(line, **{**TARGET, "ivr_type": "MENU", "ivr_id": None, **one})
         for line, one in enumerate(params, start=2)
     ]
     progress: list[tuple[int, int]] = []
-    async with open_reader(settings) as reader:
+    async with open_reader(unpaced(double)) as reader:
         rows = await read_selections(changes, reader, lambda done, of: progress.append((done, of)))
     targets = len({change.target_id for change in changes})
     assert progress == [(done, targets) for done in range(targets + 1)]
     return rows
 
 
-async def test_each_row_has_its_action_and_each_target_is_read_once(
-    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_each_row_has_its_action_and_each_target_is_read_once(double: DoubleControl) -> None:
     differing = {"inbound": "20", "outbound": "21"}
     slots = [
         slot("MENU", 10, 11, selected="11"),
@@ -63,7 +45,6 @@ async def test_each_row_has_its_action_and_each_target_is_read_once(
     double.set_state({**TARGET, "slots": slots})
     rows = await read(
         double,
-        monkeypatch,
         {"ivr_id": "10"},
         {"ivr_id": "11"},
         {"ivr_id": "99"},
@@ -94,43 +75,37 @@ async def test_each_row_has_its_action_and_each_target_is_read_once(
     assert double.summary()["arrivals"] == 2
 
 
-async def test_transient_faults_are_retried(double: DoubleControl, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transient_faults_are_retried(double: DoubleControl) -> None:
     double.set_state({**TARGET, "slots": [slot("MENU", 10, 11, selected="11")]})
     double.add_faults(
         {"fault": "rate_limited", "retry_after": 1, "times": 1},
         {"fault": "status", "status": 503, "times": 1},
         {"fault": "reset_before", "times": 1},
     )
-    (row,) = await read(double, monkeypatch, {"ivr_id": "10"})
+    (row,) = await read(double, {"ivr_id": "10"})
     assert row.action == "change"
     assert double.summary()["arrivals"] == 4
 
 
-async def test_target_with_a_truncated_list_is_read_slot_by_slot(
-    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_target_with_a_truncated_list_is_read_slot_by_slot(double: DoubleControl) -> None:
     many = range(1000, 1000 + LISTED_LIMIT)
     double.set_state({**TARGET, "slots": [slot("GREETING", *many, selected=None), slot("MENU", 10, 11, selected="11")]})
-    (row,) = await read(double, monkeypatch, {"ivr_id": "10"})
+    (row,) = await read(double, {"ivr_id": "10"})
     assert row.action == "change"
     assert [ivr.id for ivr in row.previous] == ["11"]
 
 
 @pytest.mark.long
-async def test_no_more_targets_are_tried_once_dialpad_does_not_answer(
-    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_more_targets_are_tried_once_dialpad_does_not_answer(double: DoubleControl) -> None:
     double.add_faults({"fault": "status", "status": 503, "times": 1000})
-    rows = await read(double, monkeypatch, *({"target_id": str(number), "ivr_id": "10"} for number in range(1, 91)))
+    rows = await read(double, *({"target_id": str(number), "ivr_id": "10"} for number in range(1, 91)))
     assert {row.action for row in rows} == {"unreadable"}
     assert double.summary()["arrivals"] <= 2 * 24 * 3
 
 
 @pytest.mark.long
-async def test_targets_without_an_answer_do_not_stop_the_others_from_being_read(
-    double: DoubleControl, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_targets_without_an_answer_do_not_stop_the_others_from_being_read(double: DoubleControl) -> None:
     double.set_state(synthetic=60)
     double.add_faults({"fault": "status", "status": 503, "times": 20})
     targets = [{"target_id": str(6_000_000_000_000_000 + number), "ivr_id": "10"} for number in range(60)]
-    assert "unreadable" not in {row.action for row in await read(double, monkeypatch, *targets)}
+    assert "unreadable" not in {row.action for row in await read(double, *targets)}

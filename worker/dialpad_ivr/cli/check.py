@@ -56,8 +56,8 @@ def check(
     checked = read_dialpad(
         settings,
         lambda reader, progress: check_rows(changes, reader, progress),
+        interrupted=f"Nothing was compared.\n{how_to_go_on(kept)}",
         kept=kept,
-        nothing="Nothing was compared.",
     )
     states = counts(checked)
     if kept and "unreadable" not in states:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.text import Text
@@ -12,7 +12,15 @@ from dialpad_ivr.cli.common import err, fail, notice, plural, settings_or_fail, 
 from dialpad_ivr.cli.completion import one_of
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import Credential, Resume
-from dialpad_ivr.cli.reading import how_to_go_on, open_kept, print_text, read_dialpad, show_unread, wanted_targets
+from dialpad_ivr.cli.reading import (
+    how_to_go_on,
+    nothing_found,
+    open_kept,
+    print_text,
+    read_dialpad,
+    show_unread,
+    wanted_targets,
+)
 from dialpad_ivr.contract.targets import LISTED_TYPES
 from dialpad_ivr.contract.values import IVR_TYPES, TARGET_TYPES
 from dialpad_ivr.provisioning.changes import MAX_ROWS
@@ -85,8 +93,8 @@ def export(
     exported = read_dialpad(
         settings,
         lambda reader, progress: read_export(wanted, ivr_types or (), reader, progress),
+        interrupted=f"Nothing was written.\n{how_to_go_on(kept)}",
         kept=kept,
-        nothing="Nothing was written.",
     )
     show_unread(f"{reason} ({count} times)" if count > 1 else reason for reason, count in exported.unread.items())
     if not exported.targets:
@@ -112,15 +120,10 @@ def export(
         kept.delete()
 
 
-def _nothing_found(exported: Export) -> None:
+def _nothing_found(exported: Export) -> NoReturn:
     if exported.unread:
         fail("No list of targets could be read, and nothing was written.\nSee the reasons above.", EXIT_FAILED)
-    misses = exported.listing.misses
-    miss = misses[0] if len(misses) == 1 else None
-    why = (
-        (miss.message, miss.hint) if miss else ("There are no such targets.", "List what there is: dialpad-ivr targets")
-    )
-    fail("\n".join(why), EXIT_FAILED)
+    nothing_found(exported.listing, "List what there is: dialpad-ivr targets")
 
 
 def _say_what(exported: Export, to: Path | None, *, all_types: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -118,11 +119,7 @@ def end(workflow_id: OverrideId, reason: Reason = "", yes: Yes = False, as_json:
     - `dialpad-ivr override end 5f0c... --reason "the snow has melted"`
     """
     confirm(f"Restore now what {workflow_id} has changed?", yes=yes)
-    engine = EngineApi(settings_or_fail())
-    try:
-        found = override_control.end_override(engine, workflow_id, by=current_user(), reason=reason)
-    except EngineError as exc:
-        engine_failed(exc)
+    found = _ended(override_control.end_override, workflow_id, reason)
     _done("Restoring", found, as_json=as_json, state="restoring")
 
 
@@ -174,12 +171,17 @@ def cancel(workflow_id: OverrideId, reason: Reason = "", yes: Yes = False, as_js
     - `dialpad-ivr override cancel 5f0c... --reason "the storm has turned"`
     """
     confirm(f"Cancel {workflow_id}?", yes=yes)
+    found = _ended(override_control.cancel_override, workflow_id, reason)
+    _done("Canceled; nothing was changed", found, as_json=as_json, state="cancelled")
+
+
+def _ended(control: Callable[..., Override], workflow_id: str, reason: str) -> Override:
+    """The override that was ended or canceled. Ends the command if it cannot be."""
     engine = EngineApi(settings_or_fail())
     try:
-        found = override_control.cancel_override(engine, workflow_id, by=current_user(), reason=reason)
+        return control(engine, workflow_id, by=current_user(), reason=reason)
     except EngineError as exc:
         engine_failed(exc)
-    _done("Canceled; nothing was changed", found, as_json=as_json, state="cancelled")
 
 
 def _done(what: str, found: Override, *, as_json: bool, state: str) -> None:

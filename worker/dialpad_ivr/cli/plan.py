@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,14 +12,15 @@ import typer
 from rich.text import Text
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import PLAN_SUFFIX, err, fail, out, plural, progress_bar, settings_or_fail, shell_command
-from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from dialpad_ivr.cli.common import PLAN_SUFFIX, err, fail, out, plural, settings_or_fail, shell_command
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag
+from dialpad_ivr.cli.reading import read_dialpad
 from dialpad_ivr.cli.render_override import note_overridden
 from dialpad_ivr.provisioning.changes import Change, ChangesError, Violation, group_violations, read_changes
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan, write_plan
 from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
-from dialpad_ivr.settings import Settings, SettingsError
+from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry import logs
 
 _WITH_NOTE: Final = {"line", "target_type", "target_id", "ivr_type", "select_option", "action", "note"}
@@ -89,7 +89,11 @@ def plan_of(file: Path, settings: Settings, *, as_json: bool) -> Plan:
 
 def _snapshot(changes: Sequence[Change], settings: Settings, *, as_json: bool) -> Snapshot:
     """What was read for the changes. Ends the command if it has violations, or nothing could be read."""
-    snapshot = _read(changes, settings)
+    snapshot = read_dialpad(
+        settings,
+        lambda reader, progress: read_snapshot(changes, reader, progress),
+        interrupted="Nothing was changed; no plan was written.",
+    )
     if snapshot.violations:
         _invalid(snapshot.violations, as_json=as_json, nothing="")
     planned = list(snapshot.rows)
@@ -122,23 +126,6 @@ def _invalid(violations: Sequence[Violation], *, as_json: bool, nothing: str = "
     else:
         render.show_violations(out, violations, nothing=nothing)
     raise typer.Exit(EXIT_FAILED)
-
-
-def _read(changes: Sequence[Change], settings: Settings) -> Snapshot:
-    try:
-        with progress_bar() as bar:
-            task = bar.add_task("", total=None)
-            return asyncio.run(
-                read_snapshot(
-                    changes,
-                    settings,
-                    lambda what, done, of: bar.update(task, description=what, completed=done, total=of),
-                )
-            )
-    except SettingsError as exc:
-        fail(str(exc), EXIT_USAGE)
-    except KeyboardInterrupt:
-        fail("Interrupted. Nothing was changed; no plan was written.", EXIT_INTERRUPTED)
 
 
 def _nothing_read(planned: list[PlannedChange], settings: Settings, *, as_json: bool) -> None:

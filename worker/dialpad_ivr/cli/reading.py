@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import nullcontext
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import typer
 from rich.text import Text
 
 from dialpad_ivr.cli.common import err, fail, notice, out, plural, progress_bar
-from dialpad_ivr.cli.exit_codes import EXIT_INTERRUPTED, EXIT_USAGE
+from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.contract.inputs import ListTargetsInput
 from dialpad_ivr.contract.validation import advice, check_input
 from dialpad_ivr.provisioning.kept import KEPT_SECONDS, KeptReads
+from dialpad_ivr.provisioning.listing import TargetListing
 from dialpad_ivr.provisioning.reader import Reader, open_reader
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.tasks.target_search import contradictions
@@ -40,16 +41,16 @@ def read_dialpad(
     settings: Settings,
     read: Callable[[Reader, Progress], Awaitable[_Found]],
     *,
+    interrupted: str,
     kept: KeptReads | None = None,
-    nothing: str,
 ) -> _Found:
     """Read with a progress bar. Ends the command if it is interrupted.
 
     Args:
         settings: The API's URL, the rate limits, and the credentials file.
         read: Reads.
+        interrupted: What an interruption has left undone, and how to go on.
         kept: Where what is read is kept.
-        nothing: What an interruption has left undone.
     """
 
     async def reading(progress: Progress) -> _Found:
@@ -65,7 +66,7 @@ def read_dialpad(
     except SettingsError as exc:
         fail(str(exc), EXIT_USAGE)
     except KeyboardInterrupt:
-        fail(f"Interrupted. {nothing}\n{how_to_go_on(kept)}", EXIT_INTERRUPTED)
+        fail(f"Interrupted. {interrupted}", EXIT_INTERRUPTED)
     if kept and kept.used:
         minutes = max(1, round(kept.oldest_seconds / 60))
         used = plural(kept.used, "target")
@@ -98,6 +99,17 @@ def wanted_targets(
             raise typer.Exit(EXIT_USAGE)
         wanted.append(params)
     return wanted
+
+
+def nothing_found(listing: TargetListing, hint: str) -> NoReturn:
+    """End the command: there is no such target.
+
+    Args:
+        listing: What was looked for in vain.
+        hint: What to do, unless what was looked for says more.
+    """
+    miss = listing.misses[0] if len(listing.misses) == 1 else None
+    fail(f"{miss.message}\n{miss.hint}" if miss else f"There are no such targets.\n{hint}", EXIT_FAILED)
 
 
 def show_unread(reasons: Iterable[str]) -> None:

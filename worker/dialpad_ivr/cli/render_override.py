@@ -48,13 +48,7 @@ def window_json(window: Window) -> JsonObject:
 def override_json(override: Override) -> JsonObject:
     """An override, with its times in UTC."""
     return {
-        "workflow_id": override.workflow_id,
-        "state": override.state,
-        "from": iso_text(override.start),
-        "until": iso_text(override.end) if override.end else None,
-        "zone": override.zone,
-        "reason": override.reason,
-        "requested_by": override.requested_by,
+        **override.summary,
         "inside": override.inside,
         "message": override.output.get("message"),
         "slots": [{key: value for key, value in change.items() if key != "note"} for change in override.changes],

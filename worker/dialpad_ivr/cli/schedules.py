@@ -106,7 +106,7 @@ def prepared_schedule(
     name = name or re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).lstrip("_.-")
     try:
         schedules.check_name(name)
-        place = schedules.zone(zone or "UTC")
+        place = scheduled_check.zone(zone or "UTC")
         existing = next((each for each in schedules.schedules(engine) if each.name == name), None)
         next_run = schedules.next_run(engine, every, place)
         definition = engine.workflow_definition(scheduled_check.WORKFLOW, scheduled_check.VERSION)
@@ -180,7 +180,7 @@ def schedules_list(as_json: JsonFlag = False) -> None:
             next_run = None
             with suppress(ScheduleError):  # set up elsewhere, with what this machine or the engine cannot read
                 if not schedule.paused:
-                    next_run = schedules.next_run(engine, schedule.cron, schedules.zone(schedule.zone))
+                    next_run = schedules.next_run(engine, schedule.cron, scheduled_check.zone(schedule.zone))
             last = scheduled_check.last_run(engine, schedule.name)
             listed.append((schedule, next_run, last, scheduled_check.waiting_repairs(engine, schedule.name)))
     except EngineError as exc:

@@ -13,7 +13,15 @@ from dialpad_ivr.cli.common import fail, out, plural, settings_or_fail
 from dialpad_ivr.cli.completion import one_of
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import Credential, JsonFlag
-from dialpad_ivr.cli.reading import Progress, print_text, read_dialpad, show_unread, wanted_targets
+from dialpad_ivr.cli.reading import (
+    Progress,
+    how_to_go_on,
+    nothing_found,
+    print_text,
+    read_dialpad,
+    show_unread,
+    wanted_targets,
+)
 from dialpad_ivr.contract.targets import LISTED_TYPES
 from dialpad_ivr.provisioning.directory import TargetDirectory
 from dialpad_ivr.provisioning.listing import Target, TargetListing, list_company
@@ -71,7 +79,7 @@ def targets(
             wanted = [params for params in wanted if params.target_type == of_type]
         return await list_company(wanted, directory, lambda done, of: progress("Listing targets", done, of))
 
-    listing = read_dialpad(settings, read, nothing="Nothing was changed.")
+    listing = read_dialpad(settings, read, interrupted=f"Nothing was changed.\n{how_to_go_on(None)}")
     found = listing.targets
     if as_json:
         typer.echo(json.dumps({"targets": [_as_json(each) for each in found], "unread": listing.refused}, indent=2))
@@ -84,9 +92,7 @@ def targets(
     if listing.refused:
         raise typer.Exit(EXIT_FAILED)
     if not found:
-        miss = listing.misses[0] if len(listing.misses) == 1 else None
-        why = (miss.message, miss.hint) if miss else ("There are no such targets.", "Give a TYPE to see similar names.")
-        fail("\n".join(why), EXIT_FAILED)
+        nothing_found(listing, "Give a TYPE to see similar names.")
 
 
 async def _type_of_number(number: str, directory: TargetDirectory) -> str:

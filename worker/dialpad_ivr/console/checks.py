@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.engine.api import EngineError, JsonObject
-from dialpad_ivr.provisioning.scheduled_check import WORKFLOW
+from dialpad_ivr.provisioning.scheduled_check import WORKFLOW, judged, latest_task
 
 STATES: Final = {
     "in_sync": "What the check asks for is selected.",
@@ -23,7 +23,6 @@ STATES: Final = {
 """What each state of a row means."""
 
 _LISTED = 10
-_JUDGE = "judge"  # the task that counts the states: its output is there while a repair waits for approval
 
 
 class _Part(BaseModel):
@@ -76,17 +75,12 @@ def check_result(workflow: JsonObject) -> CheckResult | None:
     """What a workflow has found, if it is a check that has come so far."""
     if workflow.get("workflowName") != WORKFLOW:
         return None
-    return _read(workflow.get("output")) or _read((_task(workflow, _JUDGE).get("outputData") or {}).get("result"))
+    return _read(workflow.get("output")) or _read(judged(workflow))
 
 
 def repair_id(workflow: JsonObject) -> str | None:
     """The provisioning run that repairs what a check has found, if there is one."""
-    return _task(workflow, "repair").get("subWorkflowId")
-
-
-def _task(workflow: JsonObject, reference: str) -> JsonObject:
-    found: list[JsonObject] = [t for t in workflow.get("tasks") or [] if t.get("referenceTaskName") == reference]
-    return found[-1] if found else {}
+    return latest_task(workflow, "repair").get("subWorkflowId")
 
 
 def _read(output: Any) -> CheckResult | None:

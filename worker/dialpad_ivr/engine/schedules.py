@@ -6,13 +6,11 @@ before it is stored.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, available_timezones
 
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 
@@ -24,7 +22,6 @@ __all__ = [
     "put_schedule",
     "remove_schedule",
     "schedules",
-    "zone",
 ]
 
 # The engine takes what is before a colon for an organization, and what begins with a brace for JSON.
@@ -118,23 +115,6 @@ def check_name(name: str) -> None:
             f"{name[:100]!r} cannot be the name of a schedule.\n"
             "Use up to 100 letters, digits, dots, hyphens and underscores: --name support-berlin"
         )
-
-
-def zone(name: str) -> tzinfo:
-    """A time zone.
-
-    Raises:
-        ScheduleError: There is none of that name.
-    """
-    if name == "UTC":  # also where no time zones are installed
-        return timezone.utc
-    known = available_timezones()
-    if name not in known:
-        by_case = {each.casefold(): each for each in known}
-        meant = difflib.get_close_matches(name.casefold(), by_case, 1)
-        hint = f"Did you mean {by_case[meant[0]]}?" if meant else "Use a name such as Europe/Berlin."
-        raise ScheduleError(f"There is no time zone {name[:100]!r}.\n{hint}")
-    return ZoneInfo(name)
 
 
 def next_run(engine: EngineApi, cron: str, place: tzinfo, now: datetime | None = None) -> datetime:

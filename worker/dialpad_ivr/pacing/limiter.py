@@ -243,7 +243,7 @@ class CompanyLimiter:
     async def _reserve(self, arrived: float, *, write: bool) -> tuple[Reservation, float]:
         """Wait until the window has room; returns the reservation and when it was requested."""
         delays = self._delays[write]
-        late = False
+        discarded = False
         while True:
             requested = self._clock()
             waited = requested - arrived
@@ -256,9 +256,9 @@ class CompanyLimiter:
             if isinstance(taken, Outage):
                 raise self._deferred_by(taken, called=False)
             if not isinstance(taken, Wait):
-                was_late = late
                 late = self._clock() - requested > self._LATE_SHARE * self._limits.shortest
-                if late and not was_late and taken.outage is None:
+                if late and not discarded and taken.outage is None:
+                    discarded = True
                     continue
                 delays.sent(requested)
                 return taken, requested

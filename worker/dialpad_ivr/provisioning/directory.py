@@ -123,15 +123,7 @@ class TargetDirectory:
             return Verdict("listed")
 
         async def task(delivery: Delivery) -> Result:
-            draft = Draft(
-                TARGETS_TASK_TYPE,
-                first_call(params, tools.client),
-                None,
-                attempts=delivery.attempts,
-                waited_ms=delivery.waited_ms,
-                outage_ms=delivery.outage_ms,
-                warnings=[],
-            )
+            draft = Draft.of(delivery, TARGETS_TASK_TYPE, first_call(params, tools.client), None, [])
             return await run(delivery, tools, params, draft, judge)
 
         output = await self._reader.run(self._credential, params.model_dump(), task)

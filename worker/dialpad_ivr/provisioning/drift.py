@@ -16,7 +16,7 @@ from dialpad_ivr.provisioning.plan import Action, PlannedChange
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.report import report_csv
 from dialpad_ivr.provisioning.snapshot import read_selections
-from dialpad_ivr.provisioning.targets import Problem, Unresolved, resolve_targets
+from dialpad_ivr.provisioning.targets import Problem, Unresolved, called_as_wanted, resolve_targets
 
 State = Literal[
     "in_sync",
@@ -98,12 +98,7 @@ def compared(row: PlannedChange) -> CheckedRow:
 def _unresolved(unresolved: Unresolved) -> CheckedRow:
     change, violation = unresolved.change, unresolved.violation
     note = f"{violation.message} {violation.hint}"
-    row = PlannedChange.of(change, "unreadable", note=note)
-    if change.target_name is None and change.wanted is not None:
-        wanted = change.wanted
-        row = row.model_copy(
-            update={"target_name": wanted.name or wanted.number or wanted.email, "office_name": wanted.office}
-        )
+    row = PlannedChange.of(called_as_wanted(change), "unreadable", note=note)
     return CheckedRow(_BY_PROBLEM[unresolved.problem], row)
 
 

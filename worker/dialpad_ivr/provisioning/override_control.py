@@ -22,7 +22,7 @@ from dialpad_ivr.provisioning.overrides import (
 )
 from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.times import Window, iso_text, milliseconds
-from dialpad_ivr.provisioning.workflow import stop, workflow_change
+from dialpad_ivr.provisioning.workflow import stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
 _LARGEST_CHANGES: Final = 2_700_000
@@ -50,12 +50,7 @@ def nested_plan(plan: Plan, outer: Override) -> Plan:
 
 def is_too_large(plan: Plan) -> bool:
     """Whether the changes are more than the engine takes as the input of one task."""
-    return len(json.dumps(_changes(plan))) > _LARGEST_CHANGES
-
-
-def _changes(plan: Plan) -> list[JsonObject]:
-    rows = sorted(plan.changes, key=lambda row: row.credential)  # a chunk of one profile has a queue of its own
-    return [workflow_change(row, overwrite=False) for row in rows]
+    return len(json.dumps(workflow_changes(plan, overwrite=False))) > _LARGEST_CHANGES
 
 
 def start_override(
@@ -90,7 +85,7 @@ def start_override(
         EngineError: The engine did not start it.
     """
     inputs = {
-        "changes": _changes(plan),
+        "changes": workflow_changes(plan, overwrite=False),
         "from": iso_text(window.start) if window.start else "now",
         "until": iso_text(window.end) if window.end else None,
         "zone": window.zone.key,

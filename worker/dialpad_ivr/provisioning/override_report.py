@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -11,7 +9,7 @@ from typing import Any
 
 from dialpad_ivr.engine.api import EngineApi, JsonObject
 from dialpad_ivr.provisioning.overrides import RESTORE, Override, Slot, child_of, slot_of
-from dialpad_ivr.provisioning.report import MAY_BE_MADE, csv_cell
+from dialpad_ivr.provisioning.report import MAY_BE_MADE, report_csv
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
 
@@ -99,13 +97,7 @@ class OverrideRun:
         override = self.override
         began = override.output.get("started_ms")
         report = {
-            "workflow_id": override.workflow_id,
-            "state": override.state,
-            "from": iso_text(override.start),
-            "until": iso_text(override.end) if override.end else None,
-            "zone": override.zone,
-            "reason": override.reason,
-            "requested_by": override.requested_by,
+            **override.summary,
             "message": override.output.get("message"),
             "started_at": iso_text(from_milliseconds(began)) if began else None,
             "ended_at": iso_text(override.ended_at) if override.ended_at else None,
@@ -120,12 +112,7 @@ class OverrideRun:
 
     def csv(self) -> str:
         """The report as CSV, safe to open in a spreadsheet."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(OverriddenRow.__dataclass_fields__), lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow({name: csv_cell(value) for name, value in asdict(row).items()})
-        return text.getvalue()
+        return report_csv([asdict(row) for row in self.rows], list(OverriddenRow.__dataclass_fields__))
 
 
 def _restorers(engine: EngineApi, override: Override) -> list[str]:

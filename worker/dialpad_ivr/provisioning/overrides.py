@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
-from dialpad_ivr.provisioning.times import from_milliseconds
+from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
 
 WORKFLOW: Final = "override_custom_ivrs"
 GUARD: Final = "override_custom_ivrs_guard"
@@ -71,6 +71,19 @@ class Override:
     def slots(self) -> dict[Slot, JsonObject]:
         """Its changes by slot."""
         return {slot_of(change): change for change in self.changes}
+
+    @property
+    def summary(self) -> JsonObject:
+        """What it is, for a document; its times in UTC."""
+        return {
+            "workflow_id": self.workflow_id,
+            "state": self.state,
+            "from": iso_text(self.start),
+            "until": iso_text(self.end) if self.end else None,
+            "zone": self.zone,
+            "reason": self.reason,
+            "requested_by": self.requested_by,
+        }
 
     def meets(self, start: datetime, end: datetime | None) -> bool:
         """Whether it is on at some time between these."""

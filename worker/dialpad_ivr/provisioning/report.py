@@ -14,6 +14,7 @@ from typing import Any, Final
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.columns import FIELDS
+from dialpad_ivr.provisioning.formats import FORMULA_SIGNS
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.workflow import ChangeResult, ProvisioningRun
 
@@ -83,17 +84,16 @@ def report_csv(rows: list[dict[str, Any]], columns: Sequence[str] = _COLUMNS) ->
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: csv_cell(value) for name, value in row.items()})
+        writer.writerow({name: _cell(value) for name, value in row.items()})
     return text.getvalue()
 
 
 # Spreadsheets evaluate cells with these prefixes as formulas, and messages contain untrusted text. A semicolon, a tab
 # or a line break may end a cell.
-_FORMULA: Final = re.compile(r"(^|;)([ \"]*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+_FORMULA: Final = re.compile(rf"(^|;)([ \"]*)(?=[{FORMULA_SIGNS}])")
 
 
-def csv_cell(value: Any) -> Any:
-    """A value as a cell of CSV that is safe to open in a spreadsheet."""
+def _cell(value: Any) -> Any:
     if value is None or isinstance(value, int):
         return value
     return _FORMULA.sub(r"\1\2'", " ".join(str(value).split()))

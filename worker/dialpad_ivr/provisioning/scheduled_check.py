@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timezone, tzinfo
 from typing import Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.schedules import ScheduleError
 from dialpad_ivr.provisioning import run
 from dialpad_ivr.provisioning.columns import FIELDS
 from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.plan import PlannedChange
+from dialpad_ivr.provisioning.times import from_milliseconds, similar_zone
 
 WORKFLOW: Final = "check_custom_ivrs"
 VERSION: Final = 1  # that takes this input
@@ -34,6 +37,21 @@ class CheckRun:
     status: str
     started_at: datetime
     message: str
+
+
+def zone(name: str) -> tzinfo:
+    """A time zone by the name that the engine's scheduler knows it by.
+
+    Raises:
+        ScheduleError: There is none of that name.
+    """
+    if name == "UTC":  # also where no time zones are installed
+        return timezone.utc
+    if name not in available_timezones():
+        similar = similar_zone(name)
+        hint = f"Did you mean {similar}?" if similar else "Use a name such as Europe/Berlin."
+        raise ScheduleError(f"There is no time zone {name[:100]!r}.\n{hint}")
+    return ZoneInfo(name)
 
 
 def without_ids(checked: Sequence[CheckedRow]) -> list[PlannedChange]:
@@ -72,13 +90,21 @@ def last_run(engine: EngineApi, schedule: str) -> CheckRun | None:
             if exc.status == 404:  # removed since
                 return None
             raise
-        tasks: list[JsonObject] = workflow.get("tasks") or []
-        judged = next((task for task in tasks if task["referenceTaskName"] == "judge"), {})
-        result = (judged.get("outputData") or {}).get("result") or {}
-        started_at = datetime.fromtimestamp((workflow.get("startTime") or 0) / 1000, timezone.utc)
-        message = result.get("message") or workflow.get("reasonForIncompletion") or ""
+        started_at = from_milliseconds(workflow.get("startTime") or 0)
+        message = judged(workflow).get("message") or workflow.get("reasonForIncompletion") or ""
         return CheckRun(str(workflow["workflowId"]), str(workflow["status"]), started_at, str(message))
     return None
+
+
+def judged(workflow: JsonObject) -> JsonObject:
+    """What a run has found, from the task that counts the states: it is there while a repair waits for approval."""
+    return (latest_task(workflow, "judge").get("outputData") or {}).get("result") or {}
+
+
+def latest_task(workflow: JsonObject, reference: str) -> JsonObject:
+    """The task of that reference name, the last one if it was retried; empty if there is none yet."""
+    tasks: list[JsonObject] = workflow.get("tasks") or []
+    return next((task for task in reversed(tasks) if task.get("referenceTaskName") == reference), {})
 
 
 def waiting_repairs(engine: EngineApi, schedule: str) -> list[str]:

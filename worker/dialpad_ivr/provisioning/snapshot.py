@@ -17,9 +17,8 @@ from dialpad_ivr.dialpad.verdict import Verdict, already_selected
 from dialpad_ivr.provisioning.changes import Change, Violation
 from dialpad_ivr.provisioning.hours import note_silent_rows
 from dialpad_ivr.provisioning.plan import Action, PlannedChange
-from dialpad_ivr.provisioning.reader import Reader, open_reader
+from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.targets import resolve_targets
-from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.list_custom_ivrs import find_ivr
 from dialpad_ivr.tasks.names import with_name
 
@@ -45,27 +44,23 @@ class Snapshot:
 
 
 async def read_snapshot(
-    changes: Sequence[Change], settings: Settings, on_progress: Callable[[str, int, int], None]
+    changes: Sequence[Change], reader: Reader, on_progress: Callable[[str, int, int], None]
 ) -> Snapshot:
     """Look up the targets that rows name, read the current selections, and note what callers cannot hear.
 
     Args:
         changes: Valid rows.
-        settings: The API's URL, the rate limits, and the credentials file.
+        reader: Reads the lists.
         on_progress: Progress callback: what is being read, how many were, and the total.
-
-    Raises:
-        SettingsError: A Redis URL is set, but the Redis client is not installed.
     """
-    async with open_reader(settings) as reader:
-        resolved = await resolve_targets(changes, reader, partial(on_progress, "Looking up targets"))
-        if resolved.violations:
-            return Snapshot((), resolved.violations)
-        rows = await read_selections(resolved.changes, reader, partial(on_progress, "Reading current selections"))
-        rows, warnings = await note_silent_rows(
-            rows, resolved.handling_of, partial(on_progress, "Reading what callers hear")
-        )
-        return Snapshot((*resolved.unreadable, *rows), (), warnings)
+    resolved = await resolve_targets(changes, reader, partial(on_progress, "Looking up targets"))
+    if resolved.violations:
+        return Snapshot((), resolved.violations)
+    rows = await read_selections(resolved.changes, reader, partial(on_progress, "Reading current selections"))
+    rows, warnings = await note_silent_rows(
+        rows, resolved.handling_of, partial(on_progress, "Reading what callers hear")
+    )
+    return Snapshot((*resolved.unreadable, *rows), (), warnings)
 
 
 async def read_selections(

@@ -123,7 +123,8 @@ def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result
         if change.wanted is not None:
             result = results[change.wanted]
             if result.refusal is not None:
-                unreadable.append(_unreadable(change, change.wanted, result.refusal))
+                row = PlannedChange.of(called_as_wanted(change), "unreadable", note=result.refusal.message)
+                unreadable.append(row)
                 continue
             violation = _violation(change, change.wanted, result)
             if violation is not None:
@@ -168,6 +169,9 @@ def _each_target(change: Change, found: Sequence[FoundTarget]) -> Iterator[Chang
             yield replace(change, target_id=target.id, target_name=target.name, office_name=office)
 
 
-def _unreadable(change: Change, wanted: ListTargetsInput, refusal: Verdict) -> PlannedChange:
-    named = replace(change, target_name=wanted.name or wanted.number or wanted.email, office_name=wanted.office)
-    return PlannedChange.of(named, "unreadable", note=refusal.message)
+def called_as_wanted(change: Change) -> Change:
+    """A row whose target was not found, with what the file calls it in place of the names in Dialpad."""
+    wanted = change.wanted
+    if wanted is None or change.target_name is not None:
+        return change
+    return replace(change, target_name=wanted.name or wanted.number or wanted.email, office_name=wanted.office)

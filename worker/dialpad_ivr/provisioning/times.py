@@ -126,10 +126,16 @@ def read_zone(name: str) -> ZoneInfo | Problem:
     # A name that is a folder, or no path at all, raises what opening it raises.
     with contextlib.suppress(ZoneInfoNotFoundError, ValueError, OSError):
         return ZoneInfo(name)
-    zones = {zone.lower(): zone for zone in available_timezones()}
-    near = difflib.get_close_matches(name.lower(), sorted(zones), n=1)
-    hint = f"Did you mean {zones[near[0]]}?" if near else "It is a name such as Europe/Berlin or America/New_York."
+    similar = similar_zone(name)
+    hint = f"Did you mean {similar}?" if similar else "It is a name such as Europe/Berlin or America/New_York."
     return Problem("--zone", f'"{name}" is no time zone. {hint}')
+
+
+def similar_zone(name: str) -> str | None:
+    """The zone whose name is nearest to a wrong one, if any is near."""
+    zones = {zone.casefold(): zone for zone in available_timezones()}
+    near = difflib.get_close_matches(name.casefold(), sorted(zones), n=1)
+    return zones[near[0]] if near else None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ __all__ = [
     "running_workflow",
     "start",
     "stop",
-    "workflow_change",
+    "workflow_changes",
 ]
 
 MAX_CHANGES: Final = 5000  # per run, because of the engine's limits
@@ -73,9 +73,7 @@ def start(
         EngineError: The engine did not start the workflow.
     """
     inputs = {
-        "changes": [
-            workflow_change(row, overwrite=overwrite) for row in sorted(plan.changes, key=lambda row: row.credential)
-        ],
+        "changes": workflow_changes(plan, overwrite=overwrite),
         "max_failures": max_failures,
         "approval": approval,
         "domain": domain,
@@ -87,8 +85,13 @@ def start(
     return engine.start_workflow(WORKFLOW, inputs, correlation_id=plan.hash)
 
 
-def workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
-    """A row of a plan as the workflows take it: the input of the task, and a note for the report."""
+def workflow_changes(plan: Plan, *, overwrite: bool) -> list[JsonObject]:
+    """The rows to change as the workflows take them, profile by profile: a chunk of one has a queue of its own."""
+    return [_workflow_change(row, overwrite=overwrite) for row in sorted(plan.changes, key=lambda row: row.credential)]
+
+
+def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
+    """The input of the task, and a note for the report."""
     params = {name: value for name in FIELDS if (value := getattr(row, name))}
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
     previous = [ivr.model_dump() for ivr in row.previous]

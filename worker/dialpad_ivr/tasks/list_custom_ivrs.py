@@ -29,14 +29,12 @@ async def list_custom_ivrs(delivery: Delivery, tools: Tools) -> Result:
     params = check_input(delivery.payload, ListCustomIvrsInput)
     if isinstance(params, list):
         return invalid_input(delivery, params, LIST_TASK_TYPE)
-    draft = Draft(
+    draft = Draft.of(
+        delivery,
         LIST_TASK_TYPE,
         tools.client.prepare_list_custom_ivrs(params.target_type, params.target_id, ivr_type=params.ivr_type),
         params.ivr_type,
-        attempts=delivery.attempts,
-        waited_ms=delivery.waited_ms,
-        outage_ms=delivery.outage_ms,
-        warnings=input_warnings(delivery.payload, params),
+        input_warnings(delivery.payload, params),
     )
     return await run(delivery, tools, params, draft, lambda caller: _list(params, caller, draft))
 

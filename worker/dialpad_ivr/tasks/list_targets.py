@@ -31,15 +31,8 @@ async def list_targets(delivery: Delivery, tools: Tools) -> Result:
     field_errors = params if isinstance(params, list) else contradictions(params)
     if isinstance(params, list) or field_errors:
         return invalid_input(delivery, field_errors, TARGETS_TASK_TYPE)
-    draft = Draft(
-        TARGETS_TASK_TYPE,
-        first_call(params, tools.client),
-        None,
-        attempts=delivery.attempts,
-        waited_ms=delivery.waited_ms,
-        outage_ms=delivery.outage_ms,
-        warnings=input_warnings(delivery.payload, params),
-    )
+    warnings = input_warnings(delivery.payload, params)
+    draft = Draft.of(delivery, TARGETS_TASK_TYPE, first_call(params, tools.client), None, warnings)
 
     async def judge(caller: Caller) -> Verdict:
         search = Search(params, Directory(caller, tools.client))

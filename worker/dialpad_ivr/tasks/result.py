@@ -89,6 +89,21 @@ class Draft:
     listed: bool | None = None
     own_fields: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, delivery: Delivery, task_type: str, request: Request, ivr_type: str | None, warnings: list[str]
+    ) -> Draft:
+        """The output as it is when a delivery begins: with what earlier ones have counted."""
+        return cls(
+            task_type,
+            request,
+            ivr_type,
+            attempts=delivery.attempts,
+            waited_ms=delivery.waited_ms,
+            outage_ms=delivery.outage_ms,
+            warnings=warnings,
+        )
+
     def output(self, outcome: Outcome | None, error: TaskError | None = None) -> TaskOutput:
         """The output as far as it is known."""
         response = self.response

@@ -33,16 +33,8 @@ async def set_custom_ivr(delivery: Delivery, tools: Tools) -> Result:
     request = tools.client.prepare_set_custom_ivr(
         params.target_type, params.target_id, params.ivr_type, params.ivr_id, params.select_option
     )
-    draft = Draft(
-        TASK_TYPE,
-        request,
-        params.ivr_type,
-        attempts=delivery.attempts,
-        waited_ms=delivery.waited_ms,
-        outage_ms=delivery.outage_ms,
-        perhaps_sent=delivery.perhaps_sent and params.mode == "apply",
-        warnings=input_warnings(delivery.payload, params),
-    )
+    draft = Draft.of(delivery, TASK_TYPE, request, params.ivr_type, input_warnings(delivery.payload, params))
+    draft.perhaps_sent = delivery.perhaps_sent and params.mode == "apply"
     if params.mode == "validate":
         return Result(draft.output("valid"))
     if params.mode == "plan":
