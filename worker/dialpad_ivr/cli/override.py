@@ -25,13 +25,13 @@ from dialpad_ivr.cli.common import (
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.cli.override_start import Yes, Zone, read_options, refuse
-from dialpad_ivr.cli.zone import local_zone
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import override_control, overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import Overlap, Override
 from dialpad_ivr.provisioning.plan import write_atomically
 from dialpad_ivr.provisioning.times import Problem, Window, read_zone, zone_text
+from dialpad_ivr.provisioning.zone import local_zone
 
 OverrideId = Annotated[str, typer.Argument(help="The id that `override start` printed.", metavar="ID")]
 Reason = Annotated[str, typer.Option(help="The reason, stored with the override.")]

@@ -29,13 +29,13 @@ from dialpad_ivr.cli.common import (
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.cli.plan import plan_of
-from dialpad_ivr.cli.zone import local_zone
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import override_control, overrides
 from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.report import why_unrestorable
 from dialpad_ivr.provisioning.times import Problem, Window, read_window
+from dialpad_ivr.provisioning.zone import local_zone
 from dialpad_ivr.telemetry import logs
 
 Zone = Annotated[
