@@ -43,9 +43,25 @@ async def test_targets_are_listed_by_office_and_name(client: httpx.AsyncClient) 
         "Hotline Berlin 5502522061422611 Its IVRs Set an IVR",
         "Support Berlin Berlin 5502522061422612 Its IVRs Set an IVR",
     ]
-    assert "2 call centers that match, of 6. Read" in text_of(page)
+    assert "2 of 6 call centers. Read" in text_of(page)
     by_both = await targets(client, target_type="callcenter", office="5502522061422610", name="hot")
     assert len(rows(by_both)) == 1
+
+
+async def test_a_name_takes_wildcards_as_the_commands_do(client: httpx.AsyncClient) -> None:
+    page = await targets(client, target_type="callcenter", name="hot*")
+    assert [row.split()[0] for row in rows(page)] == ["Hotline", "Hotline"]
+    assert rows(await targets(client, target_type="callcenter", name="*line")) == rows(page)
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"), [({"office": "Berlln"}, "Berlin"), ({"office": "Berlin", "name": "Hotlime"}, "Hotline")]
+)
+async def test_where_nothing_matches_what_was_perhaps_meant_is_said(
+    client: httpx.AsyncClient, query: dict[str, str], meant: str
+) -> None:
+    page = text_of(await targets(client, target_type="callcenter", **query))
+    assert f'None of 6 call centers. Did you mean "{meant}"' in html.unescape(page)
 
 
 async def test_a_row_leads_to_its_ivrs_and_to_the_form_that_sets_one(client: httpx.AsyncClient) -> None:
@@ -79,8 +95,8 @@ async def test_targets_of_no_known_office_are_not_passed_over_in_silence(
 ) -> None:
     double.set_state({"target_type": "channel", "target_id": "7", "name": "News"})
     text = text_of(await targets(client, target_type="channel", office="Berlin"))
-    assert "0 channels that match, of 1." in text
-    assert "1 channels are not among them: Dialpad does not say their office." in text
+    assert "None of 1 channel." in text
+    assert "Not shown, as Dialpad does not say their office: 1 channel." in text
 
 
 async def test_a_refused_list_names_the_call(client: httpx.AsyncClient, double: DoubleControl) -> None:

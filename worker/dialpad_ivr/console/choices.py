@@ -16,6 +16,7 @@ from dialpad_ivr.contract.outputs import FieldError, FoundIvr, FoundTarget
 from dialpad_ivr.contract.schema import INPUTS
 from dialpad_ivr.contract.targets import LISTED_TYPES, PLURALS
 from dialpad_ivr.contract.validation import alternatives, check_input
+from dialpad_ivr.tasks.names import WILDCARD, with_name
 
 _SHOWN = 50  # of a list; more letters of the name lead to the others
 _FILTER_LIMIT: Final = 200  # characters
@@ -83,15 +84,15 @@ def matching(
 
     Args:
         items: A list.
-        text: The words, in upper or lower case.
+        text: The words, in upper or lower case; or a name with wildcards, as the commands take it.
         office: Words of the office's name, or its id.
     """
     words, office_words = text.casefold().split(), office.casefold().split()
-    found = [
-        item
-        for item in items
-        if _contains(_searched(item), words) and (not office_words or _contains(_office_of(item), office_words))
-    ]
+    if office_words:
+        items = [item for item in items if _contains(_office_of(item), office_words)]
+    if WILDCARD in text:
+        return with_name(text, items, lambda item: item.name)[0]
+    found = [item for item in items if _contains(_searched(item), words)]
     beginning = " ".join(words)
     return sorted(found, key=lambda item: not (item.name or "").casefold().startswith(beginning)) if words else found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -12,10 +13,11 @@ from dialpad_ivr.console.choices import described, matching, no_list
 from dialpad_ivr.console.lists import Lists, NamedList, Wanted
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.contract.inputs import ListTargetsInput
-from dialpad_ivr.contract.outputs import FieldError, FoundTarget
+from dialpad_ivr.contract.outputs import FieldError, FoundIvr, FoundTarget
 from dialpad_ivr.contract.targets import LISTED_TYPES, PLURALS
 from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.contract.values import TARGET_TYPES
+from dialpad_ivr.tasks.names import did_you_mean
 
 _SHOWN = 50  # on a page
 _TEXT_LIMIT = 200  # characters of a filter
@@ -44,7 +46,8 @@ class TargetPages:
             wanted = Wanted(credential or "default", target_type)
             found = await self._lists.read(wanted, anew="anew" in request.query_params)
             problem = found.problem
-        items = matching(found.items, chosen["name"], office=chosen["office"])
+        in_office = matching(found.items, "", office=chosen["office"])
+        items = matching(in_office, chosen["name"])
         pages = max(1, -(-len(items) // _SHOWN))
         requested = request.query_params.get("page", "")
         page = min(int(requested), pages) if re.fullmatch("[1-9][0-9]{0,3}", requested) else 1
@@ -62,11 +65,22 @@ class TargetPages:
             items=items[first : first + _SHOWN],
             first=first + 1,
             total=len(items),
+            hint="" if items else _hint(found.items, in_office, chosen),
             page=page,
             pages=pages,
             of_no_office=sum(isinstance(item, FoundTarget) and item.office is None for item in found.items),
             dialpad=self._pages.tools.settings.api_url,
         )
+
+
+def _hint(
+    items: Sequence[FoundTarget | FoundIvr], in_office: Sequence[FoundTarget | FoundIvr], chosen: Mapping[str, str]
+) -> str:
+    """What was perhaps meant, where nothing matches."""
+    if in_office:
+        return did_you_mean(chosen["name"], (item.name for item in in_office))
+    offices = (item.office.name for item in items if isinstance(item, FoundTarget) and item.office)
+    return did_you_mean(chosen["office"], offices)
 
 
 def _problem(target_type: str, credential: str) -> FieldError | str | None:
