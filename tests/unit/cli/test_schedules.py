@@ -77,8 +77,10 @@ def test_the_exit_code_is_0_once_it_is_scheduled_whatever_the_check_found(
 ) -> None:
     found = invoke("check", file, *AT_SIX, "--json").json
     assert found["counts"] == {"differs": 3}
-    assert (found["name"], found["rows"], found["repair"], found["zone"]) == ("selections", 3, "never", "UTC")
-    assert found["next_run"].endswith("T06:00:00+00:00")
+    assert [row["state"] for row in found["rows"]] == ["differs"] * 3
+    schedule = found["schedule"]
+    assert [schedule[name] for name in ("name", "rows", "repair", "zone")] == ["selections", 3, "never", "UTC"]
+    assert schedule["next_run"].endswith("T06:00:00+00:00")
     assert invoke("check", file, code=5).out
 
 
@@ -172,7 +174,26 @@ def with_runs(engine: StubEngine) -> StubEngine:
     """A schedule whose last check waits for its repair to be approved, beside one of another workflow."""
     engine.schedules = {"morning": a_schedule(), "billing": {"name": "billing", "startWorkflowRequest": {"name": "b"}}}
     (repair,) = waiting_for_approval()[ID]
-    judged = {"referenceTaskName": "judge", "outputData": {"result": {"message": "1 of 2 in sync, 1 different"}}}
+    found = {
+        "in_sync": False,
+        "rows": 2,
+        "counts": {"in_sync": 1, "differs": 1},
+        "differences": [
+            {
+                "state": "differs",
+                "line": 3,
+                "target_type": "callcenter",
+                "target_id": 7,
+                "target_name": "Support",
+                "ivr_type": "HOLD_MUSIC",
+                "wanted": {"id": 2, "name": "Summer"},
+                "selected": [{"id": "1", "name": "Winter"}],
+            }
+        ],
+        "more_differences": 0,
+        "message": "1 of 2 in sync, 1 different",
+    }
+    judged = {"referenceTaskName": "judge", "outputData": {"result": found}}
     check = {
         "workflowId": "check-1",
         "workflowName": "check_custom_ivrs",
@@ -191,11 +212,14 @@ def test_the_list_shows_the_next_check_the_last_one_and_what_waits_for_approval(
     shown = invoke("schedules", "list").out
     assert 'morning: 2 rows, "0 0 6 * * *" in Europe/Berlin, asks to repair' in shown
     assert "last check: Sun 29 Nov 2026, 06:00:00 CET: 1 of 2 in sync, 1 different" in shown
+    assert "line 3: callcenter Support HOLD_MUSIC: Winter (1) -> Summer (2)" in shown
+    assert "output of workflow check-1" in shown
     assert f"waits for approval: dialpad-ivr approve {ID}" in shown
     assert "billing" not in shown
     (listed,) = invoke("schedules", "list", "--json").json["schedules"]
     assert (listed["name"], listed["rows"], listed["paused"]) == ("morning", 2, False)
     assert listed["last_run"]["workflow_id"] == "check-1"
+    assert listed["last_run"]["result"]["differences"][0]["selected"] == [{"id": "1", "name": "Winter"}]
     assert listed["waiting_for_approval"] == [ID]
 
 

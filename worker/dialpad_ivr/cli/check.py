@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -82,7 +83,7 @@ def check(
         if not as_json:
             out.print(Text(f"Report: {report}.check.json, {report}.check.csv"), soft_wrap=True)
     if scheduled is not None:
-        schedule_check(scheduled, checked, as_json=as_json)
+        schedule_check(scheduled, checked, json.loads(document), as_json=as_json)
         return
     if not set(states) <= {"in_sync", "differs"}:
         raise typer.Exit(EXIT_FAILED)

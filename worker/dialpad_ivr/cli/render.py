@@ -21,8 +21,10 @@ from dialpad_ivr.provisioning.drift import CheckedRow, State, counts
 from dialpad_ivr.provisioning.listing import Target
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
+from dialpad_ivr.provisioning.scheduled_check import CheckRun
 
 _ROWS_SHOWN = 50  # on a terminal; files have all
+_DIFFERENCES_SHOWN = 5  # of each scheduled check
 _UNREAD = {"unreadable": "not read", "unknown_target": "unknown target"}
 _NOT_COMPARED: dict[State, str] = {
     "missing_target": "missing target",
@@ -151,9 +153,28 @@ def _show_row(console: Console, row: PlannedChange, why_not: str | None, *, chan
     before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
     change = why_not or f"{before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"
     console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
-    console.print(Text(f"    {change}"))
+    console.print(Padding(Text(change), (0, 0, 0, 4)))
     if row.note:
         console.print(Padding(Text(row.note, style="dim" if changes else "red"), (0, 0, 0, 4)))
+
+
+def show_check_run(console: Console, run: CheckRun) -> None:
+    """The rows that a scheduled check found not to be in sync."""
+    result = run.result
+    if result is None or result.in_sync:
+        return
+    for row in result.differences[:_DIFFERENCES_SHOWN]:
+        target = f"{row.target_type} {short(row.target_name or row.target_id or '')}"
+        before = ", ".join(_ivr_text(ivr.id or "", ivr.name) for ivr in row.selected) or "nothing"
+        change = f"{before} -> {_ivr_text(row.wanted.id or '', row.wanted.name)}"
+        what = change if row.state == "differs" else row.message or row.state
+        slot = f"{target} {row.ivr_type} {row.select_option or ''}".rstrip()
+        console.print(Text(f"        line {row.line}: {slot}: {what}", style="yellow"), soft_wrap=True)
+    more = sum(result.counts.values()) - result.counts.get("in_sync", 0) - _DIFFERENCES_SHOWN
+    if more > 0:
+        console.print(Text(f"        ... and {more} more.", style="yellow"))
+    text = f"        All of them: the page Checks of `dialpad-ivr console`, or the output of workflow {run.workflow_id}"
+    console.print(Text(text, style="dim"), soft_wrap=True)
 
 
 def show_targets(console: Console, targets: Sequence[Target]) -> None:

@@ -15,14 +15,15 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import engine_failed, fail, out, plural, settings_or_fail, shell_command
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.engine import schedules
-from dialpad_ivr.engine.api import EngineApi, EngineError
+from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.schedules import Schedule, ScheduleError
 from dialpad_ivr.provisioning import scheduled_check
-from dialpad_ivr.provisioning.drift import CheckedRow, counts
+from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.scheduled_check import CheckRun
 from dialpad_ivr.settings import Settings
 
@@ -130,8 +131,17 @@ def prepared_schedule(
     return PreparedSchedule(empty, settings, engine, next_run, repair or Repair.NEVER, existing is not None)
 
 
-def schedule_check(prepared: PreparedSchedule, checked: Sequence[CheckedRow], *, as_json: bool) -> None:
-    """Set up the schedule for the rows that were checked. Ends the command if that cannot be."""
+def schedule_check(
+    prepared: PreparedSchedule, checked: Sequence[CheckedRow], report: JsonObject, *, as_json: bool
+) -> None:
+    """Set up the schedule for the rows that were checked. Ends the command if that cannot be.
+
+    Args:
+        prepared: The schedule without its rows.
+        checked: The rows.
+        report: What was found, which is printed with the schedule as JSON.
+        as_json: Whether to print JSON.
+    """
     unknown = sorted({row.line for row in scheduled_check.without_ids(checked)})
     if unknown:
         listed = ", ".join(map(str, unknown[:_LINES_SHOWN])) + (", ..." if len(unknown) > _LINES_SHOWN else "")
@@ -154,8 +164,7 @@ def schedule_check(prepared: PreparedSchedule, checked: Sequence[CheckedRow], *,
         how = shell_command("schedules", "list")
         engine_failed(exc, f"\nIt may be scheduled all the same. See whether it is: {how}" if exc.perhaps_done else "")
     if as_json:
-        found = {**_as_json(schedule, prepared.next_run), "counts": counts(checked)}
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json.dumps({**report, "schedule": _as_json(schedule, prepared.next_run)}, indent=2))
         return
     done = "Replaced the schedule" if prepared.replaces else "Scheduled as"
     lines = (
@@ -190,7 +199,7 @@ def schedules_list(as_json: JsonFlag = False) -> None:
             {
                 **_as_json(schedule, next_run),
                 "paused": schedule.paused,
-                "last_run": last and {**vars(last), "started_at": last.started_at.isoformat()},
+                "last_run": last and _run_json(last),
                 "waiting_for_approval": waiting,
             }
             for schedule, next_run, last, waiting in listed
@@ -205,6 +214,8 @@ def schedules_list(as_json: JsonFlag = False) -> None:
         then = "paused" if schedule.paused else _shown(next_run) if next_run else "unknown"
         out.print(Text(f"    next check: {then}"))
         out.print(Text(f"    last check: {_outcome(last, next_run)}"), soft_wrap=True)
+        if last is not None:
+            render.show_check_run(out, last)
         _show_waiting(waiting)
 
 
@@ -260,6 +271,11 @@ def _outcome(last: CheckRun | None, next_run: datetime | None) -> str:
         return "none yet"
     started_at = last.started_at.astimezone(next_run.tzinfo) if next_run else last.started_at
     return f"{_shown(started_at)}: {last.message or last.status}"
+
+
+def _run_json(run: CheckRun) -> dict[str, Any]:
+    found = run.result.model_dump() if run.result else None
+    return {**vars(run), "started_at": run.started_at.isoformat(), "result": found}
 
 
 def _as_json(schedule: Schedule, next_run: datetime | None) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dialpad_ivr.console.checks import STATES, check_result, repair_id
+from dialpad_ivr.console.checks import STATES, repair_id
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.engine.api import EngineError, JsonObject
+from dialpad_ivr.provisioning.scheduled_check import check_result
 
 _STEP: Final = ("referenceTaskName", "taskType", "status", "subWorkflowId")
 _STEPS_SHOWN = 100

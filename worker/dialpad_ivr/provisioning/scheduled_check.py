@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone, tzinfo
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
@@ -24,6 +26,52 @@ MAX_ROWS: Final = 5000  # per run, because of the engine's limits
 Repair = Literal["never", "ask"]
 
 
+class _Part(BaseModel):
+    """A part of the workflow's output. The rows are what people have written, so their ids may be numbers."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+
+
+class CheckedIvr(_Part):
+    """An IVR that is wanted, or selected."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class Difference(_Part):
+    """A row that is not in sync."""
+
+    state: str
+    line: int | None = None
+    target_type: str | None = None
+    target_id: str | None = None
+    target_name: str | None = None
+    ivr_type: str | None = None
+    select_option: str | None = None
+    wanted: CheckedIvr = CheckedIvr()
+    selected: tuple[CheckedIvr, ...] = ()
+    message: str | None = None
+
+
+class CheckResult(_Part):
+    """What a check has found.
+
+    Attributes:
+        rows: How many rows were compared.
+        counts: Rows by state.
+        differences: The first rows that are not in sync.
+        more_differences: How many more there are.
+    """
+
+    in_sync: bool
+    rows: int
+    counts: dict[str, int] = Field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
+    more_differences: int = 0
+    message: str = ""
+
+
 @dataclass(frozen=True)
 class CheckRun:
     """A run of the workflow.
@@ -31,12 +79,14 @@ class CheckRun:
     Attributes:
         status: The workflow's status; RUNNING also while its repair waits for approval.
         message: What it found, or why it failed; empty while it compares.
+        result: What it found; `None` while it compares, or if it failed.
     """
 
     workflow_id: str
     status: str
     started_at: datetime
     message: str
+    result: CheckResult | None
 
 
 def zone(name: str) -> tzinfo:
@@ -91,14 +141,25 @@ def last_run(engine: EngineApi, schedule: str) -> CheckRun | None:
                 return None
             raise
         started_at = from_milliseconds(workflow.get("startTime") or 0)
-        message = judged(workflow).get("message") or workflow.get("reasonForIncompletion") or ""
-        return CheckRun(str(workflow["workflowId"]), str(workflow["status"]), started_at, str(message))
+        result = check_result(workflow)
+        message = result.message if result else str(workflow.get("reasonForIncompletion") or "")
+        return CheckRun(str(workflow["workflowId"]), str(workflow["status"]), started_at, message, result)
     return None
 
 
-def judged(workflow: JsonObject) -> JsonObject:
-    """What a run has found, from the task that counts the states: it is there while a repair waits for approval."""
-    return (latest_task(workflow, "judge").get("outputData") or {}).get("result") or {}
+def check_result(workflow: JsonObject) -> CheckResult | None:
+    """What a workflow has found, if it is a check that has come so far: also while its repair waits for approval."""
+    if workflow.get("workflowName") != WORKFLOW:
+        return None
+    judged = (latest_task(workflow, "judge").get("outputData") or {}).get("result")
+    return _read(workflow.get("output")) or _read(judged)
+
+
+def _read(output: Any) -> CheckResult | None:
+    try:
+        return CheckResult.model_validate(output)
+    except ValidationError:  # not there yet, or another version's
+        return None
 
 
 def latest_task(workflow: JsonObject, reference: str) -> JsonObject:
