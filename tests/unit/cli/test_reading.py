@@ -103,7 +103,7 @@ def test_an_export_goes_to_standard_output_and_what_is_missing_in_it_to_standard
         ("department", "Sales", "Sales"),
     ]
     assert "2 selections of 8 targets." in shown.err
-    assert "no list of them: coachinggroup, staffgroup, unknown." in shown.err
+    assert "no list of them: coachinggroup, staffgroup." in shown.err
     assert not kept()
 
 
@@ -119,13 +119,33 @@ def test_planning_and_checking_an_export_finds_nothing_to_change(invoke: Invoke,
     ("arguments", "said"),
     [
         (["--out", "selections.xlsx"], "the name must end in .csv, .json, .yaml, .yml."),
-        (["--ivr-type", "MUSIC"], "--ivr-type MUSIC is not documented."),
+        (["--ivr-type", "MUSIC"], 'ivr_type is "MUSIC"'),
         (["coachinggroup"], "Dialpad documents no list of these."),
         (["--out", "no/such/folder/x.csv"], "cannot be written"),
     ],
 )
 def test_an_export_that_cannot_be_made_exits_2(invoke: Invoke, arguments: list[str], said: str) -> None:
     assert said in invoke("export", *arguments, code=2).err
+
+
+def test_an_ivr_type_in_lower_case_gets_a_suggestion(invoke: Invoke) -> None:
+    assert 'Did you mean "HOLD_MUSIC"?' in invoke("export", "--ivr-type", "hold_music", code=2).err
+
+
+def test_a_file_that_is_there_is_replaced_only_after_a_yes(invoke: Invoke) -> None:
+    Path("x.csv").write_text("edited by hand")
+    refused = invoke("export", "callcenter", "--out", "x.csv", code=2).err
+    assert "x.csv is there already. Replace it? Confirm with --yes." in refused
+    assert Path("x.csv").read_text() == "edited by hand"
+    invoke("export", "callcenter", "--out", "x.csv", "--yes")
+    assert Path("x.csv").read_text().startswith("target_type,")
+
+
+def test_an_export_without_a_selection_advises_no_plan(invoke: Invoke, double: DoubleControl) -> None:
+    double.set_state({"target_type": "callcenter", "target_id": "7", "name": "New", "slots": []})
+    shown = invoke("export", "callcenter", "--out", "x.csv").err
+    assert "0 selections of 1 target. Written to x.csv." in shown
+    assert "plan" not in shown
 
 
 def test_an_export_of_nothing_exits_1_and_writes_nothing(invoke: Invoke) -> None:

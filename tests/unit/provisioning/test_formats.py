@@ -174,6 +174,11 @@ def test_malformed_header_is_the_only_violation(read: Any, text: str) -> None:
     assert where(read(text)) == [(1, "$")]
 
 
+def test_a_part_of_a_column_s_name_suggests_the_column_that_is_not_there(read: Any) -> None:
+    first, *_ = read("type,target,ivr_type,ivr\ncallcenter,Support,CLOSED,Sales\n").violations
+    assert (first.path, first.suggestion) == ("type", "target_type")
+
+
 def test_misspelt_key_has_a_suggestion(read: Any) -> None:
     first, _ = read(json.dumps([{**SLOT, "IVR_ID": 5}]), ".json").violations
     assert first.suggestion == "ivr_id"

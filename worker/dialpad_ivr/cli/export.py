@@ -8,11 +8,12 @@ from typing import Annotated, NoReturn
 import typer
 from rich.text import Text
 
-from dialpad_ivr.cli.common import err, fail, notice, plural, settings_or_fail, shell_command
+from dialpad_ivr.cli.common import confirm, err, fail, notice, plural, settings_or_fail, shell_command
 from dialpad_ivr.cli.completion import one_of
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
-from dialpad_ivr.cli.options import Credential, Resume
+from dialpad_ivr.cli.options import Credential, Resume, Yes
 from dialpad_ivr.cli.reading import (
+    check_ivr_types,
     how_to_go_on,
     nothing_found,
     open_kept,
@@ -65,6 +66,7 @@ def export(
     ] = None,
     credential: Credential = "default",
     resume: Resume = False,
+    yes: Yes = False,
 ) -> None:
     """Write what targets have selected, as a file that `plan` and `check` read. Changes nothing.
 
@@ -82,9 +84,9 @@ def export(
     write = WRITERS[".csv"] if to is None else WRITERS.get(to.suffix.lower())
     if write is None:
         fail(f"{to}: the name must end in {', '.join(WRITERS)}.\nFor example: --out selections.csv", EXIT_USAGE)
-    unknown = next((each for each in ivr_types or () if each not in IVR_TYPES), None)
-    if unknown is not None:
-        fail(f"--ivr-type {unknown} is not documented.\ndocs/reference/input.md lists the documented ones.", EXIT_USAGE)
+    check_ivr_types(ivr_types or ())
+    if to is not None and to.exists():
+        confirm(f"{to} is there already. Replace it?", yes=yes or resume)
     types = dict.fromkeys(target_types or LISTED_TYPES)
     if office is not None and not target_types:
         types.pop("channel")  # channels belong to no office
@@ -129,12 +131,14 @@ def _nothing_found(exported: Export) -> NoReturn:
 def _say_what(exported: Export, to: Path | None, *, all_types: bool) -> None:
     """What was written and what was left out, on standard error: standard output may be the file."""
     count = plural(len(exported.rows), "selection")
-    written = f" Written to {to}. Plan it with: {shell_command('plan', to)}" if to else ""
+    written = f" Written to {to}." if to else ""
+    if to and exported.rows:
+        written += f" Plan it with: {shell_command('plan', to)}"
     err.print(Text(f"{count} of {plural(exported.targets, 'target')}.{written}"), soft_wrap=True)
     for why, slots in exported.left_out.items():
         notice(f"Left out: {plural(slots, 'slot')}, as {_LEFT_OUT[why]}.")
     if all_types:
-        without = ", ".join(each for each in TARGET_TYPES if each not in LISTED_TYPES)
+        without = ", ".join(each for each in TARGET_TYPES if each not in (*LISTED_TYPES, "unknown"))
         notice(f"Not included, as Dialpad documents no list of them: {without}.")
     if len(exported.rows) > MAX_ROWS:
         notice(f"`plan` reads at most {MAX_ROWS:,} rows. Export less at a time: by TYPE, --office or --ivr-type.")

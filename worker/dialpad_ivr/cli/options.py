@@ -19,6 +19,7 @@ Resume = Annotated[
         "--resume", help="Use what an interrupted command has read within 15 minutes. Needs DIALPAD_IVR_STATE_DIR."
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without confirmation.")]
 Timeout = Annotated[
     float, typer.Option(help="Stop following after this many seconds (the workflow keeps running).", min=0)
 ]

@@ -23,8 +23,8 @@ from dialpad_ivr.cli.common import (
     shell_command,
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
-from dialpad_ivr.cli.options import JsonFlag
-from dialpad_ivr.cli.override_start import Yes, Zone, read_options, refuse
+from dialpad_ivr.cli.options import JsonFlag, Yes
+from dialpad_ivr.cli.override_start import Zone, read_options, refuse
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import override_control, overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun

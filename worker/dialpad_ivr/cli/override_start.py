@@ -27,7 +27,7 @@ from dialpad_ivr.cli.common import (
     shell_command,
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from dialpad_ivr.cli.options import JsonFlag
+from dialpad_ivr.cli.options import JsonFlag, Yes
 from dialpad_ivr.cli.plan import plan_of
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import override_control, overrides
@@ -42,7 +42,6 @@ Zone = Annotated[
     str | None,
     typer.Option("--zone", help="The time zone of local times, e.g. Europe/Berlin; this machine's by default."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without confirmation.")]
 
 
 def start(

@@ -10,10 +10,12 @@ from typing import NoReturn, TypeVar
 import typer
 from rich.text import Text
 
+from dialpad_ivr.cli import render
 from dialpad_ivr.cli.common import err, fail, notice, out, plural, progress_bar
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from dialpad_ivr.contract.inputs import ListTargetsInput
-from dialpad_ivr.contract.validation import advice, check_input
+from dialpad_ivr.contract.inputs import ListCustomIvrsInput, ListTargetsInput
+from dialpad_ivr.contract.outputs import FieldError
+from dialpad_ivr.contract.validation import check_input
 from dialpad_ivr.provisioning.kept import KEPT_SECONDS, KeptReads
 from dialpad_ivr.provisioning.listing import TargetListing
 from dialpad_ivr.provisioning.reader import Reader, open_reader
@@ -92,13 +94,25 @@ def wanted_targets(
     for target_type in target_types:
         params = check_input({"target_type": target_type, "credential": credential, **criteria}, ListTargetsInput)
         errors = params if isinstance(params, list) else contradictions(params)
-        for error in errors:
-            err.print(Text(error.message, style="red"), soft_wrap=True)
-            err.print(Text(f"    {advice(error.hint, error.suggestion, error.allowed)}", style="dim"), soft_wrap=True)
         if errors or isinstance(params, list):
-            raise typer.Exit(EXIT_USAGE)
+            _refuse(errors)
         wanted.append(params)
     return wanted
+
+
+def check_ivr_types(ivr_types: Iterable[str]) -> None:
+    """End the command unless these slots are documented."""
+    target = {"target_type": "callcenter", "target_id": "1"}
+    checked = [check_input({**target, "ivr_type": each}, ListCustomIvrsInput) for each in ivr_types]
+    errors = [error for each in checked if isinstance(each, list) for error in each]
+    if errors:
+        _refuse(errors)
+
+
+def _refuse(errors: Iterable[FieldError]) -> NoReturn:
+    for error in errors:
+        render.show_error(err, "", error)
+    raise typer.Exit(EXIT_USAGE)
 
 
 def nothing_found(listing: TargetListing, hint: str) -> NoReturn:

@@ -61,7 +61,9 @@ def check_names(line: int, names: list[Any], allowed: tuple[str, ...]) -> Iterat
         if name in seen:
             yield Violation(line, short(name), f'"{short(name)}" occurs twice.', "Remove one of them.")
         elif name not in allowed:
-            suggestion = next(iter(difflib.get_close_matches(short(name).lower(), allowed, n=1)), None)
+            missing, lower = [each for each in allowed if each not in names], short(name).lower()
+            words = [each for each in missing if lower in each.split("_")]  # "type" is short for the one not there
+            suggestion = next(iter(words or difflib.get_close_matches(lower, missing, n=1)), None)
             hint = "Rename it or remove it."
             if name == "<<":
                 hint = "YAML merge keys are not supported. Write the fields out."

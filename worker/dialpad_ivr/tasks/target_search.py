@@ -173,7 +173,7 @@ class Search:
             return Miss(self._field, "conflict", "several_of_that_name", message, hint)
         if not matches and self.looked_for:
             near = self._suggest and did_you_mean(params.name or "", (target.name for target in candidates))
-            hint = near or f"Look at the list of {self._what}."
+            hint = near or self._see_all(params.target_type)
             return Miss(
                 self._field, "not_found", "no_such_name", f"There are no {self._what} {self._criteria()}.", hint
             )
@@ -193,6 +193,12 @@ class Search:
 
     def _in_office(self) -> str:
         return f' of office "{short(self._params.office)}"' if self._params.office else ""
+
+    def _see_all(self, target_type: str) -> str:
+        """What to do where nothing is similar."""
+        credential = self._params.credential
+        profile = "" if credential == "default" else f" --credential {credential}"
+        return f"See all {PLURALS[target_type]}: dialpad-ivr targets {target_type}{profile}"
 
     def _shown(self, target: ListedTarget) -> FoundTarget:
         office = None
@@ -227,7 +233,7 @@ class Search:
             message = f'{len(named)} offices are called "{short(wanted)}": {each}.'
             raise _MissError(Miss("office", "conflict", "several_offices", message, "Give the office's id."))
         near = self._suggest and did_you_mean(wanted, (office.name for office in offices))
-        hint = near or "Look at the list of offices."
+        hint = near or self._see_all("office")
         message = f'There is no office "{short(wanted)}".'
         raise _MissError(Miss("office", "not_found", "no_such_office", message, hint))
 
@@ -235,7 +241,7 @@ class Search:
         """The target of a phone number, if it is of the type."""
         owner = await self._reader.number_owner(e164(number) or "")
         if owner is None:
-            hint = "Write it with its country's code, as in +14155551000."
+            hint = "Correct it." if number.startswith("+") else "Write it with its country's code, as in +14155551000."
             message = f"No target has the number {number}."
             raise _MissError(Miss("number", "not_found", "no_such_number", message, hint))
         target_type, target_id = owner
