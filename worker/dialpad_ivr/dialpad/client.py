@@ -33,6 +33,8 @@ READ_LIMIT = 1024 * 1024
 
 _RELEVANT_HEADERS = ("content-type", "date", "retry-after", "x-request-id", "x-cloud-trace-context", "location")
 _HEADER_LIMIT = 200  # characters of a header value
+# Of a connection. Many servers close theirs after 5 s: a change that is sent in that moment gets no answer.
+_IDLE_SECONDS = 4.0
 _CONNECTIONS = 1000  # more than all companies' calls in flight: a task that waits for a permit uses none
 
 
@@ -100,7 +102,9 @@ class DialpadClient(Calls):
         self._deadline = settings.deadline_seconds
         self._connect_timeout = settings.connect_timeout_seconds
         self._context = httpx.create_ssl_context()
-        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+        limits = httpx.Limits(
+            max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_IDLE_SECONDS
+        )
         self._tunnel: Tunnel | None = None
         if settings.proxy_url is not None and transport is None:
             self._tunnel = Tunnel(check_proxy(settings.proxy_url, self._base), self._context)
