@@ -108,6 +108,8 @@ def _planned(snapshot: Snapshot, file: Path, settings: Settings) -> Plan:
 
 def valid_changes(file: Path, *, as_json: bool) -> Sequence[Change]:
     """The changes in a file. Ends the command if they are invalid."""
+    if file.name.endswith(PLAN_SUFFIX):
+        fail(f"{file} is a plan, not a file of changes.\nApply it with: {shell_command('apply', file)}", EXIT_USAGE)
     try:
         changes = read_changes(file)
     except ChangesError as exc:
