@@ -246,20 +246,27 @@ def follow_to_report(
         out.print(Text(f"To continue: {again} (the same plan: what is done is left as it is)"), soft_wrap=True)
     if undo.rows:
         out.print(Text(f"To roll back: {shell_command('apply', undo_file)}"), soft_wrap=True)
-    note_unchanged(engine, run)
+    note_unchanged(engine, run, undone=bool(undo.rows))
 
 
-def note_unchanged(engine: EngineApi, run: ProvisioningRun) -> None:
-    """Say that an undo leaves alone what was selected before the run, and which run may have made it."""
+def note_unchanged(engine: EngineApi, run: ProvisioningRun, *, undone: bool) -> None:
+    """Say that an undo leaves alone what was selected before the run, and which run may have made it.
+
+    Args:
+        engine: The engine.
+        run: The run.
+        undone: Whether there is anything else that an undo restores.
+    """
     count = run.counts["unchanged"]
     if not count:
         return
+    left = f"  Not the {count} unchanged" if undone else f"Nothing to roll back: {plural(count, 'change')} unchanged"
     with contextlib.suppress(EngineError):
         for earlier in workflow.earlier_runs(engine, run)[:1]:
             how = f"undo those of the run before with: {shell_command('rollback', earlier)}"
-            out.print(Text(f"  Not the {count} unchanged; {how}", style="dim"), soft_wrap=True)
+            out.print(Text(f"{left}; {how}", style="dim"), soft_wrap=True)
             return
-    out.print(Text(f"  Not the {count} unchanged: they were selected before this run.", style="dim"), soft_wrap=True)
+    out.print(Text(f"{left}, as selected before this run.", style="dim"), soft_wrap=True)
 
 
 def _follow(run: ProvisioningRun, timeout: float) -> None:
