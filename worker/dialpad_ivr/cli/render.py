@@ -97,6 +97,8 @@ def show_error(console: Console, place: str, error: Violation | FieldError) -> N
     """A validation error: where it is, unless that is empty, what is wrong, and what to do."""
     console.print(Text(f"{place}: " if place else "", style="bold"), Text(error.message), sep="")
     todo = advice(error.hint, error.suggestion, error.allowed)
+    if not todo:
+        return
     if ": dialpad-ivr " in todo:  # to be copied as it is
         console.print(Text(f"    {todo}", style="dim"), soft_wrap=True)
     else:
