@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -35,7 +36,7 @@ def found_in(changes: Changes) -> list[tuple[int, str]]:
     return [(each.line, each.path) for each in window_violations(changes.windows, NOW)]
 
 
-def row(line: int, window: dict[str, str | None], **more: Any) -> PlannedChange:
+def row(line: int, window: Mapping[str, str | None], **more: Any) -> PlannedChange:
     values = {**ROW, "line": line, "action": "change", "previous": (SelectedIvr(id="7"),), **more}
     texts = RowWindow(*(window.get(name) for name in ("from", "until", "zone")))
     return PlannedChange.model_validate({**values, "window": texts})

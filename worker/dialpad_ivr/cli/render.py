@@ -141,6 +141,11 @@ def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
         console.print(
             Text(f"... and {len(shown) - _ROWS_SHOWN} more; --report and --json have all of them.", style="dim")
         )
+    overridden = Counter(each.row.note for each in checked if each.state == "in_sync" and each.row.note)
+    for note, count in overridden.most_common():
+        console.print(
+            Text(f"{plural(count, 'slot')} in sync but for an override: {note}", style="yellow"), soft_wrap=True
+        )
     counted = [f"{count} {_CHECKED[state]}" for state, count in counts(checked).items()]
     style = "bold" if shown else "bold green"
     console.print(Text(f"Check: {', '.join(counted)}.", style=style), soft_wrap=True)

@@ -17,6 +17,8 @@ from dialpad_ivr.cli.common import plural, shell_command
 from dialpad_ivr.cli.render import outcome_label, outcome_text
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.drift import CheckedRow
+from dialpad_ivr.provisioning.overridden import with_overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
 from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
@@ -190,6 +192,13 @@ def show_report(console: Console, run: OverrideRun) -> None:
     console.print(
         Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
     )
+
+
+def considering_overrides(checked: list[CheckedRow], settings: Settings) -> list[CheckedRow]:
+    """The rows of a check, in sync where they differ only while an override is on. As they were without an engine."""
+    with contextlib.suppress(EngineError):
+        return with_overrides(checked, EngineApi(settings, _PATIENCE_SECONDS), utc_text)
+    return checked
 
 
 def note_overridden(console: Console, changes: Sequence[JsonObject], settings: Settings) -> None:
