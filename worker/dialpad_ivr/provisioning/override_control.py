@@ -18,7 +18,6 @@ from dialpad_ivr.provisioning.overrides import (
     RESTORE,
     Override,
     child_of,
-    nests,
     overlaps,
     read_override,
     reference,
@@ -124,7 +123,13 @@ def start_override(
     while time.monotonic() < deadline:
         found = engine.workflow(guard)
         if child := child_of(found, "override"):
-            _give_way(engine, child, by=requested_by)
+            try:
+                _give_way(engine, child, by=requested_by)
+            except EngineError as exc:
+                if exc.status == 409:
+                    raise
+                message = f"{child} was started, but the engine did not say whether it meets another one: {exc}"
+                raise EngineError(message, exc.status, perhaps_done=True) from exc
             return child
         if found["status"] in TERMINAL_STATUSES:
             raise EngineError(f"{guard} ended as {found['status']}: {found.get('reasonForIncompletion')}", 409)
@@ -146,10 +151,11 @@ def _give_way(engine: EngineApi, workflow_id: str, *, by: str) -> None:
     own = next((each for each in running if each.workflow_id == workflow_id), None)
     if own is None:
         return
-    others = [each for each in running if each.workflow_id != workflow_id]
+    around = _around(own, running)
+    others = [each for each in running if each.workflow_id not in (workflow_id, *around)]
     for overlap in overlaps(own.changes, own.start, own.end, others):
         other = overlap.other
-        if nests(own, own.end, other) or _order(engine, other) > _order(engine, own):
+        if _order(engine, other) > _order(engine, own):
             continue
         reason = f"{other.workflow_id} was started before"
         _withdraw(engine, workflow_id, by=by, reason=reason)
@@ -158,6 +164,16 @@ def _give_way(engine: EngineApi, workflow_id: str, *, by: str) -> None:
             "which was canceled.",
             409,
         )
+
+
+def _around(override: Override, running: Iterable[Override]) -> set[str]:
+    """The overrides that one is nested in: the one around it, the one around that, and so on."""
+    by_id, around = {each.workflow_id: each for each in running}, set[str]()
+    inside = override.inside
+    while inside is not None and inside not in around:
+        around.add(inside)
+        inside = by_id[inside].inside if inside in by_id else None
+    return around
 
 
 def _order(engine: EngineApi, override: Override) -> tuple[int, str]:
