@@ -28,9 +28,11 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag, Timeout
+from dialpad_ivr.cli.plan import fail_for_windows
 from dialpad_ivr.cli.render_override import note_overridden
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
+from dialpad_ivr.provisioning.changes import ChangesError, read_changes
 from dialpad_ivr.provisioning.plan import Plan, PlanError, read_plan, write_atomically, write_plan
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows, rollback_plan
 from dialpad_ivr.provisioning.run import ProvisioningRun
@@ -134,6 +136,9 @@ def applicable_plan(file: Path, settings: Settings) -> Plan:
     try:
         made = read_plan(file)
     except PlanError as exc:
+        with contextlib.suppress(ChangesError):
+            if read_changes(file).has_windows:
+                fail_for_windows(file)
         fail(str(exc), EXIT_USAGE)
     if made.api_url != settings.api_url:
         fail(f"The plan was made at {made.api_url}, but DIALPAD_IVR_API_URL is {settings.api_url}.", EXIT_USAGE)

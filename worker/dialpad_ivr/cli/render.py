@@ -99,6 +99,8 @@ def show_error(console: Console, place: str, error: Violation | FieldError) -> N
     """A validation error: where it is, unless that is empty, what is wrong, and what to do."""
     console.print(Text(f"{place}: " if place else "", style="bold"), Text(error.message), sep="")
     todo = advice(error.hint, error.suggestion, error.allowed)
+    if not todo:
+        return
     if ": dialpad-ivr " in todo:  # to be copied as it is
         console.print(Text(f"    {todo}", style="dim"), soft_wrap=True)
     else:
@@ -140,6 +142,11 @@ def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
     if len(shown) > _ROWS_SHOWN:
         console.print(
             Text(f"... and {len(shown) - _ROWS_SHOWN} more; --report and --json have all of them.", style="dim")
+        )
+    overridden = Counter(each.row.note for each in checked if each.state == "in_sync" and each.row.note)
+    for note, count in overridden.most_common():
+        console.print(
+            Text(f"{plural(count, 'slot')} in sync but for an override: {note}", style="yellow"), soft_wrap=True
         )
     counted = [f"{count} {_CHECKED[state]}" for state, count in counts(checked).items()]
     style = "bold" if shown else "bold green"

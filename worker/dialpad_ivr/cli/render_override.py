@@ -13,12 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.cli.common import plural
+from dialpad_ivr.cli.common import plural, shell_command
 from dialpad_ivr.cli.render import outcome_label, outcome_text
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.drift import CheckedRow
+from dialpad_ivr.provisioning.overridden import with_overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
+from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
 from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
 from dialpad_ivr.settings import Settings
 
@@ -137,15 +140,29 @@ def _ivr_text(number: Any, name: Any) -> str:
 
 def show_overlap(console: Console, overlap: Overlap, zone: ZoneInfo) -> None:
     """An override that is in the way."""
-    other = overlap.other
-    until = f"until {zone_text(other.end, zone)}" if other.end else _OPEN
-    first = overlap.slots[0]
-    more = f" and {len(overlap.slots) - 1} more" if len(overlap.slots) > 1 else ""
-    text = (
-        f"Override {other.workflow_id} has {first[1]} {first[2]} {first[3]}{more} from {zone_text(other.start, zone)} "
-        f"{until}: {short(other.reason)} ({short(other.requested_by)})"
-    )
-    console.print(Text(text, style="red"), soft_wrap=True)
+    console.print(Text(overlap.text(zone), style="red"), soft_wrap=True)
+
+
+def show_started(console: Console, workflow_id: str, window: Window, *, approval: bool) -> None:
+    """What was started, and how to go on."""
+    lines = [f"Started {workflow_id}: {window_text(window)}"]
+    if approval:
+        lines.append(f"Waiting for approval: {shell_command('approve', workflow_id)}")
+    word = "cancel" if window.start or approval else "end"
+    lines.append(f"To {word} it: {shell_command('override', word, workflow_id)}")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+
+
+def show_stopped(console: Console, started: Sequence[str], planned: Sequence[PlannedOverride]) -> None:
+    """Which overrides of a file were started before one could not be: they stay."""
+    lines = [f"{len(started)} of {plural(len(planned), 'override')} started{', and stay:' if started else '.'}"]
+    for workflow_id, each in zip(started, planned, strict=False):
+        word = "cancel" if each.window.start else "end"
+        how = shell_command("override", word, workflow_id)
+        lines.append(f"{window_text(each.window)}: {word} it with: {how}")
+    for line in lines:
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def show_report(console: Console, run: OverrideRun) -> None:
@@ -175,6 +192,13 @@ def show_report(console: Console, run: OverrideRun) -> None:
     console.print(
         Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
     )
+
+
+def considering_overrides(checked: list[CheckedRow], settings: Settings) -> list[CheckedRow]:
+    """The rows of a check, in sync where they differ only while an override is on. As they were without an engine."""
+    with contextlib.suppress(EngineError):
+        return with_overrides(checked, EngineApi(settings, _PATIENCE_SECONDS), utc_text)
+    return checked
 
 
 def note_overridden(console: Console, changes: Sequence[JsonObject], settings: Settings) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any, Final
 
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
-from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
+from dialpad_ivr.provisioning.times import from_milliseconds, iso_text, zone_text
 
 WORKFLOW: Final = "override_custom_ivrs"
 GUARD: Final = "override_custom_ivrs_guard"
@@ -18,6 +19,8 @@ BEFORE: Final = ("early_wait", "early_again_wait", "before_wait", "before_again_
 DURING: Final = ("during_wait", "during_again_wait")
 _WAITS: Final = {"approval": "approval", **dict.fromkeys(BEFORE, "planned"), **dict.fromkeys(DURING, "active")}
 """What an override is while it waits in one of these tasks."""
+
+_ON: Final = ("applying", "active", "restoring")
 
 Slot = tuple[str, str, str, str, str]
 """Credential profile, target type, target id, IVR type and direction ("" is both)."""
@@ -63,9 +66,14 @@ class Override:
         return self.status in TERMINAL_STATUSES
 
     @property
+    def on(self) -> bool:
+        """Whether what it selects may be selected now."""
+        return self.state in _ON
+
+    @property
     def left_behind(self) -> bool:
         """Whether it was terminated, or has failed, while it was on; what it had changed may be restored since."""
-        return self.state == "broken_off" and self.output.get("phase") in ("applying", "active", "restoring")
+        return self.state == "broken_off" and self.output.get("phase") in _ON
 
     @property
     def slots(self) -> dict[Slot, JsonObject]:
@@ -194,6 +202,16 @@ class Overlap:
     other: Override
     slots: tuple[Slot, ...]
 
+    def text(self, zone: tzinfo) -> str:
+        """What is in the way, for people, with its times in a zone."""
+        other, first = self.other, self.slots[0]
+        until = f"until {zone_text(other.end, zone)}" if other.end else "until it is ended"
+        more = f" and {len(self.slots) - 1} more" if len(self.slots) > 1 else ""
+        return (
+            f"Override {other.workflow_id} has {first[1]} {first[2]} {first[3]}{more} from "
+            f"{zone_text(other.start, zone)} {until}: {short(other.reason)} ({short(other.requested_by)})"
+        )
+
 
 def gap(rows: int) -> timedelta:
     """How long after an override another one of its slots may begin, with that many changes in both.
@@ -217,13 +235,14 @@ def overlaps(
         for slot in other.slots:
             theirs.setdefault((*slot[:4], ""), set()).add(slot[4])
         # Inbound and outbound of one slot do not meet; but either meets both.
-        shared = [slot for slot in slots if _meet(slot[4], theirs.get((*slot[:4], ""), set()))]
+        shared = [slot for slot in slots if meets_direction(slot[4], theirs.get((*slot[:4], ""), set()))]
         if shared:
             found.append(Overlap(other, tuple(shared)))
     return found
 
 
-def _meet(direction: str, theirs: set[str]) -> bool:
+def meets_direction(direction: str, theirs: set[str]) -> bool:
+    """Whether a direction of a slot is among others, "" being both."""
     return bool(theirs) and (not direction or direction in theirs or "" in theirs)
 
 
