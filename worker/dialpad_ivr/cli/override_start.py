@@ -66,6 +66,9 @@ def start(
     max_failures: Annotated[
         str | None, typer.Option(help="Stop after N failures, or P% of the changes.", metavar="N|P%")
     ] = None,
+    notify: Annotated[
+        str | None, typer.Option(help="Tell people what was done, by this connection of the engine.", metavar="NAME")
+    ] = None,
     yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -90,7 +93,7 @@ def start(
     check_plan(made, partial=None)
     if override_control.is_too_large(made):
         fail("The changes and their names are more than the engine takes at once. Split the file.", EXIT_USAGE)
-    problems = _unrestorable(made)
+    problems = [*_unrestorable(made), *override_control.notify_problems(notify)]
     window = read_options(begin, until, lasts, zone or local_zone(), len(made.changes), problems, as_json=as_json)
     engine = EngineApi(settings)
     try:
@@ -115,6 +118,7 @@ def start(
             max_failures=max_failures,
             domain=settings.domain,
             inside=outer.workflow_id if outer else None,
+            notify=notify,
         )
     except EngineError as exc:
         again = " See whether it was started with: dialpad-ivr override list" if exc.perhaps_done else ""

@@ -19,6 +19,9 @@ DURING: Final = ("during_wait", "during_again_wait")
 _WAITS: Final = {"approval": "approval", **dict.fromkeys(BEFORE, "planned"), **dict.fromkeys(DURING, "active")}
 """What an override is while it waits in one of these tasks."""
 
+ON: Final = ("applying", "active", "restoring")
+"""The phases in which an override may have changed something."""
+
 Slot = tuple[str, str, str, str, str]
 """Credential profile, target type, target id, IVR type and direction ("" is both)."""
 
@@ -65,7 +68,7 @@ class Override:
     @property
     def left_behind(self) -> bool:
         """Whether it was terminated, or has failed, while it was on; what it had changed may be restored since."""
-        return self.state == "broken_off" and self.output.get("phase") in ("applying", "active", "restoring")
+        return self.state == "broken_off" and self.output.get("phase") in ON
 
     @property
     def slots(self) -> dict[Slot, JsonObject]:
@@ -201,6 +204,11 @@ def gap(rows: int) -> timedelta:
     What is selected is read shortly before a beginning. Until then, the other one must be restored.
     """
     return timedelta(seconds=60 + 0.2 * rows)
+
+
+def is_overdue(end: datetime | None, rows: int, now: datetime) -> bool:
+    """Whether an override that has not ended should have been restored by now."""
+    return end is not None and end + gap(rows) < now
 
 
 def overlaps(
