@@ -24,6 +24,8 @@ def worker() -> None:
     """
     # What httpx (its own command line) and structlog import where it is installed, and no worker uses.
     with _not_installed("httpx._main", "rich", "colorama", "greenlet"):
+        from dialpad_ivr.engine.api import EngineApi  # noqa: PLC0415
+        from dialpad_ivr.provisioning.override_figures import OverrideWatch  # noqa: PLC0415
         from dialpad_ivr.telemetry import logs  # noqa: PLC0415
         from dialpad_ivr.telemetry.tracing import tracing  # noqa: PLC0415
         from dialpad_ivr.worker.process import run_process  # noqa: PLC0415
@@ -34,7 +36,7 @@ def worker() -> None:
     logs.configure(settings.log_level, settings.log_format)
     try:
         with tracing() as traces:
-            code = asyncio.run(run_process(settings, traces))
+            code = asyncio.run(run_process(settings, traces, OverrideWatch(EngineApi(settings)).read))
     except PortError as exc:
         _fail(f"{exc} Set DIALPAD_IVR_HEALTH_PORT.")
     except SettingsError as exc:
