@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
@@ -64,6 +64,11 @@ class Override:
     def ended(self) -> bool:
         """Whether it has ended."""
         return self.status in TERMINAL_STATUSES
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it has not ended, though it should have been restored by now."""
+        return not self.ended and is_overdue(self.end, len(self.changes), datetime.now(timezone.utc))
 
     @property
     def left_behind(self) -> bool:
