@@ -16,7 +16,7 @@ from support.engine import EngineRest
 from support.overrides import as_before, change_by_a_person, from_now, noted, override_of
 from support.provisioning import change, planned
 from support.receiver import Receiver, running_receiver
-from support.worker import VAULT_KEY, WorkerProcess
+from support.worker import SPARE_KEY, VAULT_KEY, WorkerProcess
 
 WORKFLOW = "override_custom_ivrs"
 NOTIFY = "override_custom_ivrs_notify"
@@ -144,11 +144,12 @@ def test_neither_the_address_of_a_chat_nor_a_secret_in_a_reason_gets_into_the_en
 
 def test_the_engine_stores_a_secret_that_its_http_task_is_given(engine: EngineRest, local_engine: LocalEngine) -> None:
     """Why the address must hold none: a URL that fails is stored for good, and any secret of the task for a while."""
-    post = {"uri": SECRET, "method": "POST", "connectionTimeOut": 100}
+    spare = "${workflow.secrets.SPARE}"
+    post = {"uri": spare, "method": "POST", "connectionTimeOut": 100}
     task = {"name": "post", "taskReferenceName": "post", "type": "HTTP", "inputParameters": post}
     definition = {"name": "post_to_a_secret", "version": 1, "schemaVersion": 2, "ownerEmail": "t@example.com"}
     engine.put_workflow_definition({**definition, "timeoutSeconds": 60, "tasks": [task]})
     (ended,) = engine.ended([engine.start("post_to_a_secret", {})])
-    assert ended["tasks"][0]["inputData"]["uri"] == SECRET
-    found = leaks({"vault": VAULT_KEY}, files(local_engine.log.parent))
-    assert Leak("vault", "plain", str(local_engine.log.parent / "conductor.db-wal")) in found
+    assert ended["tasks"][0]["inputData"]["uri"] == spare
+    found = leaks({"spare": SPARE_KEY}, files(local_engine.log.parent))
+    assert Leak("spare", "plain", str(local_engine.log.parent / "conductor.db-wal")) in found

@@ -154,10 +154,11 @@ def refuse_to_restore(stage: Stage) -> None:
 
 
 def forget_overrides(stage: Stage) -> None:
-    """Time would end it: it is shown for a day."""
+    """Time would end it: what is left is shown for a day, and read once."""
     stage.engine.ended(stage.overrides)
     while stage.overrides:
         stage.engine.remove(stage.overrides.pop())
+    replace_worker(stage)
 
 
 TROUBLES: dict[str, Trouble] = {

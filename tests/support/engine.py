@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -108,7 +109,8 @@ class EngineRest:
         """Remove all workflows of that name, which have ended."""
         query: dict[str, Any] = {"query": f"workflowType='{name}'", "size": 1000}
         for summary in self._http.get("/workflow/search", params=query).raise_for_status().json()["results"]:
-            self.remove(summary["workflowId"])
+            with contextlib.suppress(httpx.HTTPStatusError):  # the index lists some that are gone
+                self.remove(summary["workflowId"])
 
     def task_log(self, task_id: str) -> list[str]:
         return [line["log"] for line in self._http.get(f"/tasks/{task_id}/log").raise_for_status().json()]

@@ -19,7 +19,7 @@ from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.command import Command
 from support.engine import EngineRest
 from support.receiver import Receiver, running_receiver
-from support.worker import CREDENTIALS, KEYS, VAULT_KEY, WorkerProcess, running_worker
+from support.worker import CREDENTIALS, KEYS, SPARE_KEY, VAULT_KEY, WorkerProcess, running_worker
 
 
 def built_ui() -> Path | None:
@@ -41,7 +41,8 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="session")
 def local_engine(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalEngine]:
     folder = tmp_path_factory.mktemp("engine")
-    secrets, environment = {"DIALPAD_API_KEY_VAULT": VAULT_KEY}, {"OVERRIDE_NOTIFY_URL": receiver.url}
+    secrets = {"DIALPAD_API_KEY_VAULT": VAULT_KEY, "SPARE": SPARE_KEY}
+    environment = {"OVERRIDE_NOTIFY_URL": receiver.url}
     with running_engine(data=folder, ui=built_ui(), secrets=secrets, environment=environment) as engine:
         yield engine
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
-from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, JsonObject
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import ON, WORKFLOW, is_overdue, read_override
 from dialpad_ivr.provisioning.times import from_milliseconds
@@ -35,8 +35,8 @@ class OverrideWatch:
         now = datetime.now(timezone.utc)
         overrides, rows = {"planned": 0, "active": 0, "overdue": 0}, {"overridden": 0, "left": 0}
         for workflow_id in self._engine.running(WORKFLOW):
-            found = self._engine.workflow_status(workflow_id)
-            if found["status"] in TERMINAL_STATUSES:
+            found = self._status(workflow_id)
+            if found is None or found["status"] in TERMINAL_STATUSES:
                 continue
             variables: JsonObject = found.get("variables") or {}
             count, until = int(variables.get("rows") or 0), variables.get("until_ms")
@@ -61,7 +61,7 @@ class OverrideWatch:
     def _left_of(self, workflow_id: str) -> int:
         if workflow_id in self._left:
             return self._left[workflow_id]
-        found = self._engine.workflow_status(workflow_id, output=True)
+        found = self._status(workflow_id) or {}
         output: JsonObject = found.get("output") or {}
         if output.get("outcome"):
             left = int(output.get("left_rows") or 0)
@@ -73,6 +73,15 @@ class OverrideWatch:
             left = 0
         self._left[workflow_id] = left
         return left
+
+    def _status(self, workflow_id: str) -> JsonObject | None:
+        """What has become of an override; `None` if it was removed, which the engine's index may not know."""
+        try:
+            return self._engine.workflow_status(workflow_id, output=True)
+        except EngineError as exc:
+            if exc.status == 404:
+                return None
+            raise
 
 
 def _is_recent(summary: JsonObject, now: datetime) -> bool:

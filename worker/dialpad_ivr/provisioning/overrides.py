@@ -186,8 +186,18 @@ def broken_off(engine: EngineApi, count: int = 50) -> list[Override]:
     """
     ended = [each for each in engine.newest(WORKFLOW, count) if each.get("status") in TERMINAL_STATUSES]
     suspects = [each["workflowId"] for each in ended if each["status"] != "COMPLETED"]
-    found = [read_override(engine, workflow_id) for workflow_id in suspects]
-    return [each for each in found if each.left_behind]
+    found = [_unless_removed(engine, workflow_id) for workflow_id in suspects]
+    return [each for each in found if each and each.left_behind]
+
+
+def _unless_removed(engine: EngineApi, workflow_id: str) -> Override | None:
+    """An override that the engine's index lists, which may list some that are gone."""
+    try:
+        return read_override(engine, workflow_id)
+    except EngineError as exc:
+        if exc.status == 404:
+            return None
+        raise
 
 
 @dataclass(frozen=True)
