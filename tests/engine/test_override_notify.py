@@ -13,7 +13,7 @@ from dialpad_ivr.testing.double import DoubleControl
 from support.canary import Leak, files, leaks, marked_key
 from support.command import Command
 from support.engine import EngineRest
-from support.overrides import as_before, change_by_a_person, from_now, noted, override_of
+from support.overrides import as_before, change_by_a_person, noted, override_of
 from support.provisioning import change, planned
 from support.receiver import Receiver, running_receiver
 from support.worker import SPARE_KEY, VAULT_KEY, WorkerProcess
@@ -40,9 +40,10 @@ def test_people_are_told_what_was_made_and_what_was_restored(
     tmp_path: Path,
 ) -> None:
     plan = planned(command, tmp_path, [change(number) for number in range(ROWS)])
-    options = ("--until", from_now(15), "--reason", "<!channel> snow\n", "--notify", "ops_chat", "--yes")
+    options = ("--for", "1h", "--reason", "<!channel> snow\n", "--notify", "ops_chat", "--yes")
     started = command.json("override", "start", plan, *options)["workflow_id"]
-    engine.ended([started])
+    receiver.wait_for("ops_chat", 1)
+    command("override", "end", started, "--yes")
     first, second = receiver.wait_for("ops_chat", 2)
     assert (first["event"], first["rows"], first["ok_rows"]) == ("started", ROWS, ROWS)
     assert (second["event"], second["ok_rows"], second["left_rows"]) == ("restored", ROWS, 0)
