@@ -16,7 +16,17 @@ from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest, until
-from support.overrides import as_before, broken_override, from_now, noted, overridden, override_of, phase
+from support.overrides import (
+    BY_A_PERSON,
+    as_before,
+    broken_override,
+    change_by_a_person,
+    from_now,
+    noted,
+    overridden,
+    override_of,
+    phase,
+)
 from support.provisioning import change, old_ivr, planned, target
 from support.worker import WorkerProcess
 
@@ -51,18 +61,6 @@ def active(engine: EngineRest, workflow_id: str) -> None:
 
 def listed_overrides(command: Command) -> dict[str, dict[str, Any]]:
     return {each["workflow_id"]: each for each in command.json("override", "list")}
-
-
-BY_A_PERSON = "7900000000000000"
-
-
-def change_by_a_person(double: DoubleControl, number: int) -> None:
-    """In Dialpad's own settings: a third IVR, which is neither the override's nor the one from before."""
-    state = double.state()
-    (slot,) = next(found["slots"] for found in state if found["target_id"] == target(number))
-    slot["ivrs"].append({**slot["ivrs"][0], "id": BY_A_PERSON, "name": "By a person"})
-    slot["selected"] = {"inbound": BY_A_PERSON, "outbound": BY_A_PERSON}
-    double.set_state(*state)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ def start(
     max_failures: Annotated[
         str | None, typer.Option(help="Stop after N failures, or P% of the changes.", metavar="N|P%")
     ] = None,
+    notify: Annotated[
+        str | None, typer.Option(help="Tell people what was done, by this connection of the engine.", metavar="NAME")
+    ] = None,
     yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -109,13 +112,16 @@ def start(
     engine, zone = EngineApi(settings), zone or local_zone()
     started: list[str] = []
     planned: list[PlannedOverride] = []
+    problems = override_control.notify_problems(notify)
     try:
         if by_row:
+            if problems:
+                refuse(problems, as_json=as_json)
             planned = _planned_by_row(engine, made, zone, nested=nested, as_json=as_json)
         else:
             if override_control.is_too_large(made):
                 fail(TOO_LARGE, EXIT_USAGE)
-            problems = [Problem(f"line {line}", f"line {line}: {text}") for line, text in unrestorable(made)]
+            problems += [Problem(f"line {line}", f"line {line}: {text}") for line, text in unrestorable(made)]
             window = read_options(begin, until, lasts, zone, len(made.changes), problems, as_json=as_json)
             planned = [_planned(engine, PlannedOverride(window, made), nested=nested)]
         for each in planned:
@@ -147,6 +153,7 @@ def start(
                 max_failures=max_failures,
                 domain=settings.domain,
                 inside=each.inside,
+                notify=notify,
             )
             started.append(workflow_id)
             if not as_json:

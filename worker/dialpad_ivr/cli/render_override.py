@@ -52,6 +52,7 @@ def override_json(override: Override) -> JsonObject:
     """An override, with its times in UTC."""
     return {
         **override.summary,
+        "overdue": override.overdue,
         "inside": override.inside,
         "message": override.output.get("message"),
         "slots": [{key: value for key, value in change.items() if key != "note"} for change in override.changes],
@@ -83,7 +84,7 @@ def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> No
 
 
 def _state_text(override: Override) -> str:
-    return _STATES.get(override.state, override.state)
+    return _STATES.get(override.state, override.state) + (", overdue" if override.overdue else "")
 
 
 def _slots_text(override: Override) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
@@ -10,6 +11,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.overrides import (
     BEFORE,
@@ -25,11 +27,14 @@ from dialpad_ivr.provisioning.overrides import (
     slot_of,
 )
 from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
-from dialpad_ivr.provisioning.times import Window, iso_text, milliseconds
+from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds
 from dialpad_ivr.provisioning.workflow import stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
 _LARGEST_CHANGES: Final = 2_700_000
+
+# As the workflow has it: a path within the address that the engine's environment names.
+_CONNECTION: Final = re.compile("[A-Za-z0-9_-]{1,64}")
 
 _STARTED_WITHIN_SECONDS: Final = 30.0
 _REACHED_WITHIN_SECONDS: Final = 90.0
@@ -74,6 +79,15 @@ def is_too_large(plan: Plan) -> bool:
     return len(json.dumps(workflow_changes(plan, overwrite=False))) > _LARGEST_CHANGES
 
 
+def notify_problems(name: str | None) -> list[Problem]:
+    """What is wrong with the name of a connection; the workflow checks the same."""
+    if name is None or _CONNECTION.fullmatch(name):
+        return []
+    return [
+        Problem("--notify", f'--notify: "{short(name)}" is no name of a connection. It has letters, digits, - and _.')
+    ]
+
+
 def start_override(
     engine: EngineApi,
     plan: Plan,
@@ -85,6 +99,7 @@ def start_override(
     max_failures: str | None = None,
     domain: str | None = None,
     inside: str | None = None,
+    notify: str | None = None,
 ) -> str:
     """Start the guard, and with it the override.
 
@@ -98,6 +113,7 @@ def start_override(
         max_failures: Failed changes, as a number or a percentage, after which no more are made.
         domain: The task domain of the workers.
         inside: The override that this one is nested in.
+        notify: The connection of the engine that is told what was done; nobody is by default.
 
     Returns:
         The id of the override's workflow.
@@ -117,6 +133,7 @@ def start_override(
         "max_failures": max_failures,
         "domain": domain,
         "inside": inside,
+        "notify": notify,
     }
     guard = engine.start_workflow(GUARD, inputs, correlation_id=plan.hash)
     deadline = time.monotonic() + _STARTED_WITHIN_SECONDS

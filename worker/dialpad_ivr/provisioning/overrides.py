@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 
 from dialpad_ivr.contract.validation import short
@@ -20,7 +20,8 @@ DURING: Final = ("during_wait", "during_again_wait")
 _WAITS: Final = {"approval": "approval", **dict.fromkeys(BEFORE, "planned"), **dict.fromkeys(DURING, "active")}
 """What an override is while it waits in one of these tasks."""
 
-_ON: Final = ("applying", "active", "restoring")
+ON: Final = ("applying", "active", "restoring")
+"""The phases in which an override may have changed something."""
 
 Slot = tuple[str, str, str, str, str]
 """Credential profile, target type, target id, IVR type and direction ("" is both)."""
@@ -68,12 +69,17 @@ class Override:
     @property
     def on(self) -> bool:
         """Whether what it selects may be selected now."""
-        return self.state in _ON
+        return self.state in ON
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it has not ended, though it should have been restored by now."""
+        return not self.ended and is_overdue(self.end, len(self.changes), datetime.now(timezone.utc))
 
     @property
     def left_behind(self) -> bool:
         """Whether it was terminated, or has failed, while it was on; what it had changed may be restored since."""
-        return self.state == "broken_off" and self.output.get("phase") in _ON
+        return self.state == "broken_off" and self.output.get("phase") in ON
 
     @property
     def slots(self) -> dict[Slot, JsonObject]:
@@ -186,8 +192,18 @@ def broken_off(engine: EngineApi, count: int = 50) -> list[Override]:
     """
     ended = [each for each in engine.newest(WORKFLOW, count) if each.get("status") in TERMINAL_STATUSES]
     suspects = [each["workflowId"] for each in ended if each["status"] != "COMPLETED"]
-    found = [read_override(engine, workflow_id) for workflow_id in suspects]
-    return [each for each in found if each.left_behind]
+    found = [_unless_removed(engine, workflow_id) for workflow_id in suspects]
+    return [each for each in found if each and each.left_behind]
+
+
+def _unless_removed(engine: EngineApi, workflow_id: str) -> Override | None:
+    """An override that the engine's index lists, which may list some that are gone."""
+    try:
+        return read_override(engine, workflow_id)
+    except EngineError as exc:
+        if exc.status == 404:
+            return None
+        raise
 
 
 @dataclass(frozen=True)
@@ -219,6 +235,11 @@ def gap(rows: int) -> timedelta:
     What is selected is read shortly before a beginning. Until then, the other one must be restored.
     """
     return timedelta(seconds=60 + 0.2 * rows)
+
+
+def is_overdue(end: datetime | None, rows: int, now: datetime) -> bool:
+    """Whether an override that has not ended should have been restored by now."""
+    return end is not None and end + gap(rows) < now
 
 
 def overlaps(
