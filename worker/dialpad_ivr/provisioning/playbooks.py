@@ -132,6 +132,9 @@ def make(name: str, changes: Sequence[Change], *, lasts: str | None, **options: 
     zone = read_zone(options.get("zone") or "UTC")
     if isinstance(zone, Problem):
         problems.append(zone)
+    max_failures = options.get("max_failures")
+    if max_failures is not None and not re.fullmatch(r"[0-9]{1,9}%?", max_failures):
+        problems.append(Problem("--max-failures", "--max-failures must be a number or a percentage: 10 or 5%."))
     if len(rows) > MAX_CHANGES:
         problems.append(Problem("FILE", f"{len(rows):,} rows; a playbook takes {MAX_CHANGES:,}. Split the file."))
     elif len(json.dumps(rows)) > LARGEST_CHANGES:
