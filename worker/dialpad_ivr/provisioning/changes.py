@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from dialpad_ivr.contract.ids import LOST_DIGITS
 from dialpad_ivr.contract.inputs import ListTargetsInput, SetCustomIvrInput
 from dialpad_ivr.contract.validation import short
-from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, FIELDS, INSTEAD_OF, check_values
+from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, FIELDS, INSTEAD_OF, RowValues, check_values
 from dialpad_ivr.provisioning.formats import (
     READERS,
     ChangesError,
@@ -32,6 +32,7 @@ __all__ = [
     "ChangesError",
     "FirstRows",
     "Violation",
+    "change_of",
     "conflicts",
     "group_violations",
     "read_changes",
@@ -218,9 +219,17 @@ def _check(
         credential_valid, checked = False, check_values({**values, "credential": None})
         if isinstance(checked, list):
             return None, window, found
+    change = change_of(row.line, checked, window)
+    if change.target_id is not None:
+        found += conflicts(change, change.credential if credential_valid else None, first_rows)
+    return None if found else change, window, found
+
+
+def change_of(line: int, checked: RowValues, window: RowWindow | None = None) -> Change:
+    """The change of a row whose values are valid."""
     params = checked.params
-    change = Change(
-        row.line,
+    return Change(
+        line,
         params.target_type,
         params.target_id if checked.has_target_id else None,
         params.ivr_type,
@@ -231,9 +240,6 @@ def _check(
         checked.ivr,
         window=window,
     )
-    if change.target_id is not None:
-        found += conflicts(change, params.credential if credential_valid else None, first_rows)
-    return None if found else change, window, found
 
 
 def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:

@@ -31,7 +31,7 @@ from dialpad_ivr.provisioning.times import Problem, Window, iso_text, millisecon
 from dialpad_ivr.provisioning.workflow import stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
-_LARGEST_CHANGES: Final = 2_700_000
+LARGEST_CHANGES: Final = 2_700_000
 
 # As the workflow has it: a path within the address that the engine's environment names.
 _CONNECTION: Final = re.compile("[A-Za-z0-9_-]{1,64}")
@@ -76,7 +76,7 @@ def later_plan(plan: Plan, running: Iterable[Override]) -> Plan:
 
 def is_too_large(plan: Plan) -> bool:
     """Whether the changes are more than the engine takes as the input of one task."""
-    return len(json.dumps(workflow_changes(plan, overwrite=False))) > _LARGEST_CHANGES
+    return len(json.dumps(workflow_changes(plan, overwrite=False))) > LARGEST_CHANGES
 
 
 def notify_problems(name: str | None) -> list[Problem]:
