@@ -144,7 +144,11 @@ class StubEngine:
             case ("GET", "metadata", "taskdefs", name):
                 return self._found(self.definitions.get((name,)))
             case ("GET", "metadata", "workflow", name):
-                return self._found(self.definitions.get((name, request.query["version"])))
+                versions_of = [version[0] for named, *version in self.definitions if named == name and version]
+                newest = max(versions_of, key=int, default="")
+                return self._found(self.definitions.get((name, request.query.get("version", newest))))
+            case ("DELETE", "metadata", "workflow", name, version_text):
+                return self._found(self.definitions.pop((name, version_text), None))
             case ("POST", "metadata", "taskdefs"):
                 self.definitions.update({(body["name"],): body for body in request.body})
                 return 200, {}

@@ -106,6 +106,27 @@ COMMANDS: Final = {
         "override:report",
         "Report both halves of an override row by row: what was made, and what was restored.",
     ),
+    "playbook save": (
+        "playbook:save",
+        "Save a file of changes as a playbook: a prepared override that anybody can start, from the engine's UI too.",
+    ),
+    "playbook list": (
+        "playbook:list_",
+        "List the playbooks: how long each lasts, whether it waits for approval, and what it selects.",
+    ),
+    "playbook show": ("playbook:show", "Show a playbook with its rows."),
+    "playbook rehearse": (
+        "playbook:rehearse",
+        "Look up all names of a playbook now, and show what starting it would do. Changes nothing.",
+    ),
+    "playbook start": (
+        "playbook:start",
+        "Start a playbook: select other custom IVRs now, and restore what was selected by itself.",
+    ),
+    "playbook delete": (
+        "playbook:delete",
+        "Delete a playbook. An override that it has started goes on, and ends by itself.",
+    ),
     "workflow test": (
         "workflow:workflow_test",
         "Show which branch of a workflow definition each outcome takes. Nothing is sent, registered or left behind.",
@@ -117,6 +138,7 @@ COMMANDS: Final = {
 GROUPS: Final = {
     "schedules": "List and remove the checks that `check --every` has scheduled.",
     "override": "Select other custom IVRs for a while, and restore by itself what was selected before.",
+    "playbook": "Prepared overrides with a name, which anybody can start.",
     "workflow": "Work on workflow definitions.",
 }
 """The groups of commands, and their help."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.text import Text
 
 from dialpad_ivr.cli import render, render_override
 from dialpad_ivr.cli.apply import applicable_plan, check_max_failures, check_plan
@@ -24,7 +23,6 @@ from dialpad_ivr.cli.common import (
     plural,
     print_error,
     settings_or_fail,
-    shell_command,
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag, Yes
@@ -123,11 +121,7 @@ def start(
     if as_json:
         typer.echo(json.dumps({"workflow_id": workflow_id, **render_override.window_json(window)}, indent=2))
         return
-    out.print(Text(f"Started {workflow_id}: {render_override.window_text(window)}"), soft_wrap=True)
-    if approval:
-        out.print(Text(f"Waiting for approval: {shell_command('approve', workflow_id)}"), soft_wrap=True)
-    word = "cancel" if window.start or approval else "end"
-    out.print(Text(f"To {word} it: {shell_command('override', word, workflow_id)}"), soft_wrap=True)
+    render_override.show_started(out, workflow_id, window, approval=approval)
 
 
 def _unrestorable(made: Plan) -> list[Problem]:

@@ -23,7 +23,7 @@ from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 from dialpad_ivr.provisioning.scheduled_check import CheckRun
 
-_ROWS_SHOWN = 50  # on a terminal; files have all
+ROWS_SHOWN = 50  # on a terminal; files have all
 _DIFFERENCES_SHOWN = 5  # of each scheduled check
 _UNREAD = {"unreadable": "not read", "unknown_target": "unknown target"}
 _NOT_COMPARED: dict[State, str] = {
@@ -119,13 +119,13 @@ def _lines_text(lines: Sequence[int]) -> str:
 def show_plan(console: Console, plan: Plan) -> None:
     """The changes of a plan, as Terraform shows them."""
     shown = [row for row in plan.rows if row.action != "unchanged"]
-    if len(shown) > _ROWS_SHOWN:
+    if len(shown) > ROWS_SHOWN:
         # What cannot be applied comes first, and then what has a note.
         shown.sort(key=lambda row: (row.action == "change", not row.note))
-    for row in shown[:_ROWS_SHOWN]:
+    for row in shown[:ROWS_SHOWN]:
         _show_row(console, row, _UNREAD.get(row.action), changes=row.action == "change")
-    if len(shown) > _ROWS_SHOWN:
-        console.print(Text(f"... and {len(shown) - _ROWS_SHOWN} more; the plan file has all of them.", style="dim"))
+    if len(shown) > ROWS_SHOWN:
+        console.print(Text(f"... and {len(shown) - ROWS_SHOWN} more; the plan file has all of them.", style="dim"))
     counts = [f"{plan.counts[action]} {counted}" for action, counted in _COUNTED.items() if plan.counts[action]]
     console.print(Text(f"Plan: {', '.join(counts) or 'nothing to change'}.", style="bold"))
 
@@ -133,13 +133,13 @@ def show_plan(console: Console, plan: Plan) -> None:
 def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
     """What a check found: each row that is not in sync, as a plan shows it, and the number of rows by state."""
     shown = [each for each in checked if each.state != "in_sync"]
-    if len(shown) > _ROWS_SHOWN:
+    if len(shown) > ROWS_SHOWN:
         shown.sort(key=lambda each: each.state == "differs")  # what a plan would not repair comes first
-    for each in shown[:_ROWS_SHOWN]:
+    for each in shown[:ROWS_SHOWN]:
         _show_row(console, each.row, _NOT_COMPARED.get(each.state), changes=each.state == "differs")
-    if len(shown) > _ROWS_SHOWN:
+    if len(shown) > ROWS_SHOWN:
         console.print(
-            Text(f"... and {len(shown) - _ROWS_SHOWN} more; --report and --json have all of them.", style="dim")
+            Text(f"... and {len(shown) - ROWS_SHOWN} more; --report and --json have all of them.", style="dim")
         )
     counted = [f"{count} {_CHECKED[state]}" for state, count in counts(checked).items()]
     style = "bold" if shown else "bold green"
@@ -199,7 +199,7 @@ def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, An
     failed = [row for row in rows if row["outcome"] not in (None, "not_sent") and not row["ok"]]
     if failed:
         table = Table("line", "target", "IVR type", "outcome", "reason", show_edge=False, pad_edge=False)
-        for row in failed[:_ROWS_SHOWN]:
+        for row in failed[:ROWS_SHOWN]:
             table.add_row(
                 Text(str(row["line"] or "")),
                 Text(f"{row['target_type']} {row['target_id']}"),
@@ -208,8 +208,8 @@ def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, An
                 Text(row["message"]),
             )
         console.print(table)
-        if len(failed) > _ROWS_SHOWN:
-            console.print(Text(f"... and {len(failed) - _ROWS_SHOWN} more; the report has all of them.", style="dim"))
+        if len(failed) > ROWS_SHOWN:
+            console.print(Text(f"... and {len(failed) - ROWS_SHOWN} more; the report has all of them.", style="dim"))
     console.print(Text(f"Workflow {run.workflow_id}: {run.status}. {run.summary}", style="bold"), soft_wrap=True)
     if run.reason and (run.ended_early or not run.rows):
         console.print(Text(run.reason, style="dim"), soft_wrap=True)
@@ -217,11 +217,11 @@ def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, An
 
 def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]) -> None:
     """The rows that a rollback cannot restore."""
-    for row, reason in rows[:_ROWS_SHOWN]:
+    for row, reason in rows[:ROWS_SHOWN]:
         slot = f"{row.change.get('target_type')} {row.change.get('target_id')} {row.change.get('ivr_type')}"
         console.print(Text(f"Cannot be restored: {slot}: ", style="yellow"), Text(reason), sep="")
-    if len(rows) > _ROWS_SHOWN:
-        console.print(Text(f"... and {len(rows) - _ROWS_SHOWN} more that cannot be restored.", style="yellow"))
+    if len(rows) > ROWS_SHOWN:
+        console.print(Text(f"... and {len(rows) - ROWS_SHOWN} more that cannot be restored.", style="yellow"))
 
 
 def _target_text(row: PlannedChange) -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dialpad_ivr.cli.common import plural
+from dialpad_ivr.cli.common import plural, shell_command
 from dialpad_ivr.cli.render import outcome_label, outcome_text
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
@@ -146,6 +146,17 @@ def show_overlap(console: Console, overlap: Overlap, zone: ZoneInfo) -> None:
         f"{until}: {short(other.reason)} ({short(other.requested_by)})"
     )
     console.print(Text(text, style="red"), soft_wrap=True)
+
+
+def show_started(console: Console, workflow_id: str, window: Window, *, approval: bool) -> None:
+    """What was started, and how to go on."""
+    lines = [f"Started {workflow_id}: {window_text(window)}"]
+    if approval:
+        lines.append(f"Waiting for approval: {shell_command('approve', workflow_id)}")
+    word = "cancel" if window.start or approval else "end"
+    lines.append(f"To {word} it: {shell_command('override', word, workflow_id)}")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
 
 
 def show_report(console: Console, run: OverrideRun) -> None:

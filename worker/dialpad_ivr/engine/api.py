@@ -124,6 +124,10 @@ class EngineApi:
         """Create or replace this version of a workflow definition."""
         self._call("PUT", "/metadata/workflow", body=[definition])
 
+    def delete_workflow_definition(self, name: str, version: int) -> None:
+        """Delete a version of a workflow definition. Its executions go on."""
+        self._call("DELETE", f"/metadata/workflow/{quote(name, safe='')}/{version}", response_type="str")
+
     def start_workflow(
         self, name: str, inputs: JsonObject, version: int | None = None, correlation_id: str | None = None
     ) -> str:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from dialpad_ivr.contract.ids import LOST_DIGITS
 from dialpad_ivr.contract.inputs import ListTargetsInput, SetCustomIvrInput
 from dialpad_ivr.contract.validation import short
-from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, FIELDS, INSTEAD_OF, check_values
+from dialpad_ivr.provisioning.columns import COLUMNS, EXAMPLE, EXAMPLE_JSON, FIELDS, INSTEAD_OF, RowValues, check_values
 from dialpad_ivr.provisioning.formats import (
     READERS,
     ChangesError,
@@ -31,6 +31,7 @@ __all__ = [
     "ChangesError",
     "FirstRows",
     "Violation",
+    "change_of",
     "conflicts",
     "group_violations",
     "read_changes",
@@ -198,9 +199,17 @@ def _check(row: Row, first_rows: FirstRows, *, delimited: bool) -> tuple[Change 
         credential_valid, checked = False, check_values({**values, "credential": None})
         if isinstance(checked, list):
             return None, found
+    change = change_of(row.line, checked)
+    if change.target_id is not None:
+        found += conflicts(change, change.credential if credential_valid else None, first_rows)
+    return None if found else change, found
+
+
+def change_of(line: int, checked: RowValues) -> Change:
+    """The change of a row whose values are valid."""
     params = checked.params
-    change = Change(
-        row.line,
+    return Change(
+        line,
         params.target_type,
         params.target_id if checked.has_target_id else None,
         params.ivr_type,
@@ -210,9 +219,6 @@ def _check(row: Row, first_rows: FirstRows, *, delimited: bool) -> tuple[Change 
         checked.wanted,
         checked.ivr,
     )
-    if change.target_id is not None:
-        found += conflicts(change, params.credential if credential_valid else None, first_rows)
-    return None if found else change, found
 
 
 def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:

@@ -25,7 +25,7 @@ from dialpad_ivr.provisioning.times import Window, iso_text, milliseconds
 from dialpad_ivr.provisioning.workflow import stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
-_LARGEST_CHANGES: Final = 2_700_000
+LARGEST_CHANGES: Final = 2_700_000
 
 _STARTED_WITHIN_SECONDS: Final = 30.0
 _REACHED_WITHIN_SECONDS: Final = 90.0
@@ -50,7 +50,7 @@ def nested_plan(plan: Plan, outer: Override) -> Plan:
 
 def is_too_large(plan: Plan) -> bool:
     """Whether the changes are more than the engine takes as the input of one task."""
-    return len(json.dumps(workflow_changes(plan, overwrite=False))) > _LARGEST_CHANGES
+    return len(json.dumps(workflow_changes(plan, overwrite=False))) > LARGEST_CHANGES
 
 
 def start_override(

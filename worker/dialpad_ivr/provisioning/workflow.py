@@ -11,6 +11,7 @@ from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import Progress, Report, poll
 from dialpad_ivr.provisioning.columns import FIELDS
+from dialpad_ivr.provisioning.overrides import GUARD, child_of
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import (
     STOP_WORKER,
@@ -148,7 +149,7 @@ def earlier_runs(engine: EngineApi, run: ProvisioningRun) -> list[str]:
 
 
 def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, reason: str) -> str:
-    """Approve or reject a run, or an override, that waits for approval.
+    """Approve or reject a run, or an override (also by the id of its guard), that waits for approval.
 
     Returns:
         The name of the workflow.
@@ -157,6 +158,8 @@ def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, rea
         EngineError: The run does not wait for approval.
     """
     found = engine.workflow(workflow_id)
+    if found.get("workflowName") == GUARD and (override := child_of(found, "override")):
+        workflow_id, found = override, engine.workflow(override)
     task = approval_task(found)
     if task is None:
         raise EngineError(f"{workflow_id} does not wait for approval.", 409)
