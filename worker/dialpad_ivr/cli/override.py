@@ -28,7 +28,7 @@ from dialpad_ivr.cli.override_start import Zone, read_options, refuse
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import override_control, overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.overrides import Overlap, Override
+from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.plan import write_atomically
 from dialpad_ivr.provisioning.times import Problem, Window, read_zone, zone_text
 from dialpad_ivr.provisioning.zone import local_zone
@@ -155,12 +155,10 @@ def _check_extension(engine: EngineApi, found: Override, window: Window, *, as_j
     """End the command if the override would end before it begins, or meet another one."""
     if window.end and window.end <= found.start:
         refuse((Problem("--until", "--until must be after the beginning of the override."),), as_json=as_json)
-    others = [each for each in overrides.running_overrides(engine) if each.workflow_id != found.workflow_id]
-    met: list[Overlap] = overrides.overlaps(found.changes, found.start, window.end, others)
-    wrong = [each for each in met if not overrides.nests(found, window.end, each.other)]
-    if wrong:
-        for overlap in wrong:
-            render_override.show_overlap(err, overlap, window.zone)
+    met = override_control.overlaps_if_extended(engine, found, window.end)
+    for overlap in met:
+        render_override.show_overlap(err, overlap, window.zone)
+    if met:
         fail("Two overrides cannot have a slot at the same time. The end was not changed.", EXIT_FAILED)
 
 

@@ -29,6 +29,7 @@ from dialpad_ivr.cli.options import JsonFlag, Yes
 from dialpad_ivr.cli.plan import plan_of
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import override_control, overrides
+from dialpad_ivr.provisioning.override_text import window_text
 from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.report import why_unrestorable
@@ -101,7 +102,7 @@ def start(
             render.show_plan(out, made)
         for note in window.notes:
             notice(note)
-        confirm(f"{render_override.window_text(window)}: change {plural(len(made.changes), 'slot')}?", yes=yes)
+        confirm(f"{window_text(window)}: change {plural(len(made.changes), 'slot')}?", yes=yes)
         workflow_id = override_control.start_override(
             engine,
             made,
