@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.contract.values import IVR_TYPES, TARGET_TYPES
 from dialpad_ivr.testing.double import DoubleControl
 from support.browser import TakeScreenshot, not_at_hand
+from support.command import Command
 from support.engine import EngineRest
 from support.engine_ui import TOLERATED_ERRORS, open_task, open_test_task, paste, run_test_task, text_of
 from support.fixtures import built_ui
@@ -25,6 +27,7 @@ from support.worker import CREDENTIALS, running_worker
 
 # 2^53 + 1 and + 3: JavaScript rounds both.
 BIG_TARGET, BIG_IVR = "9007199254740993", "9007199254740995"
+HOTLINES = ("5502522061422611", "5502522061422631")
 
 
 @pytest.fixture
@@ -53,18 +56,20 @@ def compact(value: Any) -> str:
     return re.sub(r"\s", "", json.dumps(value))
 
 
-def run_workflow(page: Page, engine: EngineRest, name: str, payload: dict[str, Any] | None = None) -> str:
-    """Run it by the form, with this payload or the prefilled one; returns the prefilled text."""
+def run_workflow(
+    page: Page, engine: EngineRest, name: str, payload: dict[str, Any] | None = None, shows: str = "target_type"
+) -> str:
+    """Run it by the form, with this payload or the prefilled one, which shows this; returns the prefilled text."""
     page.goto(f"{engine.url}/runWorkflow")
     # An editor that is still being set up misses what a choice puts into it; the form has two.
     expect(page.locator(".monaco-editor .view-lines")).to_have_count(2)
     page.locator("#workflow-name-dropdown").fill(name)
     page.get_by_role("option", name=name, exact=True).click()
     box = page.locator(".monaco-editor").first
-    expect(box).to_contain_text("target_type")
+    expect(box).to_contain_text(shows)
     prefilled = text_of(box)
     if payload is not None:
-        paste(box, json.dumps(payload, indent=2))
+        paste(box, json.dumps(payload, indent=2), shows)
     page.get_by_role("button", name="Run workflow").click()
     expect(page.get_by_text("Workflow created")).to_be_visible()
     return prefilled
@@ -176,3 +181,30 @@ def test_id_rounded_by_the_ui_is_warned_about(page: Page, engine: EngineRest, sc
     output = run_test_task(page, "Completed")
     screenshot("ui-changed-id")
     assert f"ivr_idcameasanumberof2^53ormore({int(BIG_TARGET) - 1})" in output
+
+
+def test_a_playbook_is_one_entry_that_asks_for_end_and_reason_and_restores_by_itself(
+    page: Page, engine: EngineRest, double: DoubleControl, command: Command, screenshot: TakeScreenshot, tmp_path: Path
+) -> None:
+    file, slots = tmp_path / "snow.csv", [("callcenter", number, "HOLD_MUSIC") for number in HOTLINES]
+    file.write_text("target_type,target,ivr_type,ivr\ncallcenter,Hot*,HOLD_MUSIC,Summer hold music\n")
+    command("playbook", "save", "snow-day", file, "--for", "12h")
+    before = [double.selected(*slot)["inbound"] for slot in slots]
+    prefilled = run_workflow(page, engine, "playbook_snow_day", {"until": "6s", "reason": "snow"}, shows="reason")
+    assert json.loads(prefilled) == {"until": "", "reason": ""}
+    screenshot("ui-run-playbook")
+    open_execution(page, engine, "Completed")
+    page.get_by_role("tab", name="Workflow Input/Output").click()
+    output = page.locator(".monaco-editor").last
+    expect(output.locator(".view-lines")).to_contain_text("Started an override of 2 slots.")
+    screenshot("ui-playbook-output")
+    (override,) = re.findall(r'"override":"([0-9a-f-]{36})"', text_of(output))
+    (ended,) = engine.ended([override])
+    assert (ended["status"], ended["output"]["override"]["reason"]) == ("COMPLETED", "snow")
+    page.goto(f"{engine.url}/execution/{override}")
+    expect(page.get_by_text("Completed", exact=True).first).to_be_visible()
+    screenshot("ui-playbook-override")
+    patched = [line["body"]["ivr_id"] for line in double.ledger() if line["method"] == "PATCH"]
+    assert len(patched) == 4
+    assert [double.selected(*slot)["inbound"] for slot in slots] == before
+    assert [str(ivr_id) for ivr_id in sorted(patched[2:])] == sorted(before)

@@ -21,15 +21,15 @@ def text_of(editor: Locator) -> str:
     return re.sub(r"\s", "", editor.locator(".view-lines").inner_text())
 
 
-def paste(editor: Locator, text: str) -> None:
-    """Replace the editor's text from the clipboard: it would close brackets that are typed."""
+def paste(editor: Locator, text: str, shows: str = "target_type") -> None:
+    """Replace the editor's text from the clipboard: it would close brackets that are typed. Waits until it shows."""
     editor.page.evaluate("text => navigator.clipboard.writeText(text)", text)
     editor.click()
     editor.page.keyboard.press("Control+A")
     editor.page.keyboard.press("Delete")
     expect(editor.locator(".view-lines")).to_have_text("")
     editor.page.keyboard.press("Control+V")
-    expect(editor.locator(".view-lines")).to_contain_text("target_type")
+    expect(editor.locator(".view-lines")).to_contain_text(shows)
 
 
 def open_test_task(page: Page, url: str) -> Locator:
