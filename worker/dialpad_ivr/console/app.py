@@ -22,6 +22,7 @@ from dialpad_ivr.console.lists import Lists
 from dialpad_ivr.console.override_actions import OverrideActions
 from dialpad_ivr.console.override_pages import OverridePages
 from dialpad_ivr.console.pages import FOLDER, Pages
+from dialpad_ivr.console.playbook_pages import PlaybookPages
 from dialpad_ivr.console.run_pages import REPORTS, RunPages
 from dialpad_ivr.console.search import search
 from dialpad_ivr.console.target_pages import TargetPages
@@ -61,6 +62,7 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
     tasks, runs = TaskPages(pages, choices), RunPages(pages)
     override_actions = OverrideActions(pages)
     overrides = OverridePages(pages, override_actions)
+    playbooks = PlaybookPages(pages)
     return _with_headers(
         Starlette(
             routes=[
@@ -87,6 +89,9 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
                     for kind in REPORTS
                 ),
                 Route("/overrides/{workflow_id}/{action}", override_actions.act, methods=["GET", "POST"]),
+                Route("/playbooks", playbooks.playbooks),
+                Route("/playbooks/{name}", playbooks.rehearse, methods=["POST"]),
+                Route("/playbooks/{name}/{token}", playbooks.start, methods=["GET", "POST"]),
                 Route("/checks", partial(checks, pages)),
                 Route("/limits", partial(_limits, pages, workers)),
                 Route("/executions/{workflow_id}", partial(execution, pages)),

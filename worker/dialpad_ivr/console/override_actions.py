@@ -92,7 +92,7 @@ class OverrideActions:
         if form.get("confirmed") != confirmation:
             return self._question(request, run, action, form, confirmation=confirmation)
         deed = control.end_override if action == "end" else control.cancel_override
-        return await self._do(request, run, action, partial(deed, reason=_reason(form)))
+        return await self._do(request, run, action, partial(deed, reason=reason_of(form)))
 
     async def _extend(self, request: Request, run: OverrideRun, form: Mapping[str, str]) -> Response:
         override = run.override
@@ -102,7 +102,7 @@ class OverrideActions:
         until, zone = form.get("until", "").strip(), form.get("new_zone", "").strip()[:ZONE_LIMIT]
         window = read_window(start=None, until=until, lasts=None, zone=zone, rows=0, now=now)
         if isinstance(window, tuple):
-            return self._question(request, run, "extend", form, problems=[_problem(each) for each in window])
+            return self._question(request, run, "extend", form, problems=[field_problem(each) for each in window])
         ask = partial(self._question, request, run, "extend", form, window=window)
         if window.end and window.end <= override.start:
             return ask(problems=["The new end must be after the beginning."])
@@ -118,7 +118,7 @@ class OverrideActions:
         confirmation = digest("extend", override.workflow_id, str(window.end), str(override.end))
         if form.get("confirmed") != confirmation:
             return ask(confirmation=confirmation)
-        deed = partial(control.extend_override, until=window.end, reason=_reason(form))
+        deed = partial(control.extend_override, until=window.end, reason=reason_of(form))
         return await self._do(request, run, "extend", deed)
 
     def _question(
@@ -148,7 +148,7 @@ class OverrideActions:
             confirmation=confirmation,
             problems=problems,
             window=window,
-            reason=_reason(form),
+            reason=reason_of(form),
             until=f"{end.astimezone(ends_in):%Y-%m-%dT%H:%M:%S}" if end else "",
             new_zone=form.get("new_zone", zone.key),
             zones=zone_names(),
@@ -177,11 +177,12 @@ class OverrideActions:
         return (deed.action if waiting or not deed.task.done() else None), None
 
 
-def _reason(form: Mapping[str, str]) -> str:
+def reason_of(form: Mapping[str, str]) -> str:
+    """The reason that a person has given."""
     return form.get("reason", "").strip()[:_TEXT_LIMIT]
 
 
-def _problem(problem: Problem) -> str:
+def field_problem(problem: Problem) -> str:
     """What is wrong, in the words of a page: its fields are the command's options."""
     return re.sub(r"--(?=[a-z])", "", problem.message)
 

@@ -50,6 +50,7 @@ _PARTS: Final = {
     "targets": ("targets",),
     "overrides": ("overrides",),
     "override": ("override",),
+    "playbook": ("rehearsal",),
 }
 
 

@@ -272,7 +272,7 @@
       if (!$("[data-poll]", within)) announce(within);
     }
   };
-  for (const name of ["response", "run", "limits", "targets", "overrides", "override"]) {
+  for (const name of ["response", "run", "limits", "targets", "overrides", "override", "rehearsal"]) {
     if (document.getElementById(name)) poll(document.getElementById(name), name);
   }
   for (const element of $$("[data-load]")) fetchPart("engine", element.dataset.load).then((html) => { element.innerHTML = html; });
