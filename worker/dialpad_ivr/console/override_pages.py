@@ -45,6 +45,7 @@ class Listed:
     reason: str
     requested_by: str
     due: int | None
+    ended_at: datetime | None
 
 
 class OverridePages:
@@ -164,4 +165,5 @@ def _listed(override: Override, section: str = "") -> Listed:
         override.reason,
         override.requested_by,
         _due(override),
+        override.ended_at,
     )

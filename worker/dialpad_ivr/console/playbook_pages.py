@@ -189,6 +189,7 @@ class PlaybookPages:
             changed=changed,
             lasts=lasts,
             until=until,
+            zone=window.zone.key if window else playbook.zone,
             chosen_zone=zone,
             zones=zone_names(),
             reason=reason_of(form),

@@ -34,7 +34,7 @@ th { font-weight: 400; }
 thead th { color: #5a5768; font-size: .85rem; }
 tbody th { overflow-wrap: anywhere; }
 small { color: #5a5768; }
-small, td span { white-space: nowrap; }
+small, tbody span { white-space: nowrap; }
 .left td, .left th { background: #fde6e8; }
 .left b { color: #a3172b; }
 p small { white-space: normal; }
@@ -69,7 +69,8 @@ def report_page(run: OverrideRun, zone: ZoneInfo, now: datetime) -> str:
     """
     override = run.override
     message = str(override.output.get("message") or "")
-    left = f"{run.left} of {len(run.rows)} rows not restored first" if run.left else f"{len(run.rows)} rows"
+    count = f"{len(run.rows)} row{'' if len(run.rows) == 1 else 's'}"
+    left = f"{count}, {run.left} not restored, which come first" if run.left else count
     return _TEMPLATE.substitute(
         policy=POLICY,
         style=_STYLE,
@@ -125,8 +126,10 @@ def _row(row: OverriddenRow) -> str:
 
 
 def _with_id(name: str, number: str, kind: str = "") -> str:
-    what = escape(f"{kind} {number}".strip())
-    return f"{_named(name)}<br><small>{what}</small>" if name else f"<span>{what}</span>"
+    kind, number = escape(kind), escape(number)
+    if name:
+        return f"{_named(name)}<br><small>{kind} {number}</small>"
+    return f"{kind} <span>{number}</span>".strip()
 
 
 def _half(outcome: str, message: str) -> str:
