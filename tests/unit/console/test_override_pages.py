@@ -99,7 +99,7 @@ def active(known: StubEngine, **more: Any) -> None:
 def section(page: str, name: str) -> list[list[str]]:
     """The cells of a section of the list, or of a table of a page."""
     table = page.partition(f'aria-label="{name}"')[2].partition("</table>")[0]
-    rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:]
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)[1:]
     return [[text_of(cell).strip() for cell in re.findall(r"<t[dh].*?</t[dh]>", row, re.DOTALL)] for row in rows]
 
 
