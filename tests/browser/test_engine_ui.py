@@ -207,4 +207,4 @@ def test_a_playbook_is_one_entry_that_asks_for_end_and_reason_and_restores_by_it
     patched = [line["body"]["ivr_id"] for line in double.ledger() if line["method"] == "PATCH"]
     assert len(patched) == 4
     assert [double.selected(*slot)["inbound"] for slot in slots] == before
-    assert [str(ivr_id) for ivr_id in sorted(patched[2:])] == sorted(before)
+    assert [str(ivr_id) for ivr_id in sorted(patched[2:])] == sorted(map(str, before))

@@ -162,8 +162,9 @@ def test_a_test_request_without_mode_apply_changes_nothing(
 def test_every_shipped_workflow_runs_on_its_own_example(command: Command, start_worker: StartWorker) -> None:
     with start_worker():
         for definition in shipped():
-            # Overrides wait until a time, see test_overrides.py; a repair for a person, see test_check_workflow.py.
-            if definition.kind == "workflow" and not definition.name.startswith("override_"):
+            # Overrides wait until a time, see test_overrides.py and test_playbooks.py; a repair for a person, see
+            # test_check_workflow.py.
+            if definition.kind == "workflow" and not definition.name.startswith(("override_", "playbook_")):
                 example = definition.body["metadata"]["exampleInput"]
                 if "repair" in example:
                     example = {**example, "repair": "never"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest, until
@@ -119,6 +120,22 @@ def test_every_mistake_in_its_input_is_told_at_once_and_nothing_is_read(
     for number, text in enumerate(said):
         assert text in refused["errors"][number]
     assert targets.summary()["arrivals"] == 0
+
+
+def test_each_of_its_workflows_runs_on_its_own_example(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    examples = {each.name: each.body.get("metadata", {}).get("exampleInput") for each in shipped()}
+    with start_worker(**UNPACED):
+        targets, chunk, whole = (
+            run_of(engine, name, **examples[name]) for name in (f"{WORKFLOW}_targets", f"{WORKFLOW}_chunk", WORKFLOW)
+        )
+    found = [{target["name"] for target in result["targets"]} for result in targets["results"]]
+    assert found == [{"Support", "Support Berlin", "Support Lisbon"}, {"Sales"}]
+    (planned,) = chunk["changes"]
+    assert (planned["ivr_id"], planned["if_selected"]) == ("5127493019721750", ["5127493019721751"])
+    assert (chunk["slots"], chunk["errors"]) == (1, [])
+    assert (whole["outcome"], whole["rows"], whole["message"]) == ("started", 1, "Started an override of 1 slot.")
 
 
 def test_names_beside_ids_homonyms_and_rows_of_one_slot_are_compared_as_in_a_file(

@@ -34,6 +34,7 @@ from support.engine import EngineRest
 WORKFLOWS = sorted(
     file for file in (definitions_root() / "workflows").glob("*.json") if not file.stem.startswith("override")
 )
+STARTS_OTHERS = ("check", "playbook", "provision")
 DONE: Mock = {"status": "COMPLETED", "output": {}}
 
 
@@ -76,7 +77,7 @@ def note(what: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "file",
     [
-        pytest.param(file, id=file.stem, marks=pytest.mark.long if file.stem.startswith(("check", "provision")) else ())
+        pytest.param(file, id=file.stem, marks=pytest.mark.long if file.stem.startswith(STARTS_OTHERS) else ())
         for file in WORKFLOWS
     ],
 )
@@ -86,7 +87,7 @@ def test_every_outcome_ends_in_a_branch_of_every_shipped_workflow(kit: KitEngine
     assert (report.gaps, report.unreached) == ([], []), report.all_ok
     tested = {(result.task, result.outcome) for result in report.runs}
     lists = {"look_up": "list_custom_ivrs", "list_ivrs": "list_custom_ivrs", "find_targets": "list_targets"}
-    lists["find_target"] = "list_targets"
+    lists |= {"find_target": "list_targets", **{name: name for name in ("list_custom_ivrs", "list_targets")}}
     types = {result.task: lists.get(result.task, "set_custom_ivr") for result in report.runs}
     assert types
     assert tested == {(name, outcome) for name, kind in types.items() for outcome in outcomes_of(kind)}
