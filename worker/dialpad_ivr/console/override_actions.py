@@ -171,8 +171,11 @@ class OverrideActions:
         deed = self._deeds.get(override.workflow_id)
         if deed is None:
             return None, None
-        if deed.task.done() and isinstance(error := deed.task.exception(), EngineError):
-            return None, None if override.ended else f"{error}"
+        if deed.task.done():
+            try:
+                deed.task.result()
+            except EngineError as exc:
+                return None, None if override.ended else str(exc)
         waiting = deed.before == (override.state, override.end) and time.monotonic() < deed.at + _SEEN_WITHIN_SECONDS
         return (deed.action if waiting or not deed.task.done() else None), None
 
