@@ -13,6 +13,7 @@ from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
 from dialpad_ivr.provisioning.plan import make_plan, read_plan, write_plan
 from dialpad_ivr.provisioning.times import milliseconds
 from support.invoke import Invoke
+from support.override_states import ended
 from support.runs import CHANGE, OLD, SLOT, a_plan
 from support.stub import StubEngine
 
@@ -227,3 +228,37 @@ def test_apply_says_which_slots_are_overridden_now(invoke: Invoke, known: StubEn
     assert f"1 slot overridden until it is ended by {ID} (Christmas)" in shown
     known.runs[ID] = [an_override()]
     assert "overridden" not in invoke("apply", a_plan("change"), code=2).all
+
+
+# ---- report
+
+
+def test_report_is_written_as_json_csv_and_a_page_with_what_is_left_first(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    evil = "</style><script>alert(1)</script>\u202e"
+    stub_engine.runs = ended("updated", "conflict", "not_restored")
+    stub_engine.runs["o1"][0]["input"] |= {"reason": evil, "requested_by": evil}
+    (change,) = stub_engine.runs["o1"][0]["input"]["changes"]
+    other = {**change, "target_id": "7", "note": {"line": 1, "target_name": evil, "ivr_name": evil}}
+    stub_engine.runs["o1"][0]["input"]["changes"] = [other, change]
+    shown = invoke("override", "report", "o1", "--report", "xmas", "--zone", "Europe/Berlin", code=1).all
+    assert "xmas.report.json, xmas.report.csv, xmas.report.html" in shown
+    assert [row["line"] for row in json.loads(Path("xmas.report.json").read_text())["rows"]] == [1, 2]
+    assert len(Path("xmas.report.csv").read_text().splitlines()) == 3
+    page = Path("xmas.report.html").read_text()
+    assert "<script" not in page
+    assert page.count("</style>") == 1
+    assert "2027-12-24 18:00 +01:00" in page
+    assert page.index(SLOT["target_id"]) < page.index("callcenter 7")  # it was not restored
+    assert "2 rows, 1 not restored, which come first" in page
+    assert "<bdi>&lt;/style&gt;" in page
+
+
+def test_report_in_a_zone_that_there_is_not_is_refused_before_anything_is_read(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    shown = invoke("override", "report", "o1", "--report", "xmas", "--zone", "Europe/Berlim", code=2).err
+    assert "Did you mean Europe/Berlin?" in shown
+    assert stub_engine.stub.received == []
+    assert not Path("xmas.report.html").exists()

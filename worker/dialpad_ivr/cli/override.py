@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo
@@ -27,8 +28,9 @@ from dialpad_ivr.cli.options import JsonFlag, Yes
 from dialpad_ivr.cli.override_start import Zone, read_options, refuse
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import override_control, overrides
+from dialpad_ivr.provisioning.override_page import report_page
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.overrides import Overlap, Override
+from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.plan import write_atomically
 from dialpad_ivr.provisioning.times import Problem, Window, read_zone, zone_text
 from dialpad_ivr.provisioning.zone import local_zone
@@ -78,18 +80,21 @@ def show(workflow_id: OverrideId, zone: Zone = None, as_json: JsonFlag = False) 
 def report(
     workflow_id: OverrideId,
     base: Annotated[
-        Path | None, typer.Option("--report", help="Base name of the reports: BASE.report.json, .csv.", metavar="BASE")
+        Path | None,
+        typer.Option("--report", help="Base name of the reports: BASE.report.json, .csv, .html.", metavar="BASE"),
     ] = None,
+    zone: Zone = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Report both halves of an override row by row: what was made, and what was restored.
 
-    The exit code is 1 if a row of an override that has ended was not restored.
+    The exit code is 1 if a row of an override that has ended was not restored. BASE.report.html can be printed.
 
     Examples:
     - `dialpad-ivr override report 5f0c...`
     - `dialpad-ivr override report 5f0c... --report christmas`
     """
+    shown_in = _shown_zone(zone)
     engine = EngineApi(settings_or_fail())
     try:
         run = OverrideRun(engine, overrides.read_override(engine, workflow_id))
@@ -104,10 +109,12 @@ def report(
         try:
             write_atomically(Path(f"{base}.report.json"), document)
             write_atomically(Path(f"{base}.report.csv"), run.csv())
+            page = report_page(run, shown_in, datetime.now(timezone.utc))
+            write_atomically(Path(f"{base}.report.html"), page)
         except OSError as exc:
             fail(f"The report cannot be written: {exc}", EXIT_USAGE)
         if not as_json:
-            out.print(Text(f"Report: {base}.report.json, {base}.report.csv"), soft_wrap=True)
+            out.print(Text(f"Report: {base}.report.json, {base}.report.csv, {base}.report.html"), soft_wrap=True)
     if run.left:
         raise typer.Exit(EXIT_FAILED)
 
@@ -155,12 +162,10 @@ def _check_extension(engine: EngineApi, found: Override, window: Window, *, as_j
     """End the command if the override would end before it begins, or meet another one."""
     if window.end and window.end <= found.start:
         refuse((Problem("--until", "--until must be after the beginning of the override."),), as_json=as_json)
-    others = [each for each in overrides.running_overrides(engine) if each.workflow_id != found.workflow_id]
-    met: list[Overlap] = overrides.overlaps(found.changes, found.start, window.end, others)
-    wrong = [each for each in met if not overrides.nests(found, window.end, each.other)]
-    if wrong:
-        for overlap in wrong:
-            render_override.show_overlap(err, overlap, window.zone)
+    met = override_control.overlaps_if_extended(engine, found, window.end)
+    for overlap in met:
+        render_override.show_overlap(err, overlap, window.zone)
+    if met:
         fail("Two overrides cannot have a slot at the same time. The end was not changed.", EXIT_FAILED)
 
 

@@ -30,6 +30,7 @@ from dialpad_ivr.cli.options import JsonFlag, Yes
 from dialpad_ivr.cli.plan import invalid, plan_of, valid_changes
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject, current_user
 from dialpad_ivr.provisioning import override_control, overrides
+from dialpad_ivr.provisioning.override_text import window_text
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.planned_ahead import (
     TOO_LARGE,
@@ -126,7 +127,7 @@ def start(
             planned = [_planned(engine, PlannedOverride(window, made), nested=nested)]
         for each in planned:
             if by_row and not each.plan.changes:
-                notice(f"{render_override.window_text(each.window)}: nothing to change, so it is left out.")
+                notice(f"{window_text(each.window)}: nothing to change, so it is left out.")
         planned = [each for each in planned if each.plan.changes]
         if not planned:
             nothing = "[]" if by_row else json.dumps({"outcome": "success", "workflow_id": None})
@@ -134,13 +135,13 @@ def start(
             return
         for each in planned:
             if by_row and not as_json:
-                out.print(Text(render_override.window_text(each.window), style="bold"), soft_wrap=True)
+                out.print(Text(window_text(each.window), style="bold"), soft_wrap=True)
             if not as_json:
                 render.show_plan(out, each.plan)
             for note in each.window.notes:
                 notice(note)
         slots = plural(sum(len(each.plan.changes) for each in planned), "slot")
-        what = plural(len(planned), "override") if by_row else render_override.window_text(planned[0].window)
+        what = plural(len(planned), "override") if by_row else window_text(planned[0].window)
         confirm(f"{what}: change {slots}?", yes=yes)
         for each in planned:
             workflow_id = override_control.start_override(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -29,9 +28,9 @@ from dialpad_ivr.cli.override_start import Zone, read_options, refuse
 from dialpad_ivr.cli.plan import valid_changes
 from dialpad_ivr.cli.reading import read_dialpad
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
-from dialpad_ivr.provisioning import overrides, playbooks
+from dialpad_ivr.provisioning import playbooks
 from dialpad_ivr.provisioning.override_control import is_too_large
-from dialpad_ivr.provisioning.overrides import Overlap
+from dialpad_ivr.provisioning.override_text import window_text
 from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError, Rehearsal
 from dialpad_ivr.provisioning.times import Window
 from dialpad_ivr.provisioning.zone import local_zone
@@ -145,7 +144,7 @@ def rehearse(name: Name, as_json: JsonFlag = False) -> None:
         render_playbook.show_rehearsal(out, rehearsal)
         window = read_options(None, None, found.lasts, found.zone, 0, as_json=as_json)
         try:
-            others = _others(engine, rehearsal, window)
+            others = playbooks.others(engine, rehearsal.plan, window.end)
         except EngineError as exc:
             engine_failed(exc)
         for overlap in others:
@@ -198,7 +197,7 @@ def start(
         for note in window.notes:
             notice(note)
         slots = plural(len(rehearsal.plan.changes), "slot")
-        confirm(f"{render_override.window_text(window)}: change {slots}?", yes=yes)
+        confirm(f"{window_text(window)}: change {slots}?", yes=yes)
         workflow_id = playbooks.start(engine, found, rehearsal.plan, window, reason=reason, requested_by=current_user())
     except EngineError as exc:
         again = " See whether it was started with: dialpad-ivr override list" if exc.perhaps_done else ""
@@ -262,7 +261,7 @@ def _not_ok(rehearsal: Rehearsal, *, as_json: bool) -> NoReturn:
 
 def _check_others(engine: EngineApi, rehearsal: Rehearsal, window: Window) -> None:
     """End the command if another override has one of the slots at the same time."""
-    found = _others(engine, rehearsal, window)
+    found = playbooks.others(engine, rehearsal.plan, window.end)
     for overlap in found:
         render_override.show_overlap(err, overlap, window.zone)
     if found:
@@ -271,10 +270,3 @@ def _check_others(engine: EngineApi, rehearsal: Rehearsal, window: Window) -> No
         )
     if is_too_large(rehearsal.plan):
         fail("The changes and their names are more than the engine takes at once. Split the file.", EXIT_FAILED)
-
-
-def _others(engine: EngineApi, rehearsal: Rehearsal, window: Window) -> list[Overlap]:
-    """The overrides that have one of the slots at the same time."""
-    changes = [row.model_dump() for row in rehearsal.plan.rows]  # what is selected already may be so by another one
-    begins = datetime.now(timezone.utc)
-    return overrides.overlaps(changes, begins, window.end, overrides.running_overrides(engine))

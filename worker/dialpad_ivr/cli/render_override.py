@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
@@ -20,6 +19,7 @@ from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.overridden import with_overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
+from dialpad_ivr.provisioning.override_text import OPEN_END, slots_text, state_text, window_text
 from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
 from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
 from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
@@ -27,15 +27,6 @@ from dialpad_ivr.settings import Settings
 
 _PATIENCE_SECONDS: Final = 2.0
 _SLOTS_SHOWN: Final = 20  # on a terminal; --json has all
-_OPEN: Final = "until it is ended"
-_STATES: Final = {"approval": "waits for approval", "broken_off": "broken off", "not_restored": "not restored"}
-
-
-def window_text(window: Window) -> str:
-    """A window in its zone, for people."""
-    begin = zone_text(window.start, window.zone) if window.start else "now"
-    end = f"until {zone_text(window.end, window.zone)}" if window.end else _OPEN
-    return f"From {begin} {end} ({window.zone.key})"
 
 
 def window_json(window: Window) -> JsonObject:
@@ -70,10 +61,10 @@ def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> No
     for each in found:
         table.add_row(
             Text(each.workflow_id),
-            Text(_state_text(each)),
+            Text(state_text(each)),
             Text(zone_text(each.start, zone)),
-            Text(zone_text(each.end, zone) if each.end else _OPEN),
-            Text(_slots_text(each)),
+            Text(zone_text(each.end, zone) if each.end else OPEN_END),
+            Text(slots_text(each)),
             Text(short(each.requested_by)),
             Text(short(each.reason)),
         )
@@ -83,26 +74,12 @@ def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> No
         console.print(Text(how, style="yellow"), soft_wrap=True)
 
 
-def _state_text(override: Override) -> str:
-    return _STATES.get(override.state, override.state) + (", overdue" if override.overdue else "")
-
-
-def _slots_text(override: Override) -> str:
-    """For instance "12 callcenters, 1 office: HOLD_MUSIC, GREETING"."""
-    targets = Counter(
-        kind for kind, _ in {(each.get("target_type"), each.get("target_id")) for each in override.changes}
-    )
-    slots = sorted({str(each.get("ivr_type")) for each in override.changes})
-    counted = ", ".join(plural(count, str(kind)) for kind, count in targets.most_common())
-    return f"{counted}: {', '.join(slots[:3])}{' ...' if len(slots) > 3 else ''}"
-
-
 def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
     """An override with its slots."""
-    end = zone_text(override.end, zone) if override.end else _OPEN
+    end = zone_text(override.end, zone) if override.end else OPEN_END
     lines = [
         ("Override", override.workflow_id),
-        ("State", _state_text(override)),
+        ("State", state_text(override)),
         ("From", f"{zone_text(override.start, zone)} ({iso_text(override.start)})"),
         ("Until", f"{end} ({iso_text(override.end)})" if override.end else end),
         ("By", override.requested_by),
@@ -189,7 +166,7 @@ def show_report(console: Console, run: OverrideRun) -> None:
         if len(left) > _SLOTS_SHOWN:
             console.print(Text(f"... and {len(left) - _SLOTS_SHOWN} more; the report has all of them.", style="dim"))
     message = run.override.output.get("message") or ""
-    state = _state_text(run.override)
+    state = state_text(run.override)
     console.print(
         Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
     )
@@ -212,6 +189,6 @@ def note_overridden(console: Console, changes: Sequence[JsonObject], settings: S
         running = running_overrides(EngineApi(settings, _PATIENCE_SECONDS))
         for overlap in overlaps(changes, now, now + timedelta(seconds=1), running):
             count, other = plural(len(overlap.slots), "slot"), overlap.other
-            until = f"until {utc_text(other.end)}" if other.end else _OPEN
+            until = f"until {utc_text(other.end)}" if other.end else OPEN_END
             text = f"{count} overridden {until} by {other.workflow_id} ({short(other.reason)}). A change now will stay."
             console.print(Text(text, style="yellow"), soft_wrap=True)

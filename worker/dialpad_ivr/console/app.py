@@ -19,7 +19,10 @@ from dialpad_ivr.console.checks import checks
 from dialpad_ivr.console.choices import Choices
 from dialpad_ivr.console.executions import execution
 from dialpad_ivr.console.lists import Lists
+from dialpad_ivr.console.override_actions import OverrideActions
+from dialpad_ivr.console.override_pages import OverridePages
 from dialpad_ivr.console.pages import FOLDER, Pages
+from dialpad_ivr.console.playbook_pages import PlaybookPages
 from dialpad_ivr.console.run_pages import REPORTS, RunPages
 from dialpad_ivr.console.search import search
 from dialpad_ivr.console.target_pages import TargetPages
@@ -57,6 +60,9 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
     lists = Lists(pages)
     choices, targets = Choices(pages, lists), TargetPages(pages, lists)
     tasks, runs = TaskPages(pages, choices), RunPages(pages)
+    override_actions = OverrideActions(pages)
+    overrides = OverridePages(pages, override_actions)
+    playbooks = PlaybookPages(pages)
     return _with_headers(
         Starlette(
             routes=[
@@ -75,6 +81,17 @@ def console_app(tools: Tools, engine: EngineApi, workers: Sequence[str] = ()) ->
                     for kind in REPORTS
                 ),
                 Route("/provisioning/{workflow_id}/stop", runs.stop, methods=["POST"]),
+                Route("/overrides", overrides.overrides),
+                Route("/overrides/{workflow_id}", overrides.override),
+                Route("/overrides/{workflow_id}/report", overrides.report),
+                *(
+                    Route(f"/overrides/{{workflow_id}}/report.{kind}", partial(overrides.report_file, kind))
+                    for kind in REPORTS
+                ),
+                Route("/overrides/{workflow_id}/{action}", override_actions.act, methods=["GET", "POST"]),
+                Route("/playbooks", playbooks.playbooks),
+                Route("/playbooks/{name}", playbooks.rehearse, methods=["POST"]),
+                Route("/playbooks/{name}/{token}", playbooks.start, methods=["GET", "POST"]),
                 Route("/checks", partial(checks, pages)),
                 Route("/limits", partial(_limits, pages, workers)),
                 Route("/executions/{workflow_id}", partial(execution, pages)),
@@ -89,7 +106,9 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)  # a page with a style of its own has a policy of its own
             await send(message)
 
         await app(scope, receive, send_with_headers)

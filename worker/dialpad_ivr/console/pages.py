@@ -28,6 +28,7 @@ from dialpad_ivr.contract.schema import ENDPOINTS
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.engine.definitions import PURPOSES
 from dialpad_ivr.provisioning.run import NO_RESULT
+from dialpad_ivr.provisioning.times import iso_text, zone_text
 from dialpad_ivr.settings import SettingsError
 from dialpad_ivr.tasks.tools import Tools
 
@@ -47,6 +48,9 @@ _PARTS: Final = {
     "limits": ("limits",),
     "choices": ("choices",),
     "targets": ("targets",),
+    "overrides": ("overrides",),
+    "override": ("override",),
+    "playbook": ("rehearsal",),
 }
 
 
@@ -151,6 +155,7 @@ def _templates() -> Any:
         lstrip_blocks=True,
     )
     templates.filters |= {"brief": _brief, "duration": _duration, "local_time": _local_time, "pretty": _pretty}
+    templates.filters |= {"iso_time": iso_text, "zone_time": zone_text}
     templates.globals |= {
         "version": __version__,
         "endpoints": ENDPOINTS,

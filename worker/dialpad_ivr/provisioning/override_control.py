@@ -18,8 +18,10 @@ from dialpad_ivr.provisioning.overrides import (
     DURING,
     GUARD,
     RESTORE,
+    Overlap,
     Override,
     child_of,
+    nests,
     overlaps,
     read_override,
     reference,
@@ -263,6 +265,17 @@ def extend_override(engine: EngineApi, workflow_id: str, until: datetime | None,
     answer = {"action": "extend", "until_ms": milliseconds(until) if until else None, "by": by, "reason": reason}
     _answer(engine, override.workflow_id, (*BEFORE, *DURING), answer)
     return override
+
+
+def overlaps_if_extended(engine: EngineApi, override: Override, until: datetime | None) -> list[Overlap]:
+    """The overrides that this one would meet if it ended then, without those that it is nested in or that are in it.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+    others = [each for each in running_overrides(engine) if each.workflow_id != override.workflow_id]
+    met = overlaps(override.changes, override.start, until, others)
+    return [each for each in met if not nests(override, until, each.other)]
 
 
 def cancel_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:

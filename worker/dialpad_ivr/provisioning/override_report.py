@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from dialpad_ivr.engine.api import EngineApi, JsonObject
@@ -24,6 +25,9 @@ class OverriddenRow:
         made: The outcome of the change; `None` while it is pending.
         restored: The outcome of restoring it; `None` while it is pending, or where nothing was to be restored.
         left: Whether the slot has not been restored: it may still be overridden, or a person changed it meanwhile.
+        target_name: The target's name; empty if unknown, as the names below.
+        ivr_name: The name of the IVR that it selects.
+        previous_name: The name of the IVR that was selected before.
     """
 
     line: int
@@ -39,6 +43,9 @@ class OverriddenRow:
     restored: str | None = None
     restored_message: str = ""
     left: bool = False
+    target_name: str = ""
+    ivr_name: str = ""
+    previous_name: str = ""
 
 
 class OverrideRun:
@@ -83,6 +90,22 @@ class OverrideRun:
         return sum(row.left and row.restored != "conflict" for row in self.rows) if self.override.ended else 0
 
     @property
+    def to_restore(self) -> int:
+        """How many rows ending it now would restore, as far as it has changed them."""
+        return self.overridden if self.override.ended else sum(row.made in MAY_BE_MADE for row in self.rows)
+
+    @property
+    def left_first(self) -> list[OverriddenRow]:
+        """The rows, those first that an override which has ended did not restore."""
+        return sorted(self.rows, key=lambda row: not row.left) if self.override.ended else self.rows
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When it really began, in UTC; `None` as long as it is not known."""
+        began = self.override.output.get("started_ms")
+        return from_milliseconds(began) if isinstance(began, int) else None
+
+    @property
     def made(self) -> Counter[str]:
         """Rows by what came of their change."""
         return Counter(row.made or "pending" for row in self.rows)
@@ -95,11 +118,10 @@ class OverrideRun:
     def json(self) -> str:
         """The report as JSON."""
         override = self.override
-        began = override.output.get("started_ms")
         report = {
             **override.summary,
             "message": override.output.get("message"),
-            "started_at": iso_text(from_milliseconds(began)) if began else None,
+            "started_at": iso_text(self.began_at) if self.began_at else None,
             "ended_at": iso_text(override.ended_at) if override.ended_at else None,
             "ended_by": override.output.get("ended_by"),
             "restored_by": self.restored_by,
@@ -134,13 +156,18 @@ def _results(engine: EngineApi, workflow_id: str | None) -> dict[Slot, ChangeRes
 
 
 def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult | None) -> OverriddenRow:
+    # Another client of the engine may have started it, with any note.
     note: Any = change.get("note")
     note = note if isinstance(note, dict) else {}
-    planned = note.get("previous") or [{}]
+    planned = note.get("previous")
+    planned = [each for each in planned if isinstance(each, dict)] if isinstance(planned, list) else []
+    line = note.get("line")
     # What was read just before the beginning counts, not what was selected when it was planned.
-    previous = made.previous[0].id if made and made.previous else str(planned[0].get("id") or "")
+    previous = made.previous[0].id if made and made.previous else str(planned[0].get("id") or "") if planned else ""
+    named = {str(each.get("id")): each.get("name") for each in planned}
+    named |= {each.id: each.name for each in made.previous or () if each.name} if made else {}
     return OverriddenRow(
-        line=int(note.get("line") or 0),
+        line=line if isinstance(line, int) else 0,
         **{name: str(change.get(name) or "") for name in ("target_type", "target_id", "ivr_type", "ivr_id")},
         select_option=change.get("select_option") or None,
         credential=str(change.get("credential") or "default"),
@@ -150,4 +177,7 @@ def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult |
         restored=restored.outcome if restored else None,
         restored_message=restored.message if restored else "",
         left=made is not None and made.outcome in MAY_BE_MADE and not (restored is not None and restored.ok),
+        target_name=str(note.get("target_name") or ""),
+        ivr_name=str(note.get("ivr_name") or ""),
+        previous_name=str(named.get(previous) or ""),
     )

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, timezone
 from typing import Any, Final
 
 from dialpad_ivr.contract.validation import short
@@ -21,6 +22,7 @@ from dialpad_ivr.engine.definitions import Definition, compare, register, shippe
 from dialpad_ivr.provisioning.changes import Change, Violation, change_of
 from dialpad_ivr.provisioning.columns import FIELDS, check_values
 from dialpad_ivr.provisioning.override_control import LARGEST_CHANGES, start_override
+from dialpad_ivr.provisioning.overrides import Overlap, overlaps, running_overrides
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.report import why_unrestorable
@@ -332,6 +334,16 @@ async def rehearse(
     plan = make_plan([*snapshot.rows], api_url, f"playbook {playbook.name}")
     unrestorable = tuple((row, why) for row in plan.changes if (why := why_unrestorable(row.previous)))
     return Rehearsal(plan, (*snapshot.violations, *_too_many(plan)), unrestorable, snapshot.warnings)
+
+
+def others(engine: EngineApi, plan: Plan, until: datetime | None) -> list[Overlap]:
+    """The overrides that have one of the plan's slots at some time from now until then.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
+    changes = [row.model_dump() for row in plan.rows]  # what is selected already may be so by another one
+    return overlaps(changes, datetime.now(timezone.utc), until, running_overrides(engine))
 
 
 def _too_many(plan: Plan) -> list[Violation]:

@@ -234,19 +234,48 @@
   q.form.addEventListener("focusout", (event) => { if (!q.form.contains(event.relatedTarget)) close(); });
   results.addEventListener("click", (event) => { if (event.target.closest("a")) close(); });
 
-  // ---- poll whatever is in progress until it has ended
+  // ---- countdowns: how long until something happens, in its two largest units
 
+  const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const remaining = (seconds) => {
+    const first = Math.max(UNITS.findIndex(([, size]) => seconds >= size), 0);
+    return UNITS.slice(first, first + 2).map(([name, size], at) =>
+      `${Math.floor(at ? (seconds % UNITS[first][1]) / size : seconds / size)} ${name}`).join(" ");
+  };
+  const countDown = () => {
+    for (const element of $$("[data-countdown]")) {
+      const seconds = Math.ceil((Number(element.dataset.countdown) - Date.now()) / 1000);
+      const text = seconds > 0 ? `in ${remaining(seconds)}` : "now";
+      if (element.textContent !== text) element.textContent = text;
+    }
+  };
+  if ($("[data-countdown], [data-due]")) {
+    countDown();
+    setInterval(countDown, 1000);
+  }
+
+  // ---- poll whatever is in progress until it has ended; where nothing is due, seldom
+
+  const SELDOM = 30000;
   const poll = async (within, name) => {
+    let last = null;
     for (let wait = 300; $("[data-poll]", within); wait = Math.min(wait * 1.5, 3000)) {
-      const element = $("[data-poll]", within);
-      await pause(wait);
+      const element = $("[data-poll]", within), due = element.dataset.due;
+      await pause(due ? Math.max(wait, Math.min(Number(due) - Date.now(), SELDOM)) : wait);
       if ($("[data-poll]", within) !== element) return;  // replaced by another request meanwhile
       const html = await fetchPart(name, element.dataset.poll);
       if ($("[data-poll]", within) !== element) return;
+      if (html === last) continue;  // what is selected and what has the focus stays
+      last = html;
+      const focused = within.contains(document.activeElement) && document.activeElement.id;
       within.innerHTML = html;
+      countDown();
+      if (focused) document.getElementById(focused)?.focus();
       if (!$("[data-poll]", within)) announce(within);
     }
   };
-  for (const name of ["response", "run", "limits", "targets"]) if (document.getElementById(name)) poll(document.getElementById(name), name);
+  for (const name of ["response", "run", "limits", "targets", "overrides", "override", "rehearsal"]) {
+    if (document.getElementById(name)) poll(document.getElementById(name), name);
+  }
   for (const element of $$("[data-load]")) fetchPart("engine", element.dataset.load).then((html) => { element.innerHTML = html; });
 }

@@ -1,0 +1,40 @@
+"""What people read of an override, on a terminal, on a page and in a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from dialpad_ivr.provisioning.overrides import Override
+from dialpad_ivr.provisioning.times import Window, zone_text
+
+OPEN_END: Final = "until it is ended"
+_STATES: Final = {
+    "approval": "waits for approval",
+    "broken_off": "broken off",
+    "cancelled": "canceled",
+    "not_approved": "not approved",
+    "not_restored": "not restored",
+}
+
+
+def state_text(override: Override) -> str:
+    """Its state, or once it has ended its outcome."""
+    return _STATES.get(override.state, override.state.replace("_", " ")) + (", overdue" if override.overdue else "")
+
+
+def slots_text(override: Override) -> str:
+    """For instance "12 callcenters, 1 office: HOLD_MUSIC, GREETING"."""
+    targets = Counter(
+        kind for kind, _ in {(each.get("target_type"), each.get("target_id")) for each in override.changes}
+    )
+    slots = sorted({str(each.get("ivr_type")) for each in override.changes})
+    counted = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in targets.most_common())
+    return f"{counted}: {', '.join(slots[:3])}{' ...' if len(slots) > 3 else ''}"
+
+
+def window_text(window: Window) -> str:
+    """A window in its zone."""
+    begin = zone_text(window.start, window.zone) if window.start else "now"
+    end = f"until {zone_text(window.end, window.zone)}" if window.end else OPEN_END
+    return f"From {begin} {end} ({window.zone.key})"
