@@ -17,17 +17,19 @@ from support.runs import CHANGE, run_states
 from support.runs import ID as RUN
 from support.stub import StubEngine
 
-NOW = datetime.now(timezone.utc)
+
+def now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 def an_override(number: int, status: str = "RUNNING", ended: float = 1, **more: Any) -> dict[str, Any]:
     found = {"workflowId": f"id-{number}", "workflowName": WORKFLOW, "status": status, "tasks": [], "input": {}, **more}
-    return found if status == "RUNNING" else {**found, "endTime": iso_text(NOW - timedelta(hours=ended))}
+    return found if status == "RUNNING" else {**found, "endTime": iso_text(now() - timedelta(hours=ended))}
 
 
 def at(phase: str, minutes: float | None = None, **more: Any) -> dict[str, Any]:
     """The variables of an override in a phase, which ends in so many minutes."""
-    until = None if minutes is None else milliseconds(NOW + timedelta(minutes=minutes))
+    until = None if minutes is None else milliseconds(now() + timedelta(minutes=minutes))
     return {"phase": phase, "until_ms": until, "rows": 10, **more}
 
 
@@ -55,7 +57,7 @@ def test_running_ones_are_counted_by_state_with_the_slots_that_they_have_changed
         an_override(1, variables=at("planned", 60)),
         an_override(2, variables=at("applying", 60)),
         an_override(3, variables=at("active", overridden_rows=7)),
-        an_override(4, variables=at("restoring", -1, overridden_rows=9)),  # a minute and 2 s are granted
+        an_override(4, variables=at("restoring", -0.1, overridden_rows=9)),  # a minute and 2 s are granted
         an_override(5, variables=at("active", -2, overridden_rows=5)),
         an_override(6, variables=at("planned", -2)),
     )
@@ -87,7 +89,7 @@ def test_what_was_broken_off_is_counted_until_it_is_restored(engine: StubEngine,
         broken = an_override(0, "TERMINATED", variables=at("active"), output={"phase": "active"}, tasks=tasks)
         broken["input"] = {"changes": [CHANGE]}
         given(engine, broken)
-        engine.runs["id-0"].append({**broken, "endTime": milliseconds(NOW)})  # as a run has it; the index has text
+        engine.runs["id-0"].append({**broken, "endTime": milliseconds(now())})  # as a run has it; the index has text
         engine.runs |= run_states("COMPLETED")
         assert watch.read().rows["left"] == left
 
