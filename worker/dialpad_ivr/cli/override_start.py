@@ -50,6 +50,11 @@ Zone = Annotated[
     typer.Option("--zone", help="The time zone of local times, e.g. Europe/Berlin; this machine's by default."),
 ]
 
+Notify = Annotated[
+    str | None,
+    typer.Option("--notify", help="Tell people what was done, by this connection of the engine.", metavar="NAME"),
+]
+
 
 def start(
     file: Annotated[
@@ -72,9 +77,7 @@ def start(
     max_failures: Annotated[
         str | None, typer.Option(help="Stop after N failures, or P% of the changes.", metavar="N|P%")
     ] = None,
-    notify: Annotated[
-        str | None, typer.Option(help="Tell people what was done, by this connection of the engine.", metavar="NAME")
-    ] = None,
+    notify: Notify = None,
     yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
