@@ -126,6 +126,33 @@ def test_ended_early_it_leaves_alone_what_a_person_changed_and_reports_it(
     assert started not in listed_overrides(command)
 
 
+def remove_old_ivr(double: DoubleControl, number: int) -> None:
+    """In Dialpad's own settings: the IVR that was selected before the override is gone."""
+    state = double.state()
+    (slot,) = next(found["slots"] for found in state if found["target_id"] == target(number))
+    slot["ivrs"] = [each for each in slot["ivrs"] if each["id"] != old_ivr(number)]
+    double.set_state(*state)
+
+
+def test_an_ivr_that_was_deleted_meanwhile_is_reported_and_the_other_rows_are_restored(
+    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, start: Start
+) -> None:
+    started = start()
+    active(engine, started)
+    remove_old_ivr(targets, 1)
+    command("override", "end", started, "--yes")
+    (ended,) = engine.ended([started])
+    assert (ended["status"], ended["output"]["outcome"]) == ("FAILED", "not_restored")
+    report = command.json("override", "report", started, code=1)
+    assert [row["left"] for row in report["rows"]] == [False, True, False, False]
+    assert report["rows"][1]["restored"] in ("not_found", "rejected")
+    assert report["rows"][1]["restored_message"]
+    assert [targets.selected("callcenter", target(n), "HOLD_MUSIC")["inbound"] for n in (0, 2)] == [
+        old_ivr(0),
+        old_ivr(2),
+    ]
+
+
 def test_it_is_extended_and_ends_then(
     command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, start: Start
 ) -> None:
