@@ -34,19 +34,19 @@ th { font-weight: 400; }
 thead th { color: #5a5768; font-size: .85rem; }
 tbody th { overflow-wrap: anywhere; }
 small { color: #5a5768; }
-small, tbody span { white-space: nowrap; }
+tbody span { white-space: nowrap; }
 .left td, .left th { background: #fde6e8; }
 tr:has(+ .detail) > * { border-bottom: 0; break-after: avoid; }
 .detail td { padding-top: 0; }
 .left b { color: #a3172b; }
-p small { white-space: normal; }
 .foot { color: #5a5768; margin-top: 1.2rem; }
 @page { margin: 14mm; }
 @media print {
   body { font-size: 9.5pt; }
   main { max-width: none; padding: 0; }
   .wide { overflow: visible; }
-  .rows { min-width: 0; }
+  .rows { min-width: 0; font-size: 8pt; }
+  .rows :is(th, td) { padding: .2rem .35rem; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
   h2 { break-after: avoid; }
@@ -116,7 +116,7 @@ def _counts(run: OverrideRun) -> Iterable[str]:
 def _row(row: OverriddenRow) -> str:
     """The row, and below it the messages of both halves: beside it they would make it too wide for paper."""
     cells = (
-        escape(f"{row.ivr_type} {row.select_option or ''}".rstrip()),
+        escape(f"{row.ivr_type} {row.select_option or ''}".rstrip()).replace("_", "_<wbr>"),
         _with_id(row.ivr_name, row.ivr_id),
         _with_id(row.previous_name, row.previous),
         escape(row.made or "pending"),
@@ -132,9 +132,8 @@ def _row(row: OverriddenRow) -> str:
 
 def _with_id(name: str, number: str, kind: str = "") -> str:
     kind, number = escape(kind), escape(number)
-    if name:
-        return f"{_named(name)}<br><small>{kind} {number}</small>"
-    return f"{kind} <span>{number}</span>".strip()
+    with_kind = f"{kind} <span>{number}</span>".strip()
+    return f"{_named(name)}<br><small>{with_kind}</small>" if name else with_kind
 
 
 def _named(text: str) -> str:
