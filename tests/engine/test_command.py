@@ -46,7 +46,7 @@ def test_registering_again_does_nothing(registry: Command) -> None:
     rows = registry.json("register")
     assert set(states(rows).values()) == {"same"}
     assert {row["action"] for row in rows} == {"none"}
-    assert len(rows) == len(shipped()) == 19
+    assert len(rows) == len(shipped()) == 20
 
 
 def test_a_missing_definition_is_registered(registry: Command, engine: EngineRest) -> None:

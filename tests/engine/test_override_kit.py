@@ -118,3 +118,45 @@ def test_a_guard_restores_only_after_an_override_that_did_not_end_by_itself(
     mocks = {"override": override, "restore": said(message="2 of 2 restored")}
     run = run_definition(DEFINITIONS["override_custom_ivrs_guard"], {"changes": CHANGES}, mocks, kit)
     assert ("restore" in run.path) == restores
+
+
+@pytest.mark.parametrize(
+    ("name", "mocks", "told"),
+    [
+        ("override_custom_ivrs", {"apply": MADE, "during_wait": END, "restore": MADE}, ["made", "restored"]),
+        ("override_custom_ivrs", {"apply": half("failed", 0, 0, 1), "during_wait": END}, ["made"]),
+        ("override_custom_ivrs", {"before_wait": said(action="cancel")}, []),
+        ("override_custom_ivrs_restore", {"restore": MADE}, ["restored"]),
+    ],
+    ids=["both halves", "nothing made", "cancelled", "broken off"],
+)
+def test_people_are_told_what_was_made_and_restored_only_where_it_was_asked_for(
+    kit: KitEngine, name: str, mocks: dict[str, Mock], told: list[str]
+) -> None:
+    inputs = {"changes": CHANGES, "phase": "active"}
+    notified = {"notify_made": said(workflowId="1"), "notify_restored": Mock(status="FAILED", output={})}
+    run = run_definition(DEFINITIONS[name], {**inputs, "notify": "ops_chat"}, {**mocks, **notified}, kit)
+    assert [step for step in run.path if step.startswith("notify_")] == [f"notify_{each}" for each in told]
+    assert run.status == run_definition(DEFINITIONS[name], inputs, mocks, kit).status
+
+
+@pytest.mark.parametrize(
+    ("more", "event"),
+    [
+        ({}, "started"),
+        ({"ok_rows": 1}, "partly_started"),
+        ({"ok_rows": None}, "partly_started"),
+        ({"ok_rows": 0}, "not_started"),
+        ({"half": "restored", "left_rows": 0, "message": "2 of 2 restored"}, "restored"),
+        ({"half": "restored", "left_rows": 1, "message": "1 of 2 restored"}, "not_restored"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_event_is_told_by_its_name(kit: KitEngine, more: dict[str, Any], event: str) -> None:
+    inputs = {"notify": "a-b_1", "half": "made", "rows": 2, "ok_rows": 2, "until_ms": 951_827_696_000, **more}
+    posted = said(response={"statusCode": 200})
+    run = run_definition(DEFINITIONS["override_custom_ivrs_notify"], inputs, {"post": posted}, kit)
+    assert run.output == {"sent": True, "event": event, "message": "Sent: 200."}
+    composed = next(step for step in run.steps if step.reference == "compose").output["result"]
+    assert composed["uri"].endswith("/a-b_1")
+    assert (composed["body"]["until"], composed["body"]["from"]) == ("2000-02-29T12:34:56Z", None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,17 @@ from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest, until
-from support.overrides import as_before, broken_override, from_now, noted, overridden, override_of, phase
+from support.overrides import (
+    BY_A_PERSON,
+    as_before,
+    broken_override,
+    change_by_a_person,
+    from_now,
+    noted,
+    overridden,
+    override_of,
+    phase,
+)
 from support.provisioning import change, old_ivr, planned, target
 from support.worker import WorkerProcess
 
@@ -49,18 +61,6 @@ def active(engine: EngineRest, workflow_id: str) -> None:
 
 def listed_overrides(command: Command) -> dict[str, dict[str, Any]]:
     return {each["workflow_id"]: each for each in command.json("override", "list")}
-
-
-BY_A_PERSON = "7900000000000000"
-
-
-def change_by_a_person(double: DoubleControl, number: int) -> None:
-    """In Dialpad's own settings: a third IVR, which is neither the override's nor the one from before."""
-    state = double.state()
-    (slot,) = next(found["slots"] for found in state if found["target_id"] == target(number))
-    slot["ivrs"].append({**slot["ivrs"][0], "id": BY_A_PERSON, "name": "By a person"})
-    slot["selected"] = {"inbound": BY_A_PERSON, "outbound": BY_A_PERSON}
-    double.set_state(*state)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,14 @@ def test_ended_early_it_leaves_alone_what_a_person_changed_and_reports_it(
     assert overridden(targets, ROWS) == ROWS
     listed = listed_overrides(command)[started]
     assert (listed["state"], listed["until"]) == ("active", None)
+    wanted = tmp_path / "selections.json"
+    wanted.write_text(json.dumps([change(number, ivr_id=old_ivr(number)) for number in range(ROWS)]))
+    shown = command("check", wanted)
+    assert f"{ROWS} slots in sync but for an override: overridden until it is ended by {started}" in shown
     change_by_a_person(targets, 1)
+    rows = command.json("check", wanted, code=5)["rows"]
+    assert [row["state"] for row in rows] == ["in_sync", "differs", "in_sync", "in_sync"]
+    assert [started in row["message"] for row in rows] == [True, False, True, True]
     command("override", "end", started, "--yes", "--reason", "it has melted")
     (ended,) = engine.ended([started])
     assert (ended["output"]["outcome"], ended["output"]["left_rows"]) == ("not_restored", 1)
@@ -165,6 +172,35 @@ def test_one_that_is_planned_is_listed_refuses_another_and_is_canceled(
         assert (ended["status"], ended["output"]["outcome"]) == ("COMPLETED", "cancelled")
     assert "cannot be canceled" in command("override", "cancel", started, "--yes", code=1)
     assert targets.summary()["applied"] == 0
+
+
+@pytest.mark.parametrize("begins", [("--from", "2027-12-24 18:00", "--until", "2027-12-27 08:00"), ()])
+def test_of_two_that_are_started_at_the_same_moment_one_gives_way_and_names_the_other(
+    command: Command,
+    engine: EngineRest,
+    targets: DoubleControl,
+    worker: WorkerProcess,
+    plan: Path,
+    begins: tuple[str, ...],
+) -> None:
+    options = ("--zone", "UTC", "--yes", *begins)
+    both = [command.popen("override", "start", plan, "--reason", reason, *options) for reason in ("snow", "ice")]
+    printed = ["".join(process.communicate(timeout=100)) for process in both]
+    assert sorted(process.returncode for process in both) == [0, 1], printed
+    won, lost = (
+        next(text for text, each in zip(printed, both, strict=True) if each.returncode == code) for code in (0, 1)
+    )
+    (winner,) = re.findall(r"Started (\S+):", won)
+    assert f"Override {winner} has callcenter" in lost
+    until(lambda: [*listed_overrides(command)] == [winner], 60, "the other one to have ended")
+    if begins:
+        command("override", "cancel", winner, "--yes")
+        assert targets.summary()["applied"] == 0
+    else:
+        active(engine, winner)
+        command("override", "end", winner, "--yes")
+        engine.ended([winner])
+        assert as_before(targets, ROWS)
 
 
 def test_approval_is_waited_for_and_one_that_never_comes_ends_it_with_nothing_changed(

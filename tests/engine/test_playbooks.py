@@ -44,6 +44,7 @@ def opened(double: DoubleControl) -> dict[str, Any]:
     return {**first, "target_id": "77", "name": "Call center 1, new", "slots": slots}
 
 
+@pytest.mark.long
 def test_started_as_the_ui_does_it_overrides_what_was_opened_since_it_was_saved_and_restores_it(
     command: Command, engine: EngineRest, targets: DoubleControl, start_worker: StartWorker, tmp_path: Path
 ) -> None:
@@ -164,6 +165,7 @@ def test_names_beside_ids_homonyms_and_rows_of_one_slot_are_compared_as_in_a_fil
     assert double.summary()["applied"] == 0
 
 
+@pytest.mark.long
 def test_the_command_starts_it_once_and_another_start_in_its_slots_is_refused(
     command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, tmp_path: Path
 ) -> None:

@@ -65,6 +65,11 @@ def repaired_by_a_check(since: float, command: Command, rest: EngineRest, double
         return next((workflow_id for workflow_id in repairs if workflow_id in listed), None)
 
     workflow_id: str = until(to_approve, 120, "a check that found the drift, and asks to repair it")
+    (listed,) = command.json("schedules", "list")["schedules"]
+    assert listed["last_run"]["started_at"] is not None
+    shown = command("status", workflow_id, "--no-follow")
+    assert "~ callcenter Support, Head office (5502522061422592) HOLD_MUSIC  (line 2)" in shown
+    assert rest.workflow(workflow_id)["input"]["plan"]["source"] == "check selections"
     assert double.selected(*SUPPORT)["inbound"] != SUMMER
     command("approve", workflow_id)
     (ended,) = rest.ended([workflow_id])

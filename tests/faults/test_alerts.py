@@ -19,9 +19,11 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.local.engine import free_port, running_engine
+from dialpad_ivr.provisioning.overrides import WORKFLOW
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker
+from support.overrides import noted, phase
 from support.prometheus import RULES, Prometheus, running_prometheus
 from support.provisioning import change, target, unknown
 from support.proxy import Fault, FaultyEngine
@@ -35,6 +37,17 @@ LEAKING = (
     f"import runpy, sys; leaked = b'x' * {LEAKED_BYTES}; sys.argv = ['dialpad-ivr', 'worker']; "
     "runpy.run_module('dialpad_ivr', run_name='__main__', alter_sys=True)"
 )
+
+
+# A worker that reads the overrides whenever it is scraped, and allows them no time to be restored in.
+PROMPT = """
+import datetime, runpy, sys
+from dialpad_ivr.provisioning import overrides
+from dialpad_ivr.telemetry import metrics
+metrics._REFRESHED_SECONDS, overrides.gap = 0, lambda rows: datetime.timedelta(0)
+sys.argv = ["dialpad-ivr", "worker"]
+runpy.run_module("dialpad_ivr", run_name="__main__", alter_sys=True)
+"""
 
 
 class Stage:
@@ -52,6 +65,7 @@ class Stage:
         self.engine, self.proxy, self.double, self.redis = engine, proxy, double, redis
         self.port = str(free_port())
         self.worker: WorkerProcess | None = None
+        self.overrides: list[str] = []
         self._start_worker = start_worker
         self._settings = {
             "CONDUCTOR_SERVER_URL": proxy.url,
@@ -74,8 +88,17 @@ class Stage:
         """Start a workflow that makes a change; returns its id."""
         return self.engine.start("set_custom_ivr", change(number, **more), domain="alerts")
 
+    def override(self, number: int) -> str:
+        """Start an override that ends at once; returns its id when it is active."""
+        inputs = {"changes": [noted(number)], "until": "5s", "domain": "alerts"}
+        self.overrides.append(self.engine.start(WORKFLOW, inputs))
+        until(lambda: phase(self.engine, self.overrides[-1]) == "active", 30, "the override to be active")
+        return self.overrides[-1]
+
     def close(self) -> None:
         self._workers.close()
+        for workflow_id in self.overrides:
+            self.engine.remove(workflow_id)  # what it has left would be told of by the next test's worker
 
 
 @dataclass(frozen=True)
@@ -118,6 +141,26 @@ def replace_worker(stage: Stage, *command: Any) -> None:
     stage.start_worker(*command)
 
 
+def pause_an_override(stage: Stage) -> None:
+    replace_worker(stage, (sys.executable, "-c", PROMPT))
+    stage.engine.pause(stage.override(0))
+
+
+def refuse_to_restore(stage: Stage) -> None:
+    stage.engine.forget(WORKFLOW)  # what other tests have left
+    replace_worker(stage, (sys.executable, "-c", PROMPT))
+    stage.override(0)
+    fault("status", 0, status=403)(stage)
+
+
+def forget_overrides(stage: Stage) -> None:
+    """Time would end it: what is left is shown for a day, and read once."""
+    stage.engine.ended(stage.overrides)
+    while stage.overrides:
+        stage.engine.remove(stage.overrides.pop())
+    replace_worker(stage)
+
+
 TROUBLES: dict[str, Trouble] = {
     "DialpadIvrNoWorker": Trouble(
         lambda stage: stage.stop_worker(signal.SIGKILL), end=lambda stage: stage.start_worker()
@@ -156,6 +199,8 @@ TROUBLES: dict[str, Trouble] = {
     "DialpadIvrMemory": Trouble(
         lambda stage: replace_worker(stage, (sys.executable, "-c", LEAKING)), end=replace_worker
     ),
+    "DialpadIvrOverrideOverdue": Trouble(pause_an_override, end=lambda stage: stage.engine.resume(stage.overrides[0])),
+    "DialpadIvrOverrideNotRestored": Trouble(refuse_to_restore, end=forget_overrides),
 }
 
 

@@ -30,3 +30,4 @@ def test_no_violation_in_a_storm_of_faults(tmp_path: Path) -> None:
     Console().print(figures)
     assert found == []
     assert run.ledger
+    assert len(run.overridden) >= 2

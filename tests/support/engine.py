@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -82,6 +83,12 @@ class EngineRest:
     def terminate(self, workflow_id: str) -> None:
         self._http.delete(f"/workflow/{workflow_id}").raise_for_status()
 
+    def pause(self, workflow_id: str) -> None:
+        self._http.put(f"/workflow/{workflow_id}/pause").raise_for_status()
+
+    def resume(self, workflow_id: str) -> None:
+        self._http.put(f"/workflow/{workflow_id}/resume").raise_for_status()
+
     def running(self) -> list[str]:
         """The ids of the workflows that have not ended."""
         query: dict[str, Any] = {"query": "status='RUNNING'", "size": 1000}
@@ -97,6 +104,13 @@ class EngineRest:
     def remove(self, workflow_id: str) -> None:
         """Let the engine forget a workflow, its tasks included."""
         self._http.delete(f"/workflow/{workflow_id}/remove").raise_for_status()
+
+    def forget(self, name: str) -> None:
+        """Remove all workflows of that name, which have ended."""
+        query: dict[str, Any] = {"query": f"workflowType='{name}'", "size": 1000}
+        for summary in self._http.get("/workflow/search", params=query).raise_for_status().json()["results"]:
+            with contextlib.suppress(httpx.HTTPStatusError):  # the index lists some that are gone
+                self.remove(summary["workflowId"])
 
     def task_log(self, task_id: str) -> list[str]:
         return [line["log"] for line in self._http.get(f"/tasks/{task_id}/log").raise_for_status().json()]

@@ -18,7 +18,8 @@ from dialpad_ivr.local.engine import LocalEngine, running_engine
 from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.command import Command
 from support.engine import EngineRest
-from support.worker import CREDENTIALS, KEYS, VAULT_KEY, WorkerProcess, running_worker
+from support.receiver import Receiver, running_receiver
+from support.worker import CREDENTIALS, KEYS, SPARE_KEY, VAULT_KEY, WorkerProcess, running_worker
 
 
 def built_ui() -> Path | None:
@@ -31,9 +32,18 @@ def built_ui() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def local_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEngine]:
+def receiver() -> Iterator[Receiver]:
+    """What the engine's notifications go to."""
+    with running_receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def local_engine(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[LocalEngine]:
     folder = tmp_path_factory.mktemp("engine")
-    with running_engine(data=folder, ui=built_ui(), secrets={"DIALPAD_API_KEY_VAULT": VAULT_KEY}) as engine:
+    secrets = {"DIALPAD_API_KEY_VAULT": VAULT_KEY, "SPARE": SPARE_KEY}
+    environment = {"OVERRIDE_NOTIFY_URL": receiver.url}
+    with running_engine(data=folder, ui=built_ui(), secrets=secrets, environment=environment) as engine:
         yield engine
 
 

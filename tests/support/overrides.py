@@ -13,8 +13,10 @@ from dialpad_ivr.local.engine import free_port, running_engine
 from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.command import Command
 from support.engine import EngineRest, until
-from support.provisioning import UNPACED, change, ivr, old_ivr, planned, selected
+from support.provisioning import UNPACED, change, ivr, old_ivr, planned, selected, target
 from support.worker import CREDENTIALS, KEYS, running_worker
+
+BY_A_PERSON = "7900000000000000"
 
 
 def from_now(seconds: float) -> str:
@@ -35,6 +37,15 @@ def overridden(double: DoubleControl, count: int) -> int:
 def as_before(double: DoubleControl, count: int) -> bool:
     """Whether the first targets have what they had at first."""
     return selected(double, range(count)) == [old_ivr(number) for number in range(count)]
+
+
+def change_by_a_person(double: DoubleControl, number: int) -> None:
+    """In Dialpad's own settings: a third IVR, which is neither the override's nor the one from before."""
+    state = double.state()
+    (slot,) = next(found["slots"] for found in state if found["target_id"] == target(number))
+    slot["ivrs"].append({**slot["ivrs"][0], "id": BY_A_PERSON, "name": "By a person"})
+    slot["selected"] = {"inbound": BY_A_PERSON, "outbound": BY_A_PERSON}
+    double.set_state(*state)
 
 
 def override_of(engine: EngineRest, guard: str) -> str:

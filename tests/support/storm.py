@@ -22,9 +22,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dialpad_ivr.contract.values import TASK_TYPE
+from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.local.engine import free_port, running_engine
+from dialpad_ivr.provisioning.override_report import OverrideRun
+from dialpad_ivr.provisioning.overrides import GUARD, read_override
+from dialpad_ivr.settings import Settings
 from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.engine import TERMINAL, EngineRest, until
+from support.overrides import noted, override_of, phase
 from support.provisioning import ivr, old_ivr, target
 from support.proxy import Fault, FaultyEngine, faulty_engine
 from support.redis import RedisServer, running_redis
@@ -32,7 +37,11 @@ from support.storm_rules import CONCURRENCY, LIMITS, STEPS, StormRun, repeats
 from support.worker import CREDENTIALS, KEYS, WorkerProcess, running_worker
 
 WORKFLOW = "storm"
+OVERRIDE_ROWS = 4
+MOST_OVERRIDES = 50
+OVERRIDES_LAST = ("5s", "15s", "25s")
 BACKLOG = 500  # changes started ahead of the workers
+SETTLE_SECONDS = 20  # by which a change of a terminated override has been made, or never is
 RESPONSE_SECONDS = 12  # after which the engine redelivers the tasks of a killed worker
 SETTINGS: dict[str, Any] = {
     "DIALPAD_IVR_COMPANY_LIMIT": "60",
@@ -107,6 +116,8 @@ class Storm:
         self.double: DoubleControl = stack.enter_context(started_double(KEYS, random_seed=seed, enforce=True, **LIMITS))
         self.redis: RedisServer = stack.enter_context(running_redis(folder))
         self._stack = stack
+        self.guards: list[str] = []
+        self.first_overridden = 0
         self.workers: list[WorkerProcess] = []
 
     def start_engine(self) -> None:
@@ -134,6 +145,14 @@ class Storm:
         )
         self.workers.append(worker)
         return worker
+
+    def start_override(self, lasts: str) -> str:
+        """Start an override of targets of its own; returns the id of its guard."""
+        first = self.first_overridden + len(self.guards) * OVERRIDE_ROWS
+        changes = [noted(number) for number in range(first, first + OVERRIDE_ROWS)]
+        inputs = {"changes": changes, "until": lasts, "reason": "storm", "settle_seconds": SETTLE_SECONDS}
+        self.guards.append(self.rest.start(GUARD, inputs))
+        return self.guards[-1]
 
     def add_dialpad_faults(self) -> None:
         self.double.add_faults(*({"times": None, **rule} for rule in DIALPAD_FAULTS))
@@ -208,6 +227,21 @@ def _dialpad_down(storm: Storm, run: StormRun) -> None:
     storm.add_dialpad_faults()
 
 
+def _overrides_started(storm: Storm, run: StormRun) -> None:
+    """They begin now, and end while other faults happen."""
+    for lasts in OVERRIDES_LAST[: MOST_OVERRIDES - len(storm.guards)]:
+        storm.start_override(lasts)
+
+
+def _override_terminated(storm: Storm, run: StormRun) -> None:
+    if len(storm.guards) < MOST_OVERRIDES:
+        started = override_of(storm.rest, storm.start_override("30s"))
+        with contextlib.suppress(AssertionError):  # the faults may be too many for it to begin
+            until(lambda: phase(storm.rest, started) in ("applying", "active"), 5)
+        time.sleep(storm.dice.uniform(0, 2))
+        storm.rest.terminate(started)
+
+
 EVENTS: dict[str, Callable[[Storm, StormRun], None]] = {
     "worker killed": _worker_killed,
     "worker suspended": _worker_suspended,
@@ -218,6 +252,8 @@ EVENTS: dict[str, Callable[[Storm, StormRun], None]] = {
     "redis lost": _redis_lost,
     "clock jumps": _clock_jumps,
     "Dialpad down": _dialpad_down,
+    "overrides started": _overrides_started,
+    "override terminated": _override_terminated,
 }
 
 
@@ -248,7 +284,8 @@ def run_storm(folder: Path, *, chains: int, workers: int, seed: int, longest_sec
             responseTimeoutSeconds=RESPONSE_SECONDS,
         )
         storm.rest.put_workflow_definition(chain_definition())
-        storm.double.set_state(synthetic=chains)
+        storm.first_overridden = chains
+        storm.double.set_state(synthetic=chains + MOST_OVERRIDES * OVERRIDE_ROWS)
         storm.add_dialpad_faults()
         for _ in range(workers):
             storm.start_worker()
@@ -266,15 +303,17 @@ def run_storm(folder: Path, *, chains: int, workers: int, seed: int, longest_sec
             run.memory.append(_resident_mb(storm.workers))
             time.sleep(storm.dice.uniform(0.5, 2))
         storm.double.clear_faults()
-        for workflow_id in ids:
+        for workflow_id in (*ids, *storm.guards):
             until(lambda i=workflow_id: storm.rest.workflow(i)["status"] in TERMINAL, 300, f"the end of {workflow_id}")  # type: ignore[misc]
+        run.overridden = range(chains, chains + len(storm.guards) * OVERRIDE_ROWS)
+        run.reported = _reported(storm)
         run.exit_codes += [worker.stop() for worker in storm.workers]
         storm.stop_engine()
         run.ledger = storm.double.ledger()
         run.worst = storm.double.summary()["worst"]["company"]["all"]
         slots = {found["target_id"]: found["slots"][0]["selected"]["inbound"] for found in storm.double.state()}
-        run.selected = {target(number): slots[target(number)] for number in run.chains}
-    run.tasks, run.workflows = _read_database(folder / "engine" / "conductor.db")
+        run.selected = {target(number): slots[target(number)] for number in (*run.chains, *run.overridden)}
+    run.tasks, run.workflows, run.override_workflows = _read_database(folder / "engine" / "conductor.db")
     run.logs = "\n".join(path.read_text("utf-8", "replace") for path in folder.glob("worker-*.log"))
     run.seconds = time.monotonic() - started
     return run
@@ -296,16 +335,32 @@ def _resident_mb(workers: list[WorkerProcess]) -> float:
     return 0
 
 
-def _read_database(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _reported(storm: Storm) -> set[str]:
+    """The targets that `override report` names as not restored."""
+    engine = EngineApi(Settings(server_url=f"{storm.rest.url}/api"))
+    reports = [OverrideRun(engine, read_override(engine, guard)) for guard in storm.guards]
+    return {row.target_id for report in reports for row in report.rows if row.left}
+
+
+def _read_database(path: Path) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, str]]:
+    """All tasks, and the statuses of the chains' workflows and of the others."""
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
         tasks = [json.loads(row[0]) for row in database.execute("select json_data from task")]
-        workflows = (json.loads(row[0]) for row in database.execute("select json_data from workflow"))
-        return tasks, {found["workflowId"]: found["status"] for found in workflows}
+        workflows = [json.loads(row[0]) for row in database.execute("select json_data from workflow")]
+    chains, others = (
+        {each["workflowId"]: each["status"] for each in workflows if (_name(each) == WORKFLOW) == ours}
+        for ours in (True, False)
+    )
+    return tasks, chains, others
+
+
+def _name(workflow: dict[str, Any]) -> str:
+    return str(workflow.get("workflowName") or workflow["workflowDefinition"]["name"])
 
 
 def summary(run: StormRun) -> dict[str, Any]:
     """The run's figures."""
-    steps = Counter(task["status"] for task in run.tasks)
+    steps = Counter(task["status"] for task in run.tasks if task["referenceTaskName"].startswith("step"))
     faults = Counter(arrival["fault"] for arrival in run.ledger if arrival["fault"])
     repeated, events = repeats(run), Counter(run.log_events)
     return {
@@ -315,6 +370,7 @@ def summary(run: StormRun) -> dict[str, Any]:
         "injected faults": dict(faults),
         "events": dict(Counter(event for _, event in run.events)),
         "workflows": dict(Counter(run.workflows.values())),
+        "overridden targets, and those reported as not restored": [len(run.overridden), len(run.reported)],
         "repeated after a hidden response": repeated["explained"],
         "repeated otherwise": repeated["unexplained"],
         "workers killed or suspended": run.kills,

@@ -33,7 +33,10 @@ class StormRun:
         events: What happened when, in seconds.
         kills: Workers killed or suspended: each may repeat what it had in flight.
         tasks: The engine's tasks, from its database.
-        workflows: The status of each workflow, by id.
+        workflows: The status of each chain's workflow, by id.
+        override_workflows: The status of each other workflow: overrides, and what they start.
+        overridden: The numbers of the targets that overrides changed.
+        reported: The targets that the reports of the overrides name as not restored.
         ledger: The double's arrivals.
         selected: The final selection of each target.
         worst: The most calls in any window of the company's limit.
@@ -48,6 +51,9 @@ class StormRun:
     kills: int = 0
     tasks: list[dict[str, Any]] = field(default_factory=list)
     workflows: dict[str, str] = field(default_factory=dict)
+    override_workflows: dict[str, str] = field(default_factory=dict)
+    overridden: range = range(0)
+    reported: set[str] = field(default_factory=set)
     ledger: list[dict[str, Any]] = field(default_factory=list)
     selected: dict[str, str | None] = field(default_factory=dict)
     worst: int = 0
@@ -71,6 +77,7 @@ class Rule(str, Enum):
     SUCCESS_SHOWS_THE_REQUESTED_IVR = "success_shows_the_requested_ivr"
     SUCCESS_HAS_ITS_CHANGE = "success_has_its_change"
     LAST_CHANGE_IS_SELECTED = "last_change_is_selected"
+    OVERRIDES_RESTORE_OR_REPORT = "overrides_restore_or_report"
     LIMIT_NOT_EXCEEDED = "limit_not_exceeded"
     NEVER_THROTTLED = "never_throttled"
     NO_UNEXPLAINED_REPEATS = "no_unexplained_repeats"
@@ -139,7 +146,8 @@ class _Step:
 
 def _steps(run: StormRun) -> Iterator[_Step]:
     by_step: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for task in sorted(run.tasks, key=lambda task: int(task["retryCount"])):
+    steps = (task for task in run.tasks if task["referenceTaskName"].startswith("step"))
+    for task in sorted(steps, key=lambda task: int(task["retryCount"])):
         by_step[task["inputData"]["target_id"], task["referenceTaskName"]].append(task)
     for number in run.chains:
         for step in range(STEPS):
@@ -153,7 +161,7 @@ def _successes(run: StormRun) -> Iterator[_Step]:
 
 
 def _workflows_not_ended(run: StormRun) -> Iterator[Details]:
-    for workflow_id, status in run.workflows.items():
+    for workflow_id, status in {**run.workflows, **run.override_workflows}.items():
         if status not in TERMINAL:
             yield {"workflow_id": workflow_id, "status": status}
 
@@ -202,6 +210,13 @@ def _wrong_selections(run: StormRun) -> Iterator[Details]:
             yield {"target_id": target(number), "selected": selected, "possible": sorted(ids)}
 
 
+def _neither_as_before_nor_reported(run: StormRun) -> Iterator[Details]:
+    for number in run.overridden:
+        selected = run.selected[target(number)]
+        if selected != old_ivr(number) and target(number) not in run.reported:
+            yield {"target_id": target(number), "selected": selected, "before": old_ivr(number)}
+
+
 def _limit_exceeded(run: StormRun) -> Iterator[Details]:
     if run.worst > LIMITS["company"]["calls"]:
         yield {"calls": run.worst}
@@ -244,6 +259,7 @@ _CHECKS: dict[Rule, Callable[[StormRun], Iterator[Details]]] = {
     Rule.SUCCESS_SHOWS_THE_REQUESTED_IVR: _successes_with_another_ivr,
     Rule.SUCCESS_HAS_ITS_CHANGE: _successes_without_change,
     Rule.LAST_CHANGE_IS_SELECTED: _wrong_selections,
+    Rule.OVERRIDES_RESTORE_OR_REPORT: _neither_as_before_nor_reported,
     Rule.LIMIT_NOT_EXCEEDED: _limit_exceeded,
     Rule.NEVER_THROTTLED: _throttled,
     Rule.NO_UNEXPLAINED_REPEATS: _unexplained_repeats,

@@ -19,6 +19,7 @@ from support.engine import until
 
 # What the engine's own secret holds: a text of which no part is anywhere by chance.
 VAULT_KEY = "vlt/4hTq9+ZrX2=mWc7~Ky5.Nb8"
+SPARE_KEY = "spr/8kWq2+VxR6=nUd3~Jt7.Lc4"  # another secret of the engine, which a test shows to leak
 
 # The double's keys, and the companies that they belong to.
 KEYS = {"key-of-main": "main", "key-of-limited": "limited", "key-of-odd": "odd", VAULT_KEY: "vault"}

@@ -19,7 +19,7 @@ def test_wheel_holds_both_json_folders_the_console_and_the_type_marker(wheel: Pa
         for folder in ("task_defs", "workflows")
         for path in (ROOT / folder).glob("*")
     }
-    assert len(definitions) == 19
+    assert len(definitions) == 20
     pages = {str(path.relative_to(ROOT / "worker")) for path in (ROOT / "worker/dialpad_ivr/console").glob("*/*.*")}
     assert {"dialpad_ivr/console/templates/task.html", "dialpad_ivr/console/static/console.js"} <= pages
     assert {page for page in pages if "__pycache__" not in page} <= names

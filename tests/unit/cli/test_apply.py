@@ -12,7 +12,7 @@ from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import read_plan
 from dialpad_ivr.provisioning.workflow import WORKFLOW
 from support.invoke import Invoke
-from support.runs import ID, NEW, OLD, a_plan, run_states, terminated_states, waiting_for_approval
+from support.runs import ID, NEW, OLD, SLOT, a_plan, run_states, terminated_states, waiting_for_approval
 from support.stub import StubEngine
 
 # ---- apply
@@ -195,7 +195,10 @@ def test_status_exits_1_when_the_run_outlasts_the_timeout(invoke: Invoke, stub_e
 
 def test_status_shows_that_a_run_waits_for_approval(invoke: Invoke, stub_engine: StubEngine) -> None:
     stub_engine.runs = waiting_for_approval()
-    assert f"dialpad-ivr approve {ID}" in invoke("status", ID, "--no-follow").all
+    shown = invoke("status", ID, "--no-follow")
+    assert f"dialpad-ivr approve {ID}" in shown.all
+    assert f"~ callcenter {SLOT['target_id']} HOLD_MUSIC  (line 2)" in shown.out
+    assert f"    Winter ({OLD}) -> Summer ({NEW})" in shown.out
 
 
 def test_status_of_another_workflow_exits_1(invoke: Invoke, stub_engine: StubEngine) -> None:

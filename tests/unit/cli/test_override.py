@@ -77,6 +77,26 @@ def test_start_hands_the_guard_the_changes_with_what_was_selected_and_the_times_
     assert f"dialpad-ivr override cancel {ID}" in shown.all
 
 
+def test_start_passes_the_connection_on_that_people_are_told_by(invoke: Invoke, known: StubEngine) -> None:
+    invoke("override", "start", a_plan("change"), *WINDOW, "--notify", "ops_chat", "--yes")
+    (start,) = known.writes
+    assert start.body["input"]["notify"] == "ops_chat"
+
+
+def test_start_with_a_connection_that_cannot_be_one_is_refused(invoke: Invoke, stub_engine: StubEngine) -> None:
+    options = ("--notify", "https://hooks.example.com/x", "--yes", "--json")
+    shown = invoke("override", "start", a_plan("change"), *WINDOW, *options, code=2)
+    assert [each["option"] for each in shown.json["violations"]] == ["--notify"]
+    assert stub_engine.stub.received == []
+
+
+def test_no_reason_names_a_secret_of_the_engine(invoke: Invoke, known: StubEngine) -> None:
+    secret = "${workflow.secrets.DIALPAD_API_KEY}"
+    invoke("override", "start", a_plan("change"), *WINDOW[:-1], f"snow {secret} ${{x}}", "--yes")
+    (start,) = known.writes
+    assert start.body["input"]["reason"] == "snow $ {workflow.secrets.DIALPAD_API_KEY} ${x}"
+
+
 def test_start_without_confirmation_starts_nothing_and_says_when_it_would_be(invoke: Invoke, known: StubEngine) -> None:
     shown = invoke("override", "start", a_plan("change"), *WINDOW, code=2).all
     assert "From 2027-12-24 18:00 +01:00 until 2027-12-27 08:00 +01:00 (Europe/Berlin): change 1 slot?" in shown
@@ -152,6 +172,14 @@ def test_list_shows_slots_times_in_the_zone_who_and_why(invoke: Invoke, known: S
     shown = invoke("override", "list", "--zone", "America/New_York").all
     for part in (ID, "planned", "2027-12-24 12:00 -05:00", "1 callcenter: HOLD_MUSIC", "ann@desk", "Christmas"):
         assert part in shown
+
+
+def test_list_tells_which_one_should_have_been_restored_by_now(invoke: Invoke, known: StubEngine) -> None:
+    now = milliseconds(datetime.now(timezone.utc))
+    for over, expected in ((62_000, True), (10_000, False)):  # restoring one change may take a minute
+        known.runs[ID] = [an_override(variables={"phase": "active", "from_ms": 0, "until_ms": now - over})]
+        assert ("planned, overdue" in invoke("override", "list").all) == expected
+        assert json.loads(invoke("override", "list", "--json").out)[0]["overdue"] == expected
 
 
 def test_list_says_when_there_is_none(invoke: Invoke, stub_engine: StubEngine) -> None:

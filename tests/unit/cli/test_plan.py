@@ -127,6 +127,13 @@ def test_plan_that_cannot_be_written_exits_2(
     assert "no/such/folder" in invoke("plan", changes, "--out", "no/such/folder/plan.json", code=2).err
 
 
+def test_a_plan_is_no_file_of_changes(invoke: Invoke) -> None:
+    for command in ("plan", "check"):
+        shown = invoke(command, "changes.plan.json", code=2).err
+        assert "changes.plan.json is a plan, not a file of changes." in shown
+        assert "dialpad-ivr apply changes.plan.json" in shown
+
+
 def test_a_violation_names_its_field_once(invoke: Invoke) -> None:
     Path("changes.json").write_text(json.dumps([{**CHANGE, "ivr_id": "Summer hold music"}]))
     shown = invoke("plan", "changes.json", code=1).out

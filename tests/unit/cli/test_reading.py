@@ -121,7 +121,7 @@ def test_planning_and_checking_an_export_finds_nothing_to_change(invoke: Invoke,
         (["--out", "selections.xlsx"], "the name must end in .csv, .json, .yaml, .yml."),
         (["--ivr-type", "MUSIC"], 'ivr_type is "MUSIC"'),
         (["coachinggroup"], "Dialpad documents no list of these."),
-        (["--out", "no/such/folder/x.csv"], "cannot be written"),
+        (["--out", "no/such/folder/x.csv"], "there is no folder no/such/folder."),
     ],
 )
 def test_an_export_that_cannot_be_made_exits_2(invoke: Invoke, arguments: list[str], said: str) -> None:

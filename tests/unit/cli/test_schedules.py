@@ -65,7 +65,7 @@ def test_names_are_looked_up_and_ids_are_scheduled(
     assert inputs["changes"][0] == {
         **CHANGE,
         "credential": "default",
-        "note": {"line": 2, "target_name": "Support", "ivr_name": "Summer hold music"},
+        "note": {"line": 2, "target_name": "Support", "office_name": "Head office", "ivr_name": "Summer hold music"},
     }
     assert {arrival["method"] for arrival in company.ledger()} == {"GET"}
     for said in ("Scheduled as selections: 3 rows", "06:00:00 CE", "Run this again when", "schedules list"):
@@ -185,6 +185,7 @@ def with_runs(engine: StubEngine) -> StubEngine:
                 "target_type": "callcenter",
                 "target_id": 7,
                 "target_name": "Support",
+                "office_name": "Berlin",
                 "ivr_type": "HOLD_MUSIC",
                 "wanted": {"id": 2, "name": "Summer"},
                 "selected": [{"id": "1", "name": "Winter"}],
@@ -212,15 +213,22 @@ def test_the_list_shows_the_next_check_the_last_one_and_what_waits_for_approval(
     shown = invoke("schedules", "list").out
     assert 'morning: 2 rows, "0 0 6 * * *" in Europe/Berlin, asks to repair' in shown
     assert "last check: Sun 29 Nov 2026, 06:00:00 CET: 1 of 2 in sync, 1 different" in shown
-    assert "line 3: callcenter Support HOLD_MUSIC: Winter (1) -> Summer (2)" in shown
+    assert "line 3: callcenter Support, Berlin (7) HOLD_MUSIC: Winter (1) -> Summer (2)" in shown
     assert "output of workflow check-1" in shown
-    assert f"waits for approval: dialpad-ivr approve {ID}" in shown
+    assert f": dialpad-ivr approve {ID}" in shown
     assert "billing" not in shown
     (listed,) = invoke("schedules", "list", "--json").json["schedules"]
     assert (listed["name"], listed["rows"], listed["paused"]) == ("morning", 2, False)
     assert listed["last_run"]["workflow_id"] == "check-1"
     assert listed["last_run"]["result"]["differences"][0]["selected"] == [{"id": "1", "name": "Winter"}]
     assert listed["waiting_for_approval"] == [ID]
+
+
+def test_a_check_of_an_earlier_schedule_of_that_name_is_not_shown_as_its_own(
+    invoke: Invoke, with_runs: StubEngine
+) -> None:
+    with_runs.schedules = {"morning": a_schedule(updatedTime=1_795_928_400_001)}
+    assert "last check: none yet" in invoke("schedules", "list").out
 
 
 @pytest.mark.parametrize(

@@ -116,11 +116,11 @@ async def test_an_output_of_another_shape_is_shown_as_json_alone(
 
 async def test_newest_checks_lead_to_their_results(on_engine: httpx.AsyncClient, stub_engine: StubEngine) -> None:
     stub_engine.runs["search"] = [{"results": [{"workflowId": "w1"}, {"workflowId": "w2"}]}]
-    stub_engine.runs["w1"] = [check(IN_SYNC)]
+    stub_engine.runs["w1"] = [{**check(IN_SYNC), "correlationId": "morning"}]
     stub_engine.runs["w2"] = [{**check({}, status="FAILED"), "workflowId": "w2"}]
     page = (await on_engine.get("/checks")).text
     rows = [text_of(row).strip() for row in re.findall(r"<tr>.*?</tr>", page)[1:]]
-    assert rows[0].endswith("completed in sync 9 of 9 in sync 9")
+    assert rows[0].endswith("morning completed in sync 9 of 9 in sync 9")
     assert rows[1].endswith("failed")
     assert re.findall(r'href="(/executions/\w+)"', page) == ["/executions/w1", "/executions/w2"]
 

@@ -153,7 +153,7 @@ async def test_run_shows_source_times_report_undo_and_all_changes_failed_ones_fi
     assert "after 1 min 12 s" in text
     assert "dialpad-ivr rollback w1" in text
     assert [row[0] for row in cells(page, "Changes")] == ["4", "2", "3"]
-    assert cells(page, "Changes")[0] == ["4", "office 1002", "MENU", "7002", "not_found", "about 2"]
+    assert cells(page, "Changes")[0] == ["4", "office 1002", "MENU", "Old menu 6", "7002", "not_found", "about 2"]
     assert "/stop" not in page
     assert "data-poll" not in page
     report = (await on_engine.get("/provisioning/w1/report.json")).json()
@@ -180,7 +180,7 @@ async def test_run_that_ended_early_says_so_and_its_bar_is_not_full(
     headline = text_of(page.partition("data-status")[2].partition("</p>")[0])
     assert "Ended early" in headline
     assert bar(page) == {"succeeded": 1, "failed": 0, "at-work": 0, "total": 4}
-    assert [row[4] for row in cells(page, "Changes")] == ["unknown", "not sent", "not sent", "updated"]
+    assert [row[5] for row in cells(page, "Changes")] == ["unknown", "not sent", "not sent", "updated"]
     assert "Stopped by me@here." in text_of(page)
     assert "same plan again is safe" in text_of(page)
     assert "not_sent" not in page

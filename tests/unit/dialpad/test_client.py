@@ -180,6 +180,12 @@ async def test_an_echoed_key_is_redacted(settings: Settings, key: SecretStr) -> 
     assert found.body == {"sent": "Bearer [redacted]"}
 
 
+async def test_a_name_cannot_make_the_engine_put_its_secrets_somewhere(settings: Settings, key: SecretStr) -> None:
+    named = httpx.Response(200, content=rb'{"name": "\u0024{workflow.secrets.KEY}"}')
+    found = await answer(settings, key, named)
+    assert found.body == {"name": "$ {workflow.secrets.KEY}"}
+
+
 async def test_only_relevant_headers_are_stored(settings: Settings, key: SecretStr) -> None:
     headers = {"Retry-After": "3", "Set-Cookie": "secret", "X-RateLimit-Limit": "20", "X-Request-Id": "r" * 999}
     found = await answer(settings, key, httpx.Response(429, headers=headers, json={}))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import override_control, overrides
 from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW, Override, outer_of, overlaps, read_override
-from dialpad_ivr.provisioning.times import milliseconds
+from dialpad_ivr.provisioning.plan import make_plan
+from dialpad_ivr.provisioning.times import Window, milliseconds
 from dialpad_ivr.settings import Settings
 from support.runs import CHANGE, SLOT
 from support.stub import StubEngine
@@ -231,3 +233,61 @@ def test_one_that_waits_for_approval_can_be_canceled(engine: EngineApi, stub_eng
     stub_engine.runs = {ID: [waiting("approval", "planned")]}
     override_control.cancel_override(engine, ID, by="ann@desk", reason="")
     assert stub_engine.completed_tasks[0]["outputData"]["action"] == "cancel"
+
+
+# ---- two that are started at the same moment
+
+
+def starting(number: int, started: int, **inputs: Any) -> dict[str, Any]:
+    """An override that waits for its beginning, of those that were just started."""
+    name = f"{ID[:-1]}{number}"
+    wait = {**WAITS, "referenceTaskName": "before_wait"}
+    more = {**workflow()["input"], **inputs}
+    return workflow(workflowId=name, startTime=started, input=more, tasks=[wait])
+
+
+def start(engine: EngineApi, stub_engine: StubEngine, own: dict[str, Any], *others: dict[str, Any]) -> str:
+    """Start an override while these are running, which were not when it was checked."""
+    child = {"taskType": "SUB_WORKFLOW", "referenceTaskName": "override", "subWorkflowId": own["workflowId"]}
+    guard = {"workflowId": GUARD_ID, "workflowName": GUARD, "status": "RUNNING", "tasks": [child]}
+    stub_engine.runs = {GUARD_ID: [guard], **{each["workflowId"]: [each] for each in (own, *others)}}
+    stub_engine.definitions = {(name, "1"): {} for name in (WORKFLOW, GUARD)}
+    plan = make_plan([], "https://dialpad.com", "changes.csv")
+    window = Window(at(0), at(10), ZoneInfo("UTC"))
+    return override_control.start_override(engine, plan, window, reason="snow", requested_by="ann")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(override_control, "_SEEN_WITHIN_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(("other", "started"), [(3, 99), (1, 100)])
+def test_it_gives_way_to_one_that_was_started_before_it_and_names_that(
+    engine: EngineApi, stub_engine: StubEngine, other: int, started: int
+) -> None:
+    with pytest.raises(EngineError, match=f"Override {ID[:-1]}{other} has .* which was canceled") as raised:
+        start(engine, stub_engine, starting(5, 100), starting(other, started))
+    assert raised.value.status == 409
+    (completed,) = stub_engine.completed_tasks
+    assert completed["workflowInstanceId"] == f"{ID[:-1]}5"
+    assert completed["outputData"]["action"] == "cancel"
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    "other", [starting(3, 101), starting(9, 100), starting(3, 99, changes=[{**CHANGE, "target_id": "7"}])]
+)
+def test_it_goes_on_beside_one_that_was_started_later_or_has_other_slots(
+    engine: EngineApi, stub_engine: StubEngine, other: dict[str, Any]
+) -> None:
+    assert start(engine, stub_engine, starting(5, 100), other) == f"{ID[:-1]}5"
+    assert stub_engine.completed_tasks == []
+
+
+@pytest.mark.usefixtures("at_once")
+def test_it_goes_on_within_the_overrides_that_it_is_nested_in(engine: EngineApi, stub_engine: StubEngine) -> None:
+    around = starting(3, 99, inside=f"{ID[:-1]}4"), starting(4, 98)
+    assert start(engine, stub_engine, starting(5, 100, inside=f"{ID[:-1]}3"), *around) == f"{ID[:-1]}5"
+    assert stub_engine.completed_tasks == []

@@ -121,9 +121,9 @@ def test_one_that_there_is_not_suggests_near_ones(engine: StubEngine, api: Engin
 
 def test_everything_that_is_wrong_is_told_at_once(read: Any) -> None:
     changes = read(table("callcenter,${workflow.secrets.X},,,,,GREETING,Welcome,,,", header=NAMES)).changes
-    problems = playbooks.make("Snow day!", changes, lasts="soon", zone="Europe/Berln", max_failures="few")
+    problems = playbooks.make("Snow day!", changes, lasts="soon", zone="Europe/Berln", max_failures="few", notify="a b")
     assert isinstance(problems, tuple)
-    assert [each.option for each in problems] == ["NAME", "--for", "--zone", "--max-failures", "line 2"]
+    assert [each.option for each in problems] == ["NAME", "--for", "--zone", "--max-failures", "--notify", "line 2"]
     assert "For instance snow-day." in problems[0].message
     assert "Europe/Berlin?" in problems[2].message
 
@@ -199,7 +199,7 @@ async def test_started_it_is_an_override_with_the_playbooks_options(
     engine: StubEngine, api: EngineApi, company: Settings, read: Any
 ) -> None:
     row = "callcenter,Support,,,,,HOLD_MUSIC,Summer hold music,,,"
-    playbook = made(read(table(row, header=NAMES)), approval=True, max_failures="5%", domain="eu")
+    playbook = made(read(table(row, header=NAMES)), approval=True, max_failures="5%", domain="eu", notify="ops_chat")
     child = {"referenceTaskName": "override", "subWorkflowId": "o"}
     engine.runs = {"g": [{"workflowId": "g", "workflowName": GUARD, "status": "RUNNING", "tasks": [child]}]}
     rehearsal = await rehearsed(playbook, company)
@@ -209,5 +209,6 @@ async def test_started_it_is_an_override_with_the_playbooks_options(
     assert playbooks.start(api, playbook, rehearsal.plan, window, reason="snow", requested_by="ann") == "o"
     inputs = engine.writes[-1].body["input"]
     assert (inputs["approval"], inputs["max_failures"], inputs["domain"]) == (True, "5%", "eu")
+    assert inputs["notify"] == "ops_chat"
     assert (inputs["reason"], inputs["requested_by"]) == ("snow", "ann")
     assert (inputs["from"], inputs["changes"][0]["ivr_id"]) == ("now", "5127493019721728")

@@ -22,6 +22,7 @@ from dialpad_ivr.provisioning.times import (
     shortest,
     zone_text,
 )
+from support.local_times import CHANGES_OF_CLOCKS, LOCAL_TIMES, instants
 
 NOW = datetime(2026, 11, 29, 12, 0, tzinfo=timezone.utc)
 
@@ -43,23 +44,10 @@ def problems(**options: Any) -> list[tuple[str, str]]:
     return [(problem.option, problem.message) for problem in found]
 
 
-def local(at: datetime, zone: ZoneInfo) -> datetime:
-    """What a clock on the wall shows."""
-    return at.astimezone(zone).replace(tzinfo=None)
-
-
 # ---- what is shown is what is done
 
-LOCAL_TIMES = st.datetimes(datetime(2027, 1, 1), datetime(2031, 6, 1)).map(lambda at: at.replace(microsecond=0))
-# Where clocks are changed: on any day, at any full or half hour up to four.
-CHANGES = st.builds(
-    lambda day, half_hours: day.replace(hour=half_hours // 2, minute=half_hours % 2 * 30, second=0),
-    LOCAL_TIMES,
-    st.integers(0, 8),
-)
 
-
-@given(begins=LOCAL_TIMES | CHANGES, lasts=st.integers(1, 400 * 24 * 60), key=st.timezone_keys())
+@given(begins=LOCAL_TIMES | CHANGES_OF_CLOCKS, lasts=st.integers(1, 400 * 24 * 60), key=st.timezone_keys())
 def test_for_any_window_zone_and_change_of_clocks_what_is_shown_is_what_is_done_in_utc(
     begins: datetime, lasts: int, key: str
 ) -> None:
@@ -67,19 +55,16 @@ def test_for_any_window_zone_and_change_of_clocks_what_is_shown_is_what_is_done_
     found = window(start=f"{begins:%Y-%m-%d %H:%M:%S}", until=f"{ends:%Y-%m-%dT%H:%M:%S}", zone=key)
     zone = ZoneInfo(key)
     for typed, option in ((begins, "--from"), (ends, "--until")):
-        # Read the other way round: the instants of UTC whose local time is the one typed.
-        in_utc = typed.replace(tzinfo=timezone.utc)
-        offsets = {(in_utc + timedelta(hours=n)).astimezone(zone).utcoffset() or timedelta() for n in range(-26, 27)}
-        instants = sorted(at for at in {in_utc - by for by in offsets} if local(at, zone) == typed)
+        possible = instants(typed, zone)
         if isinstance(found, tuple):
             told = any(problem.option == option and "does not exist" in problem.message for problem in found)
-            assert told == (not instants)
+            assert told == (not possible)
             continue
         done = found.start if option == "--from" else found.end
         assert done is not None
-        assert done == instants[0]
+        assert done == possible[0]
         assert any("exists twice" in note and f"{typed:%Y-%m-%d %H:%M}" in note for note in found.notes) == (
-            len(instants) > 1
+            len(possible) > 1
         )
         shown = zone_text(done, zone)
         assert datetime.fromisoformat(f"{shown[:-7]}{shown[-6:]}".replace(" ", "T")) == done

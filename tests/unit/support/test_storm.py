@@ -36,14 +36,24 @@ def arrival(number: int, step: int, **fields: Any) -> dict[str, Any]:
     return {**row, "applied": True, "after": selection, "status": 200, "fault": None, **fields}
 
 
+OVERRIDDEN = range(2, 4)
+
+
 def good_run() -> StormRun:
-    """Each chain made its changes, one a step, and nothing else happened."""
+    """Each chain made its changes, one a step; one overridden target was restored, and another one reported."""
     return StormRun(
         CHAINS,
         tasks=[task(number, step) for number in CHAINS for step in range(STEPS)],
         workflows={f"workflow-{number}": "COMPLETED" for number in CHAINS},
         ledger=[arrival(number, step) for step in range(STEPS) for number in CHAINS],
-        selected={target(number): ivr(number) for number in CHAINS},
+        override_workflows={"override": "FAILED"},
+        overridden=OVERRIDDEN,
+        reported={target(3)},
+        selected={
+            **{target(number): ivr(number) for number in CHAINS},
+            target(2): old_ivr(2),
+            target(3): ivr(3),
+        },
         worst=LIMITS["company"]["calls"],
         logs=json.dumps({"event": "task_done"}) + "\n",
         exit_codes=[0, 0],
@@ -102,6 +112,18 @@ def nothing_selected(run: StormRun) -> None:
     run.selected[target(1)] = None
 
 
+def override_not_ended(run: StormRun) -> None:
+    run.override_workflows["override"] = "RUNNING"
+
+
+def left_but_not_reported(run: StormRun) -> None:
+    run.reported.clear()
+
+
+def not_restored(run: StormRun) -> None:
+    run.selected[target(2)] = ivr(2)
+
+
 def one_call_too_many(run: StormRun) -> None:
     run.worst += 1
 
@@ -136,7 +158,7 @@ def key_logged(run: StormRun) -> None:
 
 
 DOCTORED: dict[Rule, tuple[Callable[[StormRun], None], ...]] = {
-    Rule.EVERY_WORKFLOW_ENDED: (running_workflow,),
+    Rule.EVERY_WORKFLOW_ENDED: (running_workflow, override_not_ended),
     Rule.EVERY_TASK_ENDED: (scheduled_retry, task_in_progress),
     Rule.ONE_WORKFLOW_PER_CHAIN: (lost_workflow, workflow_started_twice),
     Rule.SUCCESS_SHOWS_THE_REQUESTED_IVR: (success_with_another_ivr, success_that_is_not_ok),
@@ -147,6 +169,7 @@ DOCTORED: dict[Rule, tuple[Callable[[StormRun], None], ...]] = {
         change_of_another_ivr,
     ),
     Rule.LAST_CHANGE_IS_SELECTED: (old_ivr_selected, nothing_selected),
+    Rule.OVERRIDES_RESTORE_OR_REPORT: (left_but_not_reported, not_restored),
     Rule.LIMIT_NOT_EXCEEDED: (one_call_too_many,),
     Rule.NEVER_THROTTLED: (throttled_call,),
     Rule.NO_UNEXPLAINED_REPEATS: (repeated_change, more_repeats_than_kills_explain),

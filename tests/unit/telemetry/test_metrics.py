@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from prometheus_client.metrics_core import Metric
 
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, OUTCOMES
 from dialpad_ivr.contract.schema import INPUTS
+from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.telemetry.metrics import WAITING, Metrics
+from dialpad_ivr.telemetry.metrics import WAITING, Metrics, OverrideFigures
 from support.docs import ROOT, blocks
+from support.engine import until
 from support.prometheus import RULES, RULES_FILE
 from support.promtool import as_yaml, check_expressions, promtool
 
@@ -48,6 +51,7 @@ async def exported() -> list[Metric]:
             with metrics.calling(method, 0.1) as counted:
                 counted(200)
     metrics.circuit("acme", lambda: True, opened=True)
+    metrics.overrides(OverrideFigures({"planned": 0, "active": 1, "overdue": 0}, {"overridden": 4, "left": 0}))
     return list(metrics.registry.collect())
 
 
@@ -102,7 +106,7 @@ def test_every_metric_and_label_is_one_that_the_worker_exports(
         for name, operator, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', matchers):
             assert name in labels[metric]
             values = value.split("|") if "~" in operator else [value]
-            if name in ("outcome", "limit", "method", "task", "taskType"):
+            if name in ("outcome", "limit", "method", "task", "taskType", "state"):
                 assert set(values) <= labels[metric][name]
             if name == "outcome" and operator == "!~":
                 assert set(values) == {*OK_OUTCOMES, WAITING}
@@ -202,6 +206,10 @@ def queue(text: str) -> dict[str, str]:
     return {f'{QUEUE}{{job="conductor", instance="e1", ownerApp="unknown", taskType="set_custom_ivr"}}': text}
 
 
+def overrides(metric: str, **states: str) -> dict[str, str]:
+    return {f'dialpad_ivr_{metric}{{{BY}, state="{state}"}}': text for state, text in states.items()}
+
+
 def memory(size: str, job: str = "dialpad-ivr") -> dict[str, str]:
     return {f'process_resident_memory_bytes{{job="{job}", instance="w1"}}': f"{size}x30"}
 
@@ -276,6 +284,18 @@ CASES: dict[str, tuple[int, str, dict[str, str], list[dict[str, str]]]] = {
             {**memory("262144000", "other"), **one("redis_up", "1x30")},
         ],
     ),
+    "DialpadIvrOverrideOverdue": (
+        6,
+        "2",
+        overrides("overrides", overdue="2x30", active="1x30"),
+        [overrides("overrides", overdue="1x3 0x30"), overrides("overrides", overdue="0x30", active="9x30")],
+    ),
+    "DialpadIvrOverrideNotRestored": (
+        6,
+        "3",
+        overrides("override_rows", left="3x30"),
+        [overrides("override_rows", left="3x4 0x30"), overrides("override_rows", left="0x30", overridden="9x30")],
+    ),
 }
 
 
@@ -328,3 +348,49 @@ def test_alerts_fire_when_they_should_and_only_then(name: str, tmp_path: Path) -
     cases += [case(series, {at: [] for at in range(26)}) for series in quiet]
     test = {"rule_files": [str(RULES_FILE)], "evaluation_interval": "1m", "tests": cases}
     promtool("test", "rules", as_yaml(test, tmp_path / "test.yml"))
+
+
+# Overrides, which a thread reads from the engine
+
+
+def shown(metrics: Metrics) -> dict[str, float]:
+    return {
+        sample.labels["state"]: sample.value
+        for family in metrics.registry.collect()
+        if family.name.startswith("dialpad_ivr_override")
+        for sample in family.samples
+    }
+
+
+def test_overrides_are_read_on_a_scrape_in_a_thread_and_not_again_within_a_minute() -> None:
+    metrics, may_answer, read = Metrics(), threading.Event(), threading.Event()
+    calls = []
+
+    def figures() -> OverrideFigures:
+        calls.append(threading.current_thread())
+        assert may_answer.wait(10)
+        read.set()
+        return OverrideFigures({"active": 2}, {"left": 1})
+
+    metrics.watch_overrides(figures)
+    assert calls == []  # nothing before the first scrape
+    assert shown(metrics) == {}  # which does not wait for it
+    may_answer.set()
+    assert read.wait(10)
+    calls[0].join(10)
+    assert shown(metrics) == {"active": 2, "left": 1}
+    assert len(calls) == 1
+
+
+def test_overrides_that_cannot_be_read_are_not_shown_and_harm_no_scrape() -> None:
+    metrics, read = Metrics(), threading.Event()
+    metrics.overrides(OverrideFigures({"active": 2}, {"left": 1}))
+
+    def figures() -> OverrideFigures:
+        read.set()
+        raise EngineError("No engine answers.", 0)
+
+    metrics.watch_overrides(figures)
+    shown(metrics)
+    assert read.wait(10)
+    until(lambda: shown(metrics) == {}, 10, "what is old to be gone")

@@ -47,7 +47,7 @@ COMMANDS: Final = {
     ),
     "console": (
         "console:console",
-        "Serve the web console on this machine until Ctrl-C: reference, targets, test requests, runs, limits.",
+        "Serve the web console until Ctrl-C: reference, targets, test requests, runs, overrides, limits.",
     ),
     "targets": ("targets:targets", "List targets with their ids and offices, or find one. Changes nothing."),
     "export": (

@@ -28,9 +28,11 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag, Timeout
+from dialpad_ivr.cli.plan import fail_for_windows
 from dialpad_ivr.cli.render_override import note_overridden
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.provisioning import workflow
+from dialpad_ivr.provisioning.changes import ChangesError, read_changes
 from dialpad_ivr.provisioning.plan import Plan, PlanError, read_plan, write_atomically, write_plan
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows, rollback_plan
 from dialpad_ivr.provisioning.run import ProvisioningRun
@@ -134,6 +136,9 @@ def applicable_plan(file: Path, settings: Settings) -> Plan:
     try:
         made = read_plan(file)
     except PlanError as exc:
+        with contextlib.suppress(ChangesError):
+            if read_changes(file).has_windows:
+                fail_for_windows(file)
         fail(str(exc), EXIT_USAGE)
     if made.api_url != settings.api_url:
         fail(f"The plan was made at {made.api_url}, but DIALPAD_IVR_API_URL is {settings.api_url}.", EXIT_USAGE)
@@ -246,20 +251,27 @@ def follow_to_report(
         out.print(Text(f"To continue: {again} (the same plan: what is done is left as it is)"), soft_wrap=True)
     if undo.rows:
         out.print(Text(f"To roll back: {shell_command('apply', undo_file)}"), soft_wrap=True)
-    note_unchanged(engine, run)
+    note_unchanged(engine, run, undone=bool(undo.rows))
 
 
-def note_unchanged(engine: EngineApi, run: ProvisioningRun) -> None:
-    """Say that an undo leaves alone what was selected before the run, and which run may have made it."""
+def note_unchanged(engine: EngineApi, run: ProvisioningRun, *, undone: bool) -> None:
+    """Say that an undo leaves alone what was selected before the run, and which run may have made it.
+
+    Args:
+        engine: The engine.
+        run: The run.
+        undone: Whether there is anything else that an undo restores.
+    """
     count = run.counts["unchanged"]
     if not count:
         return
+    left = f"  Not the {count} unchanged" if undone else f"Nothing to roll back: {plural(count, 'change')} unchanged"
     with contextlib.suppress(EngineError):
         for earlier in workflow.earlier_runs(engine, run)[:1]:
             how = f"undo those of the run before with: {shell_command('rollback', earlier)}"
-            out.print(Text(f"  Not the {count} unchanged; {how}", style="dim"), soft_wrap=True)
+            out.print(Text(f"{left}; {how}", style="dim"), soft_wrap=True)
             return
-    out.print(Text(f"  Not the {count} unchanged: they were selected before this run.", style="dim"), soft_wrap=True)
+    out.print(Text(f"{left}, as selected before this run.", style="dim"), soft_wrap=True)
 
 
 def _follow(run: ProvisioningRun, timeout: float) -> None:

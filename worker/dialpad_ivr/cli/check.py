@@ -15,6 +15,7 @@ from dialpad_ivr.cli.exit_codes import EXIT_DIFFERS, EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag, Resume
 from dialpad_ivr.cli.plan import valid_changes
 from dialpad_ivr.cli.reading import how_to_go_on, open_kept, print_text, read_dialpad, show_unread
+from dialpad_ivr.cli.render_override import considering_overrides
 from dialpad_ivr.cli.schedules import Every, Name, RepairOption, Zone, prepared_schedule, schedule_check
 from dialpad_ivr.provisioning.drift import check_rows, counts, drift_csv, drift_report
 from dialpad_ivr.provisioning.plan import write_atomically
@@ -36,9 +37,10 @@ def check(
 ) -> None:
     """Compare a file of changes with what is selected, and show what differs. Changes nothing.
 
-    The file is one that `plan` reads, and that `export` writes. The exit code is 0 only if every row is in sync; 5 if
-    rows differ and applying a plan of the file would repair all of them; 1 if a row needs a person: its target or its
-    IVR is missing or ambiguous, or it could not be compared.
+    The file is one that `plan` reads, and that `export` writes. A slot that an override has now is in sync if what it
+    restores is what the file wants; where no engine answers, that is not known. The exit code is 0 only if every row is
+    in sync; 5 if rows differ and applying a plan of the file would repair all of them; 1 if a row needs a person: its
+    target or its IVR is missing or ambiguous, or it could not be compared.
 
     With --every, the engine's scheduler also repeats the check, by the workflow `check_custom_ivrs`. The names in the
     file are looked up now, and ids are scheduled: run it again when the file or the company changes. The exit code is
@@ -60,6 +62,7 @@ def check(
         interrupted=f"Nothing was compared.\n{how_to_go_on(kept)}",
         kept=kept,
     )
+    checked = considering_overrides(checked, settings)
     states = counts(checked)
     if kept and "unreadable" not in states:
         kept.delete()

@@ -35,7 +35,7 @@ def console(
         ),
     ] = None,
 ) -> None:
-    """Serve the web console on this machine until Ctrl-C: reference, targets, test requests, runs, overrides, limits.
+    """Serve the web console until Ctrl-C: reference, targets, test requests, runs, overrides, limits.
 
     Test requests go through the engine if one answers, otherwise directly to Dialpad with the key from this
     environment. The console listens on loopback only; for remote access, forward its port with ssh.

@@ -85,6 +85,8 @@ def export(
     if write is None:
         fail(f"{to}: the name must end in {', '.join(WRITERS)}.\nFor example: --out selections.csv", EXIT_USAGE)
     check_ivr_types(ivr_types or ())
+    if to is not None and not to.parent.is_dir():
+        fail(f"{to} cannot be written: there is no folder {to.parent}.\nCreate it, or name another file.", EXIT_USAGE)
     if to is not None and to.exists():
         confirm(f"{to} is there already. Replace it?", yes=yes or resume)
     types = dict.fromkeys(target_types or LISTED_TYPES)
@@ -114,7 +116,7 @@ def export(
         try:
             write_atomically(to, text)
         except OSError as exc:
-            fail(f"{to} cannot be written: {exc.strerror}\nWhat was read is kept.", EXIT_USAGE)
+            fail(f"{to} cannot be written: {exc.strerror}\n{how_to_go_on(kept)}", EXIT_USAGE)
     _say_what(exported, to, all_types=not target_types)
     if unread:
         fail(f"{plural(unread, 'read')} failed: their targets are not in it.\n{how_to_go_on(kept)}", EXIT_FAILED)

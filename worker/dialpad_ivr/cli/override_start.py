@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.text import Text
 
 from dialpad_ivr.cli import render, render_override
 from dialpad_ivr.cli.apply import applicable_plan, check_max_failures, check_plan
@@ -26,13 +27,20 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag, Yes
-from dialpad_ivr.cli.plan import plan_of
-from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
+from dialpad_ivr.cli.plan import invalid, plan_of, valid_changes
+from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject, current_user
 from dialpad_ivr.provisioning import override_control, overrides
 from dialpad_ivr.provisioning.override_text import window_text
-from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.plan import Plan
-from dialpad_ivr.provisioning.report import why_unrestorable
+from dialpad_ivr.provisioning.planned_ahead import (
+    TOO_LARGE,
+    PlannedOverride,
+    all_fitted,
+    apart,
+    fitted,
+    planned_overrides,
+    unrestorable,
+)
 from dialpad_ivr.provisioning.times import Problem, Window, read_window
 from dialpad_ivr.provisioning.zone import local_zone
 from dialpad_ivr.telemetry import logs
@@ -40,6 +48,11 @@ from dialpad_ivr.telemetry import logs
 Zone = Annotated[
     str | None,
     typer.Option("--zone", help="The time zone of local times, e.g. Europe/Berlin; this machine's by default."),
+]
+
+Notify = Annotated[
+    str | None,
+    typer.Option("--notify", help="Tell people what was done, by this connection of the engine.", metavar="NAME"),
 ]
 
 
@@ -64,10 +77,14 @@ def start(
     max_failures: Annotated[
         str | None, typer.Option(help="Stop after N failures, or P% of the changes.", metavar="N|P%")
     ] = None,
+    notify: Notify = None,
     yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Select other custom IVRs for a while: apply the changes at --from, and restore what was selected at --until.
+
+    The rows of a file of changes may each have a window of their own: the columns `from`, `until` and `zone`. Rows of
+    one window become one override. Without a zone, a row is in that of its target's office, where Dialpad shows it.
 
     Everything is checked before anything is started: the times, that every row can be restored, and that no other
     override has one of the slots at that time. What a person changes meanwhile is left alone and reported as
@@ -77,85 +94,127 @@ def start(
     - `dialpad-ivr override start snow.csv --for 12h --reason "snow"`
     - `dialpad-ivr override start xmas.csv --from "2026-12-24 18:00" --until "2026-12-27 08:00" --zone Europe/Berlin
       --reason "Christmas"`
+    - `dialpad-ivr override start holidays.csv --reason "holidays"`
     """
     settings = settings_or_fail()
     logs.configure("warning", settings.log_format)
     check_max_failures(max_failures)
+    by_row = False
     if file.name.endswith(PLAN_SUFFIX):
         made = applicable_plan(file, settings)
     else:
-        made = plan_of(file, settings, as_json=as_json)
+        changes = valid_changes(file, as_json=as_json, windows=True)
+        by_row = any(change.window for change in changes)
+        if by_row and (begin or until or lasts):
+            fail(
+                f"{file}: its rows have windows of their own (from, until), so --from, --until and --for do not go "
+                "with it.\nLeave these options out, or remove the columns.",
+                EXIT_USAGE,
+            )
+        made = plan_of(file, settings, as_json=as_json, changes=changes)
     check_plan(made, partial=None)
-    if override_control.is_too_large(made):
-        fail("The changes and their names are more than the engine takes at once. Split the file.", EXIT_USAGE)
-    problems = _unrestorable(made)
-    window = read_options(begin, until, lasts, zone or local_zone(), len(made.changes), problems, as_json=as_json)
-    engine = EngineApi(settings)
+    engine, zone = EngineApi(settings), zone or local_zone()
+    started: list[str] = []
+    planned: list[PlannedOverride] = []
+    problems = override_control.notify_problems(notify)
     try:
-        outer = _outer(engine, made, window, nested=nested)
-        if outer:
-            made = override_control.nested_plan(made, outer)
-        if not made.changes:
-            typer.echo(json.dumps({"outcome": "success", "workflow_id": None}) if as_json else "Nothing to change.")
+        if by_row:
+            if problems:
+                refuse(problems, as_json=as_json)
+            planned = _planned_by_row(engine, made, zone, nested=nested, as_json=as_json)
+        else:
+            if override_control.is_too_large(made):
+                fail(TOO_LARGE, EXIT_USAGE)
+            problems += [Problem(f"line {line}", f"line {line}: {text}") for line, text in unrestorable(made)]
+            window = read_options(begin, until, lasts, zone, len(made.changes), problems, as_json=as_json)
+            planned = [_planned(engine, PlannedOverride(window, made), nested=nested)]
+        for each in planned:
+            if by_row and not each.plan.changes:
+                notice(f"{window_text(each.window)}: nothing to change, so it is left out.")
+        planned = [each for each in planned if each.plan.changes]
+        if not planned:
+            nothing = "[]" if by_row else json.dumps({"outcome": "success", "workflow_id": None})
+            typer.echo(nothing if as_json else "Nothing to change.")
             return
-        if not as_json:
-            render.show_plan(out, made)
-        for note in window.notes:
-            notice(note)
-        confirm(f"{window_text(window)}: change {plural(len(made.changes), 'slot')}?", yes=yes)
-        workflow_id = override_control.start_override(
-            engine,
-            made,
-            window,
-            reason=reason,
-            requested_by=current_user(),
-            approval=approval,
-            max_failures=max_failures,
-            domain=settings.domain,
-            inside=outer.workflow_id if outer else None,
-        )
+        for each in planned:
+            if by_row and not as_json:
+                out.print(Text(window_text(each.window), style="bold"), soft_wrap=True)
+            if not as_json:
+                render.show_plan(out, each.plan)
+            for note in each.window.notes:
+                notice(note)
+        slots = plural(sum(len(each.plan.changes) for each in planned), "slot")
+        what = plural(len(planned), "override") if by_row else window_text(planned[0].window)
+        confirm(f"{what}: change {slots}?", yes=yes)
+        for each in planned:
+            workflow_id = override_control.start_override(
+                engine,
+                each.plan,
+                each.window,
+                reason=reason,
+                requested_by=current_user(),
+                approval=approval,
+                max_failures=max_failures,
+                domain=settings.domain,
+                inside=each.inside,
+                notify=notify,
+            )
+            started.append(workflow_id)
+            if not as_json:
+                render_override.show_started(out, workflow_id, each.window, approval=approval)
     except EngineError as exc:
+        _show_stopped(started, planned, by_row=by_row, as_json=as_json)
         again = " See whether it was started with: dialpad-ivr override list" if exc.perhaps_done else ""
         engine_failed(exc, again or (" Register it with: dialpad-ivr register" if exc.status == 404 else ""))
     except KeyboardInterrupt:
+        _show_stopped(started, planned, by_row=by_row, as_json=as_json)
         fail("Interrupted. See whether it was started with: dialpad-ivr override list", EXIT_INTERRUPTED)
     if as_json:
-        typer.echo(json.dumps({"workflow_id": workflow_id, **render_override.window_json(window)}, indent=2))
-        return
-    render_override.show_started(out, workflow_id, window, approval=approval)
+        found = _started_json(started, planned)
+        typer.echo(json.dumps(found if by_row else found[0], indent=2))
 
 
-def _unrestorable(made: Plan) -> list[Problem]:
-    """The rows that could not be restored."""
-    return [
-        Problem(
-            f"line {row.line}",
-            f"line {row.line}: {row.target_type} {row.target_name or row.target_id} {row.ivr_type} could not be "
-            f"restored: {reason}. Take it out, or change it for good with `dialpad-ivr apply`.",
+def _started_json(started: Sequence[str], planned: Sequence[PlannedOverride]) -> list[JsonObject]:
+    pairs = zip(started, planned, strict=False)  # a start may have failed
+    return [{"workflow_id": workflow_id, **render_override.window_json(each.window)} for workflow_id, each in pairs]
+
+
+def _show_stopped(started: Sequence[str], planned: Sequence[PlannedOverride], *, by_row: bool, as_json: bool) -> None:
+    if by_row and planned:
+        if as_json:
+            typer.echo(json.dumps(_started_json(started, planned), indent=2))
+        render_override.show_stopped(err, started, planned)
+
+
+def _planned(engine: EngineApi, planned: PlannedOverride, *, nested: bool) -> PlannedOverride:
+    """The override, nested if it is to be. Ends the command if it meets one that it must not."""
+    running = overrides.running_overrides(engine)
+    planned, met = fitted(planned, running, datetime.now(timezone.utc), nested=nested)
+    if met:
+        for overlap in met:
+            render_override.show_overlap(err, overlap, planned.window.zone)
+        fail(
+            f"Two overrides cannot have a slot at the same time. Nothing was started. {apart(nested=nested)}",
+            EXIT_FAILED,
         )
-        for row in made.changes
-        if (reason := why_unrestorable(row.previous))
-    ]
+    return planned
 
 
-def _outer(engine: EngineApi, made: Plan, window: Window, *, nested: bool) -> Override | None:
-    """The override that this one is nested in, if it is. Ends the command if it meets one that it must not."""
-    begins = window.start or datetime.now(timezone.utc)
-    changes = [row.model_dump() for row in made.rows]  # what is selected already may be so by another override
-    found = overrides.overlaps(changes, begins, window.end, overrides.running_overrides(engine))
-    if not found:
-        return None
-    outer = overrides.outer_of(found, begins, window.end) if nested else None
-    if outer is None:
-        for overlap in found:
-            render_override.show_overlap(err, overlap, window.zone)
-        how = (
-            "A nested one must begin after the other has, and end before it does."
-            if nested
-            else "Choose other times, end the other first, or nest this one in it with --nested."
-        )
-        fail(f"Two overrides cannot have a slot at the same time. Nothing was started. {how}", EXIT_FAILED)
-    return outer
+def _planned_by_row(engine: EngineApi, made: Plan, zone: str, *, nested: bool, as_json: bool) -> list[PlannedOverride]:
+    """The overrides of a file with windows. Ends the command with all that is wrong with any of them."""
+    now = datetime.now(timezone.utc)
+    planned, violations = planned_overrides(made, zone, now)
+    try:
+        running = overrides.running_overrides(engine)
+    except EngineError:
+        if not violations:
+            raise
+        running = []
+    planned, met = all_fitted(planned, running, now, nested=nested)
+    violations += met
+    if violations:
+        invalid(sorted(violations, key=lambda violation: violation.line), as_json=as_json, nothing="")
+    return planned
 
 
 def read_options(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -12,7 +13,16 @@ import typer
 from rich.text import Text
 
 from dialpad_ivr.cli import render
-from dialpad_ivr.cli.common import PLAN_SUFFIX, err, fail, out, plural, settings_or_fail, shell_command
+from dialpad_ivr.cli.common import (
+    PLAN_SUFFIX,
+    err,
+    fail,
+    notice,
+    out,
+    plural,
+    settings_or_fail,
+    shell_command,
+)
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from dialpad_ivr.cli.options import JsonFlag
 from dialpad_ivr.cli.reading import read_dialpad
@@ -20,6 +30,7 @@ from dialpad_ivr.cli.render_override import note_overridden
 from dialpad_ivr.provisioning.changes import Change, ChangesError, Violation, group_violations, read_changes
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan, write_plan
 from dialpad_ivr.provisioning.snapshot import Snapshot, read_snapshot
+from dialpad_ivr.provisioning.windows import window_violations
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry import logs
 
@@ -82,9 +93,20 @@ def plan(
         raise typer.Exit(EXIT_FAILED)
 
 
-def plan_of(file: Path, settings: Settings, *, as_json: bool) -> Plan:
-    """The plan of a file of changes, made now. Ends the command if the file is invalid or nothing could be read."""
-    return _planned(_snapshot(valid_changes(file, as_json=as_json), settings, as_json=as_json), file, settings)
+def plan_of(file: Path, settings: Settings, *, as_json: bool, changes: Sequence[Change] | None = None) -> Plan:
+    """The plan of a file of changes, made now. Ends the command if the file is invalid or nothing could be read.
+
+    Args:
+        file: The file.
+        settings: What is read with.
+        as_json: Whether what is wrong is printed as JSON.
+        changes: What is in the file, if it was read.
+    """
+    found = valid_changes(file, as_json=as_json) if changes is None else changes
+    snapshot = _snapshot(found, settings, as_json=as_json)
+    for warning in snapshot.warnings:
+        notice(warning)
+    return _planned(snapshot, file, settings)
 
 
 def _snapshot(changes: Sequence[Change], settings: Settings, *, as_json: bool) -> Snapshot:
@@ -95,7 +117,7 @@ def _snapshot(changes: Sequence[Change], settings: Settings, *, as_json: bool) -
         interrupted="Nothing was changed; no plan was written.",
     )
     if snapshot.violations:
-        _invalid(snapshot.violations, as_json=as_json, nothing="")
+        invalid(snapshot.violations, as_json=as_json, nothing="")
     planned = list(snapshot.rows)
     if planned and all(row.action == "unreadable" for row in planned):
         _nothing_read(planned, settings, as_json=as_json)
@@ -106,18 +128,39 @@ def _planned(snapshot: Snapshot, file: Path, settings: Settings) -> Plan:
     return make_plan(list(snapshot.rows), settings.api_url, file.name)
 
 
-def valid_changes(file: Path, *, as_json: bool) -> Sequence[Change]:
-    """The changes in a file. Ends the command if they are invalid."""
+def valid_changes(file: Path, *, as_json: bool, windows: bool = False) -> Sequence[Change]:
+    """The changes in a file. Ends the command if they are invalid.
+
+    Args:
+        file: The file.
+        as_json: Whether what is wrong is printed as JSON.
+        windows: Whether the rows may say when their changes are made, and when they end.
+    """
+    if file.name.endswith(PLAN_SUFFIX):
+        fail(f"{file} is a plan, not a file of changes.\nApply it with: {shell_command('apply', file)}", EXIT_USAGE)
     try:
         changes = read_changes(file)
     except ChangesError as exc:
         fail(str(exc), EXIT_USAGE)
-    if changes.violations:
-        _invalid(changes.violations, as_json=as_json)
+    if changes.has_windows and not windows:
+        fail_for_windows(file)
+    violations = [*changes.violations, *window_violations(changes.windows, datetime.now(timezone.utc))]
+    if violations:
+        invalid(sorted(violations, key=lambda violation: violation.line), as_json=as_json)
     return changes.changes
 
 
-def _invalid(violations: Sequence[Violation], *, as_json: bool, nothing: str = "read from Dialpad or ") -> NoReturn:
+def fail_for_windows(file: Path) -> NoReturn:
+    """End the command: the rows of the file say when their changes are made, which it would not keep to."""
+    how = shell_command("override", "start", file, "--reason", "REASON")
+    fail(
+        f"{file}: its rows have windows (from, until, zone), which only `override start` keeps to.\n"
+        f"Start them with: {how}. To change them for good, remove these columns.",
+        EXIT_USAGE,
+    )
+
+
+def invalid(violations: Sequence[Violation], *, as_json: bool, nothing: str = "read from Dialpad or ") -> NoReturn:
     """Show violations, and end the command."""
     if as_json:
         groups = group_violations(violations)

@@ -24,7 +24,7 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from dialpad_ivr.cli.options import JsonFlag, Yes
-from dialpad_ivr.cli.override_start import Zone, read_options, refuse
+from dialpad_ivr.cli.override_start import Notify, Zone, read_options, refuse
 from dialpad_ivr.cli.plan import valid_changes
 from dialpad_ivr.cli.reading import read_dialpad
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
@@ -54,6 +54,7 @@ def save(
     max_failures: Annotated[
         str | None, typer.Option(help="Stop after N failures, or P% of the changes.", metavar="N|P%")
     ] = None,
+    notify: Notify = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Save a file of changes as a playbook: a prepared override that anybody can start, from the engine's UI too.
@@ -70,6 +71,7 @@ def save(
         "zone": zone or local_zone(),
         "approval": approval,
         "max_failures": max_failures,
+        "notify": notify,
         "domain": settings.domain,
         "source": file.name,
     }

@@ -99,6 +99,8 @@ def show_error(console: Console, place: str, error: Violation | FieldError) -> N
     """A validation error: where it is, unless that is empty, what is wrong, and what to do."""
     console.print(Text(f"{place}: " if place else "", style="bold"), Text(error.message), sep="")
     todo = advice(error.hint, error.suggestion, error.allowed)
+    if not todo:
+        return
     if ": dialpad-ivr " in todo:  # to be copied as it is
         console.print(Text(f"    {todo}", style="dim"), soft_wrap=True)
     else:
@@ -141,6 +143,11 @@ def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
         console.print(
             Text(f"... and {len(shown) - ROWS_SHOWN} more; --report and --json have all of them.", style="dim")
         )
+    overridden = Counter(each.row.note for each in checked if each.state == "in_sync" and each.row.note)
+    for note, count in overridden.most_common():
+        console.print(
+            Text(f"{plural(count, 'slot')} in sync but for an override: {note}", style="yellow"), soft_wrap=True
+        )
     counted = [f"{count} {_CHECKED[state]}" for state, count in counts(checked).items()]
     style = "bold" if shown else "bold green"
     console.print(Text(f"Check: {', '.join(counted)}.", style=style), soft_wrap=True)
@@ -149,7 +156,8 @@ def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
 def _show_row(console: Console, row: PlannedChange, why_not: str | None, *, changes: bool) -> None:
     """What is selected and what is wanted, or `why_not` nothing was compared; and the row's note."""
     sign, style = ("~", "yellow") if changes else ("!", "red")
-    slot = f"{row.target_type} {_target_text(row)} {row.ivr_type} {row.select_option or ''}".rstrip()
+    target = _target_text(row.target_id, row.target_name, row.office_name)
+    slot = f"{row.target_type} {target} {row.ivr_type} {row.select_option or ''}".rstrip()
     before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
     change = why_not or f"{before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"
     console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
@@ -164,11 +172,11 @@ def show_check_run(console: Console, run: CheckRun) -> None:
     if result is None or result.in_sync:
         return
     for row in result.differences[:_DIFFERENCES_SHOWN]:
-        target = f"{row.target_type} {short(row.target_name or row.target_id or '')}"
+        target = _target_text(row.target_id or "", row.target_name, row.office_name)
         before = ", ".join(_ivr_text(ivr.id or "", ivr.name) for ivr in row.selected) or "nothing"
         change = f"{before} -> {_ivr_text(row.wanted.id or '', row.wanted.name)}"
         what = change if row.state == "differs" else row.message or row.state
-        slot = f"{target} {row.ivr_type} {row.select_option or ''}".rstrip()
+        slot = f"{row.target_type} {target} {row.ivr_type} {row.select_option or ''}".rstrip()
         console.print(Text(f"        line {row.line}: {slot}: {what}", style="yellow"), soft_wrap=True)
     more = sum(result.counts.values()) - result.counts.get("in_sync", 0) - _DIFFERENCES_SHOWN
     if more > 0:
@@ -210,9 +218,24 @@ def show_run(console: Console, run: ProvisioningRun, rows: Sequence[dict[str, An
         console.print(table)
         if len(failed) > ROWS_SHOWN:
             console.print(Text(f"... and {len(failed) - ROWS_SHOWN} more; the report has all of them.", style="dim"))
+    if run.waits_for_approval:
+        _show_waiting_changes(console, run)
     console.print(Text(f"Workflow {run.workflow_id}: {run.status}. {run.summary}", style="bold"), soft_wrap=True)
     if run.reason and (run.ended_early or not run.rows):
         console.print(Text(run.reason, style="dim"), soft_wrap=True)
+
+
+def _show_waiting_changes(console: Console, run: ProvisioningRun) -> None:
+    """What a person is asked to approve."""
+    for row in run.rows[:ROWS_SHOWN]:
+        change = row.change
+        target = _target_text(str(change.get("target_id")), row.target_name, row.office_name)
+        slot = f"{change.get('target_type')} {target} {change.get('ivr_type')} {change.get('select_option') or ''}"
+        before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous or ()) or "unknown"
+        console.print(Text(f"~ {slot.rstrip()}", style="yellow"), Text(f"  (line {row.line})", style="dim"), sep="")
+        console.print(Padding(Text(f"{before} -> {_ivr_text(str(change.get('ivr_id')), row.ivr_name)}"), (0, 0, 0, 4)))
+    if len(run.rows) > ROWS_SHOWN:
+        console.print(Text(f"... and {len(run.rows) - ROWS_SHOWN} more; --json has all of them.", style="dim"))
 
 
 def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]) -> None:
@@ -224,12 +247,12 @@ def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]
         console.print(Text(f"... and {len(rows) - ROWS_SHOWN} more that cannot be restored.", style="yellow"))
 
 
-def _target_text(row: PlannedChange) -> str:
+def _target_text(target_id: str, name: str | None, office: str | None) -> str:
     """A target with its name and the name of its office, if it was looked up."""
-    if not row.target_name:
-        return row.target_id
-    office = f", {short(row.office_name)}" if row.office_name else ""
-    return f"{short(row.target_name)}{office}{f' ({row.target_id})' if row.target_id else ''}"
+    if not name:
+        return target_id
+    of_office = f", {short(office)}" if office else ""
+    return f"{short(name)}{of_office}{f' ({target_id})' if target_id else ''}"
 
 
 def _ivr_text(number: str, name: str | None) -> str:

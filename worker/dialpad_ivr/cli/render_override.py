@@ -16,9 +16,12 @@ from dialpad_ivr.cli.common import plural, shell_command
 from dialpad_ivr.cli.render import outcome_label, outcome_text
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.drift import CheckedRow
+from dialpad_ivr.provisioning.overridden import with_overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, overlap_text, slots_text, state_text, window_text
+from dialpad_ivr.provisioning.override_text import OPEN_END, slots_text, state_text, window_text
 from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
+from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
 from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
 from dialpad_ivr.settings import Settings
 
@@ -40,6 +43,7 @@ def override_json(override: Override) -> JsonObject:
     """An override, with its times in UTC."""
     return {
         **override.summary,
+        "overdue": override.overdue,
         "inside": override.inside,
         "message": override.output.get("message"),
         "slots": [{key: value for key, value in change.items() if key != "note"} for change in override.changes],
@@ -114,7 +118,7 @@ def _ivr_text(number: Any, name: Any) -> str:
 
 def show_overlap(console: Console, overlap: Overlap, zone: ZoneInfo) -> None:
     """An override that is in the way."""
-    console.print(Text(overlap_text(overlap, zone), style="red"), soft_wrap=True)
+    console.print(Text(overlap.text(zone), style="red"), soft_wrap=True)
 
 
 def show_started(console: Console, workflow_id: str, window: Window, *, approval: bool) -> None:
@@ -126,6 +130,17 @@ def show_started(console: Console, workflow_id: str, window: Window, *, approval
     lines.append(f"To {word} it: {shell_command('override', word, workflow_id)}")
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+
+
+def show_stopped(console: Console, started: Sequence[str], planned: Sequence[PlannedOverride]) -> None:
+    """Which overrides of a file were started before one could not be: they stay."""
+    lines = [f"{len(started)} of {plural(len(planned), 'override')} started{', and stay:' if started else '.'}"]
+    for workflow_id, each in zip(started, planned, strict=False):
+        word = "cancel" if each.window.start else "end"
+        how = shell_command("override", word, workflow_id)
+        lines.append(f"{window_text(each.window)}: {word} it with: {how}")
+    for line in lines:
+        console.print(Text(line, style="red"), soft_wrap=True)
 
 
 def show_report(console: Console, run: OverrideRun) -> None:
@@ -155,6 +170,13 @@ def show_report(console: Console, run: OverrideRun) -> None:
     console.print(
         Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
     )
+
+
+def considering_overrides(checked: list[CheckedRow], settings: Settings) -> list[CheckedRow]:
+    """The rows of a check, in sync where they differ only while an override is on. As they were without an engine."""
+    with contextlib.suppress(EngineError):
+        return with_overrides(checked, EngineApi(settings, _PATIENCE_SECONDS), utc_text)
+    return checked
 
 
 def note_overridden(console: Console, changes: Sequence[JsonObject], settings: Settings) -> None:

@@ -47,6 +47,7 @@ def show_playbook(console: Console, playbook: Playbook) -> None:
         ("Approval", "waits for a person" if playbook.approval else "none"),
         ("Stops", f"after {playbook.max_failures} failures" if playbook.max_failures else ""),
         ("Domain", playbook.domain or ""),
+        ("Notify", playbook.notify or ""),
         ("From", playbook.source),
     ]
     for name, value in lines:

@@ -19,6 +19,7 @@ from dialpad_ivr.cli.render_output import show_workflow
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.engine.follow import follow, task_tree
+from dialpad_ivr.provisioning.columns import WINDOW_COLUMNS
 from dialpad_ivr.provisioning.run import WORKFLOW
 
 _NAMES_SHOWN = 10
@@ -98,6 +99,16 @@ def _check_names(engine: EngineApi, name: str, version: int | None, inputs: Json
     definition = ours and engine.workflow_definition(name, version or ours["version"])
     if not definition:
         return
+    changes = inputs.get("changes")
+    names = (
+        {name for change in changes if isinstance(change, dict) for name in change} if isinstance(changes, list) else ()
+    )
+    if {*WINDOW_COLUMNS} & {*names}:
+        fail(
+            "The changes have windows (from, until, zone), which only `override start` keeps to. Nothing was started.\n"
+            "Put them into a file, and start them with: dialpad-ivr override start FILE --reason REASON",
+            EXIT_USAGE,
+        )
     known = definition.get("inputParameters") or []
     lines = []
     for key in inputs:

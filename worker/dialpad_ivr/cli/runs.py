@@ -117,5 +117,5 @@ def rollback(
         return
     render.show_plan(out, undo)
     render.show_unrestorable(out, unrestorable)
-    note_unchanged(engine, run)
+    note_unchanged(engine, run, undone=True)
     out.print(Text(f"Written to {to}. Apply it with: {shell_command('apply', to)}"), soft_wrap=True)

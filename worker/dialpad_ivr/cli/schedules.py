@@ -24,7 +24,7 @@ from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.schedules import Schedule, ScheduleError
 from dialpad_ivr.provisioning import scheduled_check
 from dialpad_ivr.provisioning.drift import CheckedRow
-from dialpad_ivr.provisioning.scheduled_check import CheckRun
+from dialpad_ivr.provisioning.scheduled_check import CheckRun, WaitingRepair
 from dialpad_ivr.settings import Settings
 
 _LINES_SHOWN = 10
@@ -183,14 +183,14 @@ def schedules_list(as_json: JsonFlag = False) -> None:
     - `dialpad-ivr schedules list --json`
     """
     engine = EngineApi(settings_or_fail())
-    listed: list[tuple[Schedule, datetime | None, CheckRun | None, list[str]]] = []
+    listed: list[tuple[Schedule, datetime | None, CheckRun | None, list[WaitingRepair]]] = []
     try:
         for schedule in _checks(engine):
             next_run = None
             with suppress(ScheduleError):  # set up elsewhere, with what this machine or the engine cannot read
                 if not schedule.paused:
                     next_run = schedules.next_run(engine, schedule.cron, scheduled_check.zone(schedule.zone))
-            last = scheduled_check.last_run(engine, schedule.name)
+            last = scheduled_check.last_run(engine, schedule)
             listed.append((schedule, next_run, last, scheduled_check.waiting_repairs(engine, schedule.name)))
     except EngineError as exc:
         engine_failed(exc)
@@ -200,7 +200,7 @@ def schedules_list(as_json: JsonFlag = False) -> None:
                 **_as_json(schedule, next_run),
                 "paused": schedule.paused,
                 "last_run": last and _run_json(last),
-                "waiting_for_approval": waiting,
+                "waiting_for_approval": [each.workflow_id for each in waiting],
             }
             for schedule, next_run, last, waiting in listed
         ]
@@ -219,11 +219,11 @@ def schedules_list(as_json: JsonFlag = False) -> None:
         _show_waiting(waiting)
 
 
-def _show_waiting(waiting: Sequence[str]) -> None:
-    for workflow_id in waiting:
-        out.print(
-            Text(f"    waits for approval: {shell_command('approve', workflow_id)}", style="yellow"), soft_wrap=True
-        )
+def _show_waiting(waiting: Sequence[WaitingRepair]) -> None:
+    for each in waiting:
+        what = f"{plural(each.rows, 'row')} since {_shown(each.started_at.astimezone())}"
+        how = shell_command("approve", each.workflow_id)
+        out.print(Text(f"    waits for approval, {what}: {how}", style="yellow"), soft_wrap=True)
 
 
 def schedules_remove(

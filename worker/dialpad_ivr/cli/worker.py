@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn
 
 from dialpad_ivr.cli.exit_codes import EXIT_USAGE
 from dialpad_ivr.http_server import PortError
-from dialpad_ivr.settings import SettingsError, load_settings
+from dialpad_ivr.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from dialpad_ivr.provisioning.override_figures import OverrideWatch
+    from dialpad_ivr.telemetry.metrics import OverrideFigures
 
 
 def worker() -> None:
@@ -34,12 +39,28 @@ def worker() -> None:
     logs.configure(settings.log_level, settings.log_format)
     try:
         with tracing() as traces:
-            code = asyncio.run(run_process(settings, traces))
+            code = asyncio.run(run_process(settings, traces, _override_reader(settings)))
     except PortError as exc:
         _fail(f"{exc} Set DIALPAD_IVR_HEALTH_PORT.")
     except SettingsError as exc:
         _fail(str(exc))
     sys.exit(code)
+
+
+def _override_reader(settings: Settings) -> Callable[[], OverrideFigures]:
+    """What reads the overrides for the metrics.
+
+    It is made when they are first scraped: its imports take 2 MB, and a secured engine is asked for a token.
+    """
+
+    @cache
+    def watch() -> OverrideWatch:
+        from dialpad_ivr.engine.api import EngineApi  # noqa: PLC0415
+        from dialpad_ivr.provisioning.override_figures import OverrideWatch  # noqa: PLC0415
+
+        return OverrideWatch(EngineApi(settings))
+
+    return lambda: watch().read()
 
 
 @contextmanager

@@ -32,9 +32,9 @@ def repair_id(workflow: JsonObject) -> str | None:
 async def checks(pages: Pages, request: Request) -> Response:
     """The newest checks."""
 
-    def newest() -> list[tuple[JsonObject, CheckResult | None]]:
+    def newest() -> list[tuple[JsonObject, CheckResult | None, str | None]]:
         found = [pages.engine.workflow(each["workflowId"]) for each in pages.engine.newest(WORKFLOW, _LISTED)]
-        return [(workflow, check_result(workflow)) for workflow in found]
+        return [(workflow, check_result(workflow), repair_id(workflow)) for workflow in found]
 
     problem, runs = None, []
     try:

@@ -22,7 +22,7 @@ from dialpad_ivr.console.zones import ZONE_LIMIT, chosen_zone, shown_in, zone_na
 from dialpad_ivr.engine.api import EngineError, current_user
 from dialpad_ivr.provisioning import override_control as control
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import overlap_text, state_text
+from dialpad_ivr.provisioning.override_text import state_text
 from dialpad_ivr.provisioning.overrides import Override, read_override
 from dialpad_ivr.provisioning.times import Problem, Window, read_window
 
@@ -112,7 +112,7 @@ class OverrideActions:
         except EngineError as exc:
             return ask(problems=[str(exc)])
         if met:
-            texts = [overlap_text(each, window.zone) for each in met]
+            texts = [each.text(window.zone) for each in met]
             return ask(problems=[*texts, "Two overrides cannot have a slot at the same time."])
         # What was shown as the end until now is confirmed, too: somebody else may have moved it.
         confirmation = digest("extend", override.workflow_id, str(window.end), str(override.end))

@@ -23,7 +23,6 @@ from dialpad_ivr.engine.api import EngineError, current_user
 from dialpad_ivr.provisioning import playbooks
 from dialpad_ivr.provisioning.changes import group_violations
 from dialpad_ivr.provisioning.override_control import is_too_large
-from dialpad_ivr.provisioning.override_text import overlap_text
 from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError, Rehearsal
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.times import Window, read_window, zone_text
@@ -115,7 +114,7 @@ class PlaybookPages:
         if window and rehearsed.started is None:
             try:
                 met = await anyio.to_thread.run_sync(playbooks.others, self._pages.engine, rehearsal.plan, window.end)
-                overlaps = [overlap_text(each, window.zone) for each in met]
+                overlaps = [each.text(window.zone) for each in met]
             except EngineError as exc:
                 problems.append(str(exc))
         if (datetime.now(timezone.utc) - rehearsed.read_at).total_seconds() > _FRESH_SECONDS:

@@ -100,7 +100,8 @@ class RunPages:
         if not message:  # it runs, or ended early: its changes have to be counted
             run = self._run(workflow_id)
             run.refresh()
-            message = f"{run.summary} {workflow.get('reasonForIncompletion') or ''}".rstrip()
+            more = "Waits for approval." if run.waits_for_approval else workflow.get("reasonForIncompletion") or ""
+            message = f"{run.summary} {more}".rstrip()
         return RunSummary(
             workflow_id,
             workflow["status"],

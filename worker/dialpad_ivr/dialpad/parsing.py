@@ -65,6 +65,7 @@ class ListedTarget:
         office_id: Of an office, its own.
         numbers: Its phone numbers.
         emails: A user's addresses.
+        timezone: Its own, as it is shown; perhaps no IANA name.
         handling: What is shown of how it handles calls.
     """
 
@@ -73,6 +74,7 @@ class ListedTarget:
     office_id: str | None
     numbers: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
+    timezone: str | None = None
     handling: CallHandling = _UNKNOWN_HANDLING
 
 
@@ -141,6 +143,7 @@ def read_target(entry: Any) -> ListedTarget | None:
         office_id=_id(entry.get("office_id")),
         numbers=_texts(entry.get("phone_numbers")),
         emails=_texts(entry.get("emails")),
+        timezone=timezone[:NAME_LIMIT] if isinstance(timezone := entry.get("timezone"), str) and timezone else None,
         handling=_read_handling(entry),
     )
 

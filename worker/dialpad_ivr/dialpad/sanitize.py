@@ -48,8 +48,13 @@ def _redact_within(value: Any, hidden: set[str]) -> Any:
 
 
 def _storable(text: str) -> str:
-    """The text without lone surrogates and NUL, which JSON can express and files and databases cannot store."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """The text without lone surrogates and NUL, which JSON can express and files and databases cannot store.
+
+    Nor may it name a secret of a workflow engine, as the name of an IVR can: where a task is given that text, the
+    engine puts the secret there, and stores what comes of it.
+    """
+    text = text.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.replace("${workflow.secrets.", "$ {workflow.secrets.")
 
 
 def _reject_constant(name: str) -> Any:

@@ -133,13 +133,13 @@ class EngineApi:
     ) -> str:
         """Start a workflow, by default in its newest version; returns its id."""
         optional = {"version": version, "correlationId": correlation_id}
-        body = {"name": name, "input": inputs, **{key: value for key, value in optional.items() if value}}
+        body = {"name": name, "input": _harmless(inputs), **{key: value for key, value in optional.items() if value}}
         return str(self._call("POST", "/workflow", body=body, response_type="str"))
 
     def start_definition(self, definition: JsonObject, inputs: JsonObject, domain: str) -> str:
         """Start a definition without registering it, all of its tasks in a task domain; returns the workflow's id."""
         names = {"name": definition["name"], "version": definition.get("version") or 1}
-        body = {**names, "workflowDef": definition, "input": inputs, "taskToDomain": {"*": domain}}
+        body = {**names, "workflowDef": definition, "input": _harmless(inputs), "taskToDomain": {"*": domain}}
         return str(self._call("POST", "/workflow", body=body, response_type="str"))
 
     def workflow(self, workflow_id: str, *, tasks: bool = True) -> JsonObject:
@@ -148,10 +148,11 @@ class EngineApi:
         found: JsonObject = self._call("GET", f"/workflow/{quote(workflow_id, safe='')}", query)
         return found
 
-    def workflow_status(self, workflow_id: str) -> JsonObject:
-        """A workflow's `status` and `variables`, without its input and its tasks."""
+    def workflow_status(self, workflow_id: str, *, output: bool = False) -> JsonObject:
+        """A workflow's `status` and `variables`, perhaps its `output`, without its input and its tasks."""
         path = f"/workflow/{quote(workflow_id, safe='')}/status"
-        found: JsonObject = self._call("GET", path, [("includeOutput", "false"), ("includeVariables", "true")])
+        query = [("includeOutput", str(output).lower()), ("includeVariables", "true")]
+        found: JsonObject = self._call("GET", path, query)
         return found
 
     def correlated(self, name: str, correlation_id: str, *, ended: bool = False) -> list[JsonObject]:
@@ -196,7 +197,7 @@ class EngineApi:
         self, workflow_id: str, task_id: str, status: str, output: JsonObject, reason: str | None = None
     ) -> None:
         """Report a task's status, output and perhaps the reason of its failure, as a worker does."""
-        body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": status, "outputData": output}
+        body = {"workflowInstanceId": workflow_id, "taskId": task_id, "status": status, "outputData": _harmless(output)}
         body |= {"reasonForIncompletion": reason} if reason else {}
         self._call("POST", "/tasks", body=body, response_type="str")
 
@@ -302,6 +303,19 @@ class EngineApi:
                 message = f"{self.url} answered {status} to {method} {path}: {str(exc.message or exc.reason)[:300]}"
             perhaps_done = status == 0 and not refused and method != "GET"
             raise EngineError(message, status, perhaps_done=perhaps_done) from None
+
+
+def _harmless(value: Any) -> Any:
+    """A workflow's input, or a task's output, in which no text names a secret of the engine.
+
+    The engine would put the secret there wherever a task of its own is given that text, and store what that makes of
+    it. A reason, or the name of an IVR, comes from people who must not read secrets.
+    """
+    if isinstance(value, str):
+        return value.replace("${workflow.secrets.", "$ {workflow.secrets.")
+    if isinstance(value, dict):
+        return {key: _harmless(each) for key, each in value.items()}
+    return [_harmless(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @contextmanager

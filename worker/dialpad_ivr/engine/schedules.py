@@ -46,6 +46,7 @@ class Schedule:
         inputs: The workflow's input.
         description: For people.
         paused: Whether it does not fire.
+        set_up_at: When it was created or changed last, in milliseconds since 1970; 0 before that.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Schedule:
     inputs: JsonObject
     description: str = ""
     paused: bool = False
+    set_up_at: int = 0
 
 
 def schedules(engine: EngineApi) -> list[Schedule]:
@@ -166,6 +168,7 @@ def _schedule(found: JsonObject) -> Schedule:
         inputs=start.get("input") or {},
         description=str(found.get("description") or ""),
         paused=bool(found.get("paused")),
+        set_up_at=int(found.get("updatedTime") or found.get("createTime") or 0),
     )
 
 

@@ -139,6 +139,7 @@ def running_engine(
     ui: Path | None = None,
     pages: Path | None = None,
     secrets: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[LocalEngine]:
     """Run a server while the context lasts.
 
@@ -148,6 +149,7 @@ def running_engine(
         ui: A built Conductor UI to serve: a folder, a .tar.gz of one, or a server's jar with it.
         pages: A folder with more pages to serve beside the UI.
         secrets: The engine's secrets by name, which workers can request; passed in its environment.
+        environment: What definitions can refer to by name as `${workflow.env.NAME}`; no secrets.
 
     Raises:
         EngineStartError: The server did not start.
@@ -166,6 +168,7 @@ def running_engine(
         _release_queues(database := folder / "conductor.db")
         log = folder / "conductor.log"
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
+        environ |= {f"CONDUCTOR_ENV_{name}": value for name, value in (environment or {}).items()}
         child = Child(command(java_path, jar_path, port, database, served), environ, log)
         stack.callback(child.stop)
         engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)

@@ -22,6 +22,7 @@ from dialpad_ivr.provisioning.formats import (
     clean,
     delimited_rows,
 )
+from dialpad_ivr.provisioning.windows import RowWindow, row_window
 
 __all__ = [
     "MAX_BYTES",
@@ -53,6 +54,7 @@ class Change:
         ivr: The name of the IVR, if the row names it; an `ivr_id` beside it must be of that name.
         target_name: The target's name in Dialpad, where it has been looked up.
         office_name: The name of its office.
+        window: When the change is made and when it ends, if the row says so.
     """
 
     line: int
@@ -66,6 +68,7 @@ class Change:
     ivr: str | None = None
     target_name: str | None = None
     office_name: str | None = None
+    window: RowWindow | None = None
 
     @property
     def params(self) -> SetCustomIvrInput:
@@ -79,10 +82,22 @@ class Change:
 
 @dataclass(frozen=True)
 class Changes:
-    """The contents of a file. Do not apply any of it unless `violations` is empty."""
+    """The contents of a file. Do not apply any of it unless `violations` is empty.
 
-    changes: tuple[Change, ...]  # in file order
-    violations: tuple[Violation, ...]  # by line
+    Attributes:
+        changes: In file order.
+        violations: By line; those of windows are for `windows.window_violations` to find.
+        windows: Of each row, valid or not, its line and its window.
+    """
+
+    changes: tuple[Change, ...]
+    violations: tuple[Violation, ...]
+    windows: tuple[tuple[int, RowWindow | None], ...] = ()
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether a row says when its change is made, or when it ends."""
+        return any(window for _, window in self.windows)
 
 
 class _FirstRow(NamedTuple):
@@ -93,8 +108,8 @@ class _FirstRow(NamedTuple):
     credential: str | None  # None if invalid, and then not compared
 
 
-FirstRows = dict[tuple[str, str | None, str], dict[str | None, _FirstRow]]
-"""The first rows by target type, target id and IVR type, then by select_option."""
+FirstRows = dict[tuple[str, str | None, str, RowWindow | None], dict[str | None, _FirstRow]]
+"""The first rows by target type, target id, IVR type and window, then by select_option."""
 
 
 def read_changes(path: Path) -> Changes:
@@ -117,6 +132,7 @@ def read_changes(path: Path) -> Changes:
         raise ChangesError(f"{path}: the name must end in {', '.join(READERS)}. {_SAVE_AS}")
     changes: list[Change] = []
     violations: list[Violation] = []
+    windows: list[tuple[int, RowWindow | None]] = []
     first_rows: FirstRows = {}
     count = 0
     try:
@@ -125,8 +141,9 @@ def read_changes(path: Path) -> Changes:
                 message = f"The file has more than {MAX_ROWS:,} rows. The rest was not read."
                 violations.append(Violation(row.line, "$", message, "Split it into several files."))
                 break
-            change, found = _check(row, first_rows, delimited=read is delimited_rows)
+            change, window, found = _check(row, first_rows, delimited=read is delimited_rows)
             violations += found
+            windows += [] if row.problem else [(row.line, window)]
             if change:
                 changes.append(change)
     except ChangesError as exc:
@@ -135,7 +152,7 @@ def read_changes(path: Path) -> Changes:
         example = EXAMPLE if read is delimited_rows else EXAMPLE_JSON
         violations.append(Violation(1, "$", "The file has no changes.", f"For example: {example}"))
     violations += _rounded_ids(changes)
-    return Changes(tuple(changes), tuple(sorted(violations, key=lambda violation: violation.line)))
+    return Changes(tuple(changes), tuple(sorted(violations, key=lambda violation: violation.line)), tuple(windows))
 
 
 class ViolationGroup(NamedTuple):
@@ -176,12 +193,15 @@ def _text(path: Path) -> str:
     return text
 
 
-def _check(row: Row, first_rows: FirstRows, *, delimited: bool) -> tuple[Change | None, list[Violation]]:
+def _check(
+    row: Row, first_rows: FirstRows, *, delimited: bool
+) -> tuple[Change | None, RowWindow | None, list[Violation]]:
     if row.problem:
-        return None, [row.problem]
+        return None, None, [row.problem]
     pairs = list(row.pairs)
     found = list(check_names(row.line, [name for name, _ in pairs], COLUMNS))
     values = {name: clean(value) for name, value in pairs if isinstance(name, str) and name in COLUMNS}
+    window = row_window(values)
     checked = check_values(values)
     credential_valid = True
     if isinstance(checked, list):
@@ -194,18 +214,18 @@ def _check(row: Row, first_rows: FirstRows, *, delimited: bool) -> tuple[Change 
             if error.rule != "required" or error.path not in missing
         ]
         if [error.path for error in checked] != ["credential"]:
-            return None, found
+            return None, window, found
         # The slot can still be compared with earlier rows.
         credential_valid, checked = False, check_values({**values, "credential": None})
         if isinstance(checked, list):
-            return None, found
-    change = change_of(row.line, checked)
+            return None, window, found
+    change = change_of(row.line, checked, window)
     if change.target_id is not None:
         found += conflicts(change, change.credential if credential_valid else None, first_rows)
-    return None if found else change, found
+    return None if found else change, window, found
 
 
-def change_of(line: int, checked: RowValues) -> Change:
+def change_of(line: int, checked: RowValues, window: RowWindow | None = None) -> Change:
     """The change of a row whose values are valid."""
     params = checked.params
     return Change(
@@ -218,6 +238,7 @@ def change_of(line: int, checked: RowValues) -> Change:
         params.credential,
         checked.wanted,
         checked.ivr,
+        window=window,
     )
 
 
@@ -241,14 +262,14 @@ def _rounded_ids(changes: Iterable[Change]) -> Iterator[Violation]:
 def conflicts(change: Change, credential: str | None, first_rows: FirstRows) -> Iterator[Violation]:
     """Conflicts with earlier rows for the same slot. Adds this row to `first_rows`.
 
-    A row without select_option sets both directions.
+    A row without select_option sets both directions. Rows of different windows are not compared: see `planned_ahead`.
 
     Args:
         change: A row whose target is known.
         credential: Its credential; `None` if it is invalid.
         first_rows: The earlier rows.
     """
-    rows = first_rows.setdefault((change.target_type, change.target_id, change.ivr_type), {})
+    rows = first_rows.setdefault((change.target_type, change.target_id, change.ivr_type, change.window), {})
     option, line = change.select_option, change.line
     column, ivr = "ivr_id" if change.ivr_id else "ivr", change.ivr_id or f'"{short(change.ivr or "")}"'
     same_slot = [earlier for other, earlier in rows.items() if option in (None, other) or other is None]

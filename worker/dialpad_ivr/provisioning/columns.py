@@ -16,7 +16,8 @@ from dialpad_ivr.tasks.target_search import contradictions
 # `mode` is not a field of a change: the command decides whether to plan or to apply.
 FIELDS: Final = ("target_type", "target_id", "ivr_type", "ivr_id", "select_option", "credential")
 TARGET_COLUMNS: Final = ("target", "number", "email")  # each says which target it is
-COLUMNS: Final = (*FIELDS, *TARGET_COLUMNS, "office", "ivr")
+WINDOW_COLUMNS: Final = ("from", "until", "zone")  # of the override that the row belongs to
+COLUMNS: Final = (*FIELDS, *TARGET_COLUMNS, "office", "ivr", *WINDOW_COLUMNS)
 REQUIRED: Final = tuple(name for name in FIELDS if SetCustomIvrInput.model_fields[name].is_required())
 INSTEAD_OF: Final[dict[str, tuple[str, ...]]] = {"target_id": TARGET_COLUMNS, "ivr_id": ("ivr",)}
 """The columns that can stand in place of a required one."""

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from dialpad_ivr.contract.inputs import ListTargetsInput
 from dialpad_ivr.contract.playback import CallHandling
-from dialpad_ivr.contract.targets import OFFICE_LIST_PATHS
+from dialpad_ivr.contract.targets import LIST_PATHS, OFFICE_LIST_PATHS
 from dialpad_ivr.contract.values import TARGETS_TASK_TYPE
 from dialpad_ivr.dialpad.parsing import ListedTarget
 from dialpad_ivr.dialpad.verdict import Verdict
@@ -41,6 +41,7 @@ class TargetDirectory:
         self._of_office: dict[tuple[str, str], list[ListedTarget]] = {}
         self._by_name: dict[tuple[str, str | None], dict[str, list[ListedTarget]]] = {}
         self._handling: dict[tuple[str, str], CallHandling] = {}  # of what was read, by type and id
+        self._office_ids: dict[tuple[str, str], str] = {}
 
     async def offices(self) -> list[ListedTarget]:
         """All offices; each belongs to itself."""
@@ -91,8 +92,18 @@ class TargetDirectory:
             await self.target(target_type, target_id)
         return self._handling.get((target_type, target_id))
 
+    async def office_zone(self, target_type: str, target_id: str) -> str | None:
+        """The time zone of a target's office; `None` if it is not known."""
+        if (target_type, target_id) not in self._office_ids and target_type in LIST_PATHS:
+            await self.target(target_type, target_id)
+        office_id = self._office_ids.get((target_type, target_id))
+        if office_id is None:
+            return None
+        return next((office.timezone for office in await self.offices() if office.id == office_id), None)
+
     def _keep(self, target_type: str, targets: list[ListedTarget]) -> None:
         self._handling.update({(target_type, target.id): target.handling for target in targets})
+        self._office_ids.update({(target_type, target.id): target.office_id for target in targets if target.office_id})
 
     async def _list(self, target_type: str, office_id: str | None = None) -> list[ListedTarget]:
         key = (target_type, office_id)

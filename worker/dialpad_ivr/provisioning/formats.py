@@ -56,19 +56,28 @@ def check_names(line: int, names: list[Any], allowed: tuple[str, ...]) -> Iterat
         message = f"{len(names):,} names are too many."
         yield Violation(line, "$", message, "Use only the known names.", allowed)
         return
+    missing = [each for each in allowed if each not in names]
     seen = set()
     for name in ("?" if not isinstance(name, str) else name for name in names):
         if name in seen:
             yield Violation(line, short(name), f'"{short(name)}" occurs twice.', "Remove one of them.")
         elif name not in allowed:
-            missing, lower = [each for each in allowed if each not in names], short(name).lower()
-            words = [each for each in missing if lower in each.split("_")]  # "type" is short for the one not there
-            suggestion = next(iter(words or difflib.get_close_matches(lower, missing, n=1)), None)
+            suggestion = _meant(short(name).lower(), missing)
             hint = "Rename it or remove it."
             if name == "<<":
                 hint = "YAML merge keys are not supported. Write the fields out."
             yield Violation(line, short(name), f'Unknown name "{short(name)}".', hint, allowed, suggestion)
         seen.add(name)
+
+
+def _meant(name: str, missing: list[str]) -> str | None:
+    """The name that was perhaps meant, of those that are not there: "type" is short for one, "ivr_name" long."""
+    if name == "name" and "target" in missing:
+        return "target"
+    if name in missing:
+        return name
+    near = [each for each in missing if each in name.split("_") or name in each.split("_")]
+    return next(iter(near or difflib.get_close_matches(name, missing, n=1)), None)
 
 
 def clean(value: Any) -> Any:
@@ -125,10 +134,12 @@ def delimited_rows(text: str, violations: list[Violation]) -> Iterator[Row]:
                 message = "The first row must be the header, but it has no known column name."
                 violations.append(Violation(line, "$", message, f"For example: {EXAMPLE}"))
                 return
-            violations += check_names(line, header, COLUMNS)
+            unknown = list(check_names(line, header, COLUMNS))
+            violations += unknown
+            meant = {violation.suggestion for violation in unknown}
             for name in REQUIRED:
                 instead = INSTEAD_OF.get(name, ())
-                if not {name, *instead} & {*header}:
+                if not {name, *instead} & {*header, *meant}:
                     message = f"The column {name} is missing."
                     names = f", or {instead[0]} with names" if instead else ""
                     violations.append(Violation(line, name, message, f"Add a column named {name}{names}."))

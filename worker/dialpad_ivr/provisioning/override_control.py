@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.overrides import (
     BEFORE,
@@ -25,15 +29,20 @@ from dialpad_ivr.provisioning.overrides import (
     slot_of,
 )
 from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
-from dialpad_ivr.provisioning.times import Window, iso_text, milliseconds
+from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds
 from dialpad_ivr.provisioning.workflow import stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
 LARGEST_CHANGES: Final = 2_700_000
 
+# As the workflow has it: a path within the address that the engine's environment names.
+_CONNECTION: Final = re.compile("[A-Za-z0-9_-]{1,64}")
+
 _STARTED_WITHIN_SECONDS: Final = 30.0
 _REACHED_WITHIN_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = 0.25
+_SEEN_WITHIN_SECONDS: Final = 1.0  # from its start, by which time everybody sees a workflow as running
+_SOON_SECONDS: Final = 5.0  # an override that begins so soon may begin while it is canceled
 
 
 def nested_plan(plan: Plan, outer: Override) -> Plan:
@@ -52,9 +61,33 @@ def nested_plan(plan: Plan, outer: Override) -> Plan:
     return make_plan([within(row) for row in plan.rows], plan.api_url, plan.source)
 
 
+def later_plan(plan: Plan, running: Iterable[Override]) -> Plan:
+    """A plan for after the overrides that are on now: what one of them has selected is a change by then."""
+    theirs = {slot: change for each in running if each.on for slot, change in each.slots.items()}
+
+    def after(row: PlannedChange) -> PlannedChange:
+        slot = slot_of(row.model_dump())
+        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
+        if row.action != "unchanged" or change is None or str(change.get("ivr_id")) != row.ivr_id:
+            return row
+        previous = tuple(SelectedIvr.model_validate(each) for each in (change.get("note") or {}).get("previous") or ())
+        return row.model_copy(update={"previous": previous, "action": "change"})
+
+    return make_plan([after(row) for row in plan.rows], plan.api_url, plan.source)
+
+
 def is_too_large(plan: Plan) -> bool:
     """Whether the changes are more than the engine takes as the input of one task."""
     return len(json.dumps(workflow_changes(plan, overwrite=False))) > LARGEST_CHANGES
+
+
+def notify_problems(name: str | None) -> list[Problem]:
+    """What is wrong with the name of a connection; the workflow checks the same."""
+    if name is None or _CONNECTION.fullmatch(name):
+        return []
+    return [
+        Problem("--notify", f'--notify: "{short(name)}" is no name of a connection. It has letters, digits, - and _.')
+    ]
 
 
 def start_override(
@@ -68,6 +101,7 @@ def start_override(
     max_failures: str | None = None,
     domain: str | None = None,
     inside: str | None = None,
+    notify: str | None = None,
 ) -> str:
     """Start the guard, and with it the override.
 
@@ -81,12 +115,14 @@ def start_override(
         max_failures: Failed changes, as a number or a percentage, after which no more are made.
         domain: The task domain of the workers.
         inside: The override that this one is nested in.
+        notify: The connection of the engine that is told what was done; nobody is by default.
 
     Returns:
         The id of the override's workflow.
 
     Raises:
-        EngineError: The engine did not start it.
+        EngineError: The engine did not start it; or another one of its slots was started at the same moment, before it
+            (409): it was canceled then.
     """
     inputs = {
         "changes": workflow_changes(plan, overwrite=False),
@@ -99,17 +135,91 @@ def start_override(
         "max_failures": max_failures,
         "domain": domain,
         "inside": inside,
+        "notify": notify,
     }
     guard = engine.start_workflow(GUARD, inputs, correlation_id=plan.hash)
     deadline = time.monotonic() + _STARTED_WITHIN_SECONDS
     while time.monotonic() < deadline:
         found = engine.workflow(guard)
         if child := child_of(found, "override"):
+            try:
+                _give_way(engine, child, by=requested_by)
+            except EngineError as exc:
+                if exc.status == 409:
+                    raise
+                message = f"{child} was started, but the engine did not say whether it meets another one: {exc}"
+                raise EngineError(message, exc.status, perhaps_done=True) from exc
             return child
         if found["status"] in TERMINAL_STATUSES:
             raise EngineError(f"{guard} ended as {found['status']}: {found.get('reasonForIncompletion')}", 409)
         time.sleep(_PAUSE_SECONDS)
     return guard  # by which it is found just as well
+
+
+def _give_way(engine: EngineApi, workflow_id: str, *, by: str) -> None:
+    """Cancel or end an override that was just started, if another one that it meets was started before.
+
+    Each of two that are started at the same moment may have looked before the other was there. Both look again, and
+    the one that the engine started later gives way; of the same millisecond, the one with the greater id.
+
+    Raises:
+        EngineError: It has given way (409), or the engine did not answer.
+    """
+    time.sleep(_SEEN_WITHIN_SECONDS)
+    running = running_overrides(engine)
+    own = next((each for each in running if each.workflow_id == workflow_id), None)
+    if own is None:
+        return
+    around = _around(own, running)
+    others = [each for each in running if each.workflow_id not in (workflow_id, *around)]
+    for overlap in overlaps(own.changes, own.start, own.end, others):
+        other = overlap.other
+        if _order(engine, other) > _order(engine, own):
+            continue
+        reason = f"{other.workflow_id} was started before"
+        _withdraw(engine, workflow_id, by=by, reason=reason)
+        raise EngineError(
+            f"{overlap.text(ZoneInfo(own.zone))}. It was started at the same moment, before this one, {workflow_id}, "
+            "which was canceled.",
+            409,
+        )
+
+
+def _around(override: Override, running: Iterable[Override]) -> set[str]:
+    """The overrides that one is nested in: the one around it, the one around that, and so on."""
+    by_id, around = {each.workflow_id: each for each in running}, set[str]()
+    inside = override.inside
+    while inside is not None and inside not in around:
+        around.add(inside)
+        inside = by_id[inside].inside if inside in by_id else None
+    return around
+
+
+def _order(engine: EngineApi, override: Override) -> tuple[int, str]:
+    """By which of two overrides, the one started first goes on."""
+    return int(engine.workflow(override.workflow_id, tasks=False).get("startTime") or 0), override.workflow_id
+
+
+def _withdraw(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> None:
+    """Cancel an override before it begins, or end it if it has begun."""
+    deadline = time.monotonic() + _REACHED_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        own = read_override(engine, workflow_id)
+        soon = own.start < datetime.now(timezone.utc) + timedelta(seconds=_SOON_SECONDS)
+        try:
+            if own.state in ("applying", "active"):
+                end_override(engine, workflow_id, by=by, reason=reason)
+                return
+            if own.state == "approval" or (own.state == "planned" and not soon):
+                cancel_override(engine, workflow_id, by=by, reason=reason)
+                return
+        except EngineError as exc:
+            if exc.status != 409:
+                raise
+        if own.ended or own.state == "restoring":
+            return
+        time.sleep(_PAUSE_SECONDS)  # until it has begun
+    raise EngineError(f"{workflow_id} could not be ended: {reason}. End it with: dialpad-ivr override end", 409)
 
 
 def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Final
-from zoneinfo import ZoneInfo
 
-from dialpad_ivr.contract.validation import short
-from dialpad_ivr.provisioning.overrides import Overlap, Override
+from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.times import Window, zone_text
 
 OPEN_END: Final = "until it is ended"
@@ -22,7 +20,7 @@ _STATES: Final = {
 
 def state_text(override: Override) -> str:
     """Its state, or once it has ended its outcome."""
-    return _STATES.get(override.state, override.state.replace("_", " "))
+    return _STATES.get(override.state, override.state.replace("_", " ")) + (", overdue" if override.overdue else "")
 
 
 def slots_text(override: Override) -> str:
@@ -40,15 +38,3 @@ def window_text(window: Window) -> str:
     begin = zone_text(window.start, window.zone) if window.start else "now"
     end = f"until {zone_text(window.end, window.zone)}" if window.end else OPEN_END
     return f"From {begin} {end} ({window.zone.key})"
-
-
-def overlap_text(overlap: Overlap, zone: ZoneInfo) -> str:
-    """An override that is in the way."""
-    other = overlap.other
-    until = f"until {zone_text(other.end, zone)}" if other.end else OPEN_END
-    first = overlap.slots[0]
-    more = f" and {len(overlap.slots) - 1} more" if len(overlap.slots) > 1 else ""
-    return (
-        f"Override {other.workflow_id} has {first[1]} {first[2]} {first[3]}{more} from {zone_text(other.start, zone)} "
-        f"{until}: {short(other.reason)} ({short(other.requested_by)})"
-    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
-from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
+from dialpad_ivr.provisioning.times import from_milliseconds, iso_text, zone_text
 
 WORKFLOW: Final = "override_custom_ivrs"
 GUARD: Final = "override_custom_ivrs_guard"
@@ -18,6 +19,9 @@ BEFORE: Final = ("early_wait", "early_again_wait", "before_wait", "before_again_
 DURING: Final = ("during_wait", "during_again_wait")
 _WAITS: Final = {"approval": "approval", **dict.fromkeys(BEFORE, "planned"), **dict.fromkeys(DURING, "active")}
 """What an override is while it waits in one of these tasks."""
+
+ON: Final = ("applying", "active", "restoring")
+"""The phases in which an override may have changed something."""
 
 Slot = tuple[str, str, str, str, str]
 """Credential profile, target type, target id, IVR type and direction ("" is both)."""
@@ -63,9 +67,19 @@ class Override:
         return self.status in TERMINAL_STATUSES
 
     @property
+    def on(self) -> bool:
+        """Whether what it selects may be selected now."""
+        return self.state in ON
+
+    @property
+    def overdue(self) -> bool:
+        """Whether it has not ended, though it should have been restored by now."""
+        return not self.ended and is_overdue(self.end, len(self.changes), datetime.now(timezone.utc))
+
+    @property
     def left_behind(self) -> bool:
         """Whether it was terminated, or has failed, while it was on; what it had changed may be restored since."""
-        return self.state == "broken_off" and self.output.get("phase") in ("applying", "active", "restoring")
+        return self.state == "broken_off" and self.output.get("phase") in ON
 
     @property
     def slots(self) -> dict[Slot, JsonObject]:
@@ -178,8 +192,18 @@ def broken_off(engine: EngineApi, count: int = 50) -> list[Override]:
     """
     ended = [each for each in engine.newest(WORKFLOW, count) if each.get("status") in TERMINAL_STATUSES]
     suspects = [each["workflowId"] for each in ended if each["status"] != "COMPLETED"]
-    found = [read_override(engine, workflow_id) for workflow_id in suspects]
-    return [each for each in found if each.left_behind]
+    found = [_unless_removed(engine, workflow_id) for workflow_id in suspects]
+    return [each for each in found if each and each.left_behind]
+
+
+def _unless_removed(engine: EngineApi, workflow_id: str) -> Override | None:
+    """An override that the engine's index lists, which may list some that are gone."""
+    try:
+        return read_override(engine, workflow_id)
+    except EngineError as exc:
+        if exc.status == 404:
+            return None
+        raise
 
 
 @dataclass(frozen=True)
@@ -194,6 +218,16 @@ class Overlap:
     other: Override
     slots: tuple[Slot, ...]
 
+    def text(self, zone: tzinfo) -> str:
+        """What is in the way, for people, with its times in a zone."""
+        other, first = self.other, self.slots[0]
+        until = f"until {zone_text(other.end, zone)}" if other.end else "until it is ended"
+        more = f" and {len(self.slots) - 1} more" if len(self.slots) > 1 else ""
+        return (
+            f"Override {other.workflow_id} has {first[1]} {first[2]} {first[3]}{more} from "
+            f"{zone_text(other.start, zone)} {until}: {short(other.reason)} ({short(other.requested_by)})"
+        )
+
 
 def gap(rows: int) -> timedelta:
     """How long after an override another one of its slots may begin, with that many changes in both.
@@ -201,6 +235,11 @@ def gap(rows: int) -> timedelta:
     What is selected is read shortly before a beginning. Until then, the other one must be restored.
     """
     return timedelta(seconds=60 + 0.2 * rows)
+
+
+def is_overdue(end: datetime | None, rows: int, now: datetime) -> bool:
+    """Whether an override that has not ended should have been restored by now."""
+    return end is not None and end + gap(rows) < now
 
 
 def overlaps(
@@ -217,13 +256,14 @@ def overlaps(
         for slot in other.slots:
             theirs.setdefault((*slot[:4], ""), set()).add(slot[4])
         # Inbound and outbound of one slot do not meet; but either meets both.
-        shared = [slot for slot in slots if _meet(slot[4], theirs.get((*slot[:4], ""), set()))]
+        shared = [slot for slot in slots if meets_direction(slot[4], theirs.get((*slot[:4], ""), set()))]
         if shared:
             found.append(Overlap(other, tuple(shared)))
     return found
 
 
-def _meet(direction: str, theirs: set[str]) -> bool:
+def meets_direction(direction: str, theirs: set[str]) -> bool:
+    """Whether a direction of a slot is among others, "" being both."""
     return bool(theirs) and (not direction or direction in theirs or "" in theirs)
 
 

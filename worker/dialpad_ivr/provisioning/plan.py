@@ -15,12 +15,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dialpad_ivr import __version__
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.columns import FIELDS
+from dialpad_ivr.provisioning.windows import RowWindow
 
 _FORMAT: Final = "dialpad-ivr plan 2"
 _ANY_FORMAT: Final = re.compile(rb'"format":\s*"(dialpad-ivr plan \d{1,9})"')
@@ -45,6 +46,7 @@ class PlannedChange(BaseModel):
         ivr_name: Name of the IVR to select, if known; else what the file names as the IVR.
         previous: The slot's selection at the time of the plan, if known; several if inbound and outbound differ.
         note: Why the action is not `change`, or a warning.
+        window: When the change is made and when it ends, if the file says so; never in a plan file.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,11 +64,12 @@ class PlannedChange(BaseModel):
     ivr_name: str | None = None
     previous: tuple[SelectedIvr, ...] = ()
     note: str = ""
+    window: RowWindow | None = Field(default=None, exclude=True)
 
     @classmethod
     def of(cls, change: Change, action: Action, **read: object) -> PlannedChange:
         """The row for a change, with what was read from Dialpad."""
-        names = ("line", "target_name", "office_name")
+        names = ("line", "target_name", "office_name", "window")
         known = {name: getattr(change, name) for name in (*FIELDS, *names)}
         ids = {"target_id": change.target_id or "", "ivr_id": change.ivr_id or ""}
         return cls.model_validate({**known, **ids, "ivr_name": change.ivr, "action": action, **read})

@@ -21,7 +21,7 @@ from dialpad_ivr.engine.api import EngineApi, JsonObject
 from dialpad_ivr.engine.definitions import Definition, compare, register, shipped
 from dialpad_ivr.provisioning.changes import Change, Violation, change_of
 from dialpad_ivr.provisioning.columns import FIELDS, check_values
-from dialpad_ivr.provisioning.override_control import LARGEST_CHANGES, start_override
+from dialpad_ivr.provisioning.override_control import LARGEST_CHANGES, notify_problems, start_override
 from dialpad_ivr.provisioning.overrides import Overlap, overlaps, running_overrides
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.reader import Reader
@@ -39,7 +39,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _NAME_LIMIT: Final = 40
 _INPUTS: Final = ("until", "reason")
 """What a person fills in. The rest is in the definition's `inputTemplate`."""
-_OPTIONS: Final = ("lasts", "zone", "approval", "max_failures", "domain")
+_OPTIONS: Final = ("lasts", "zone", "approval", "max_failures", "domain", "notify")
 _OUTPUTS: Final = ("outcome", "ok", "message", "rows", "unchanged", "errors", "override")
 _SUMMARIZED: Final = 5  # rows in the description
 
@@ -60,6 +60,7 @@ class Playbook:
         approval: Whether a person has to approve each override.
         max_failures: Failed changes, as a number or a percentage, after which no more are made.
         domain: The task domain of the workers.
+        notify: The connection of the engine that is told what was done.
         source: The name of the file.
         version: Of its definition on the engine; 0 if it is not there yet.
     """
@@ -71,6 +72,7 @@ class Playbook:
     approval: bool = False
     max_failures: str | None = None
     domain: str | None = None
+    notify: str | None = None
     source: str = ""
     version: int = 0
 
@@ -137,6 +139,7 @@ def make(name: str, changes: Sequence[Change], *, lasts: str | None, **options: 
     max_failures = options.get("max_failures")
     if max_failures is not None and not re.fullmatch(r"[0-9]{1,9}%?", max_failures):
         problems.append(Problem("--max-failures", "--max-failures must be a number or a percentage: 10 or 5%."))
+    problems += notify_problems(options.get("notify"))
     if len(rows) > MAX_CHANGES:
         problems.append(Problem("FILE", f"{len(rows):,} rows; a playbook takes {MAX_CHANGES:,}. Split the file."))
     elif len(json.dumps(rows)) > LARGEST_CHANGES:
@@ -396,4 +399,5 @@ def start(
         max_failures=playbook.max_failures,
         domain=playbook.domain,
         inside=inside,
+        notify=playbook.notify,
     )

@@ -55,6 +55,8 @@ class ChangeResult:
         message: Why the outcome is not ok.
         attempts: How often the change was sent.
         ivr_name: Name of the IVR to select, if known.
+        target_name: Name of the target, if it was looked up.
+        office_name: Name of its office, if that is known too.
     """
 
     change: JsonObject
@@ -64,6 +66,8 @@ class ChangeResult:
     message: str = ""
     attempts: int = 0
     ivr_name: str | None = None
+    target_name: str | None = None
+    office_name: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -288,6 +292,7 @@ class _Note(BaseModel):
     previous: list[SelectedIvr]
     ivr_name: str | None = None
     target_name: str | None = None
+    office_name: str | None = None
 
 
 def _row(change: Any) -> ChangeResult:
@@ -298,7 +303,8 @@ def _row(change: Any) -> ChangeResult:
         note = _Note.model_validate(change.get("note"))
     except ValidationError:
         return ChangeResult(params, 0, None)
-    return ChangeResult(params, note.line, tuple(note.previous), ivr_name=note.ivr_name)
+    names = {name: getattr(note, name) for name in ("ivr_name", "target_name", "office_name")}
+    return ChangeResult(params, note.line, tuple(note.previous), **names)
 
 
 def approval_task(workflow: JsonObject) -> JsonObject | None:

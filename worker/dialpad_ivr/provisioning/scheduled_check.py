@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
-from dialpad_ivr.engine.schedules import ScheduleError
+from dialpad_ivr.engine.schedules import Schedule, ScheduleError
 from dialpad_ivr.provisioning import run
 from dialpad_ivr.provisioning.columns import FIELDS
 from dialpad_ivr.provisioning.drift import CheckedRow
@@ -47,6 +47,7 @@ class Difference(_Part):
     target_type: str | None = None
     target_id: str | None = None
     target_name: str | None = None
+    office_name: str | None = None
     ivr_type: str | None = None
     select_option: str | None = None
     wanted: CheckedIvr = CheckedIvr()
@@ -122,25 +123,28 @@ def workflow_input(checked: Sequence[CheckedRow], repair: Repair, domain: str | 
 
 
 def _workflow_row(row: PlannedChange) -> JsonObject:
-    names = {"target_name": row.target_name, "ivr_name": row.ivr_name}
+    names = {"target_name": row.target_name, "office_name": row.office_name, "ivr_name": row.ivr_name}
     note = {"line": row.line, **{name: short(value) for name, value in names.items() if value}}
     return {**{name: value for name in FIELDS if (value := getattr(row, name))}, "note": note}
 
 
-def last_run(engine: EngineApi, schedule: str) -> CheckRun | None:
-    """The run that a schedule started last; `None` before the first.
+def last_run(engine: EngineApi, schedule: Schedule) -> CheckRun | None:
+    """The run that a schedule has started last since it was set up; `None` before the first.
 
     Raises:
         EngineError: The engine did not answer.
     """
-    for summary in engine.newest(WORKFLOW, 1, correlation_id=schedule):
+    for summary in engine.newest(WORKFLOW, 1, correlation_id=schedule.name):
         try:
             workflow = engine.workflow(summary["workflowId"])
         except EngineError as exc:
             if exc.status == 404:  # removed since
                 return None
             raise
-        started_at = from_milliseconds(workflow.get("startTime") or 0)
+        started = int(workflow.get("startTime") or 0)
+        if started < schedule.set_up_at:  # by an earlier one of that name
+            return None
+        started_at = from_milliseconds(started)
         result = check_result(workflow)
         message = result.message if result else str(workflow.get("reasonForIncompletion") or "")
         return CheckRun(str(workflow["workflowId"]), str(workflow["status"]), started_at, message, result)
@@ -168,14 +172,34 @@ def latest_task(workflow: JsonObject, reference: str) -> JsonObject:
     return next((task for task in reversed(tasks) if task.get("referenceTaskName") == reference), {})
 
 
-def waiting_repairs(engine: EngineApi, schedule: str) -> list[str]:
-    """The ids of the provisioning runs that a schedule's checks started, and that wait for approval; the latest first.
+@dataclass(frozen=True)
+class WaitingRepair:
+    """A provisioning run that waits for approval.
+
+    Attributes:
+        rows: How many it would change.
+    """
+
+    workflow_id: str
+    started_at: datetime
+    rows: int
+
+
+def waiting_repairs(engine: EngineApi, schedule: str) -> list[WaitingRepair]:
+    """The provisioning runs that a schedule's checks have started, and that wait for approval; the latest first.
 
     Raises:
         EngineError: The engine did not answer.
     """
-    running = sorted(
-        engine.correlated(run.WORKFLOW, schedule), key=lambda w: int(w.get("startTime") or 0), reverse=True
-    )
-    ids = [str(workflow["workflowId"]) for workflow in running]
-    return [workflow_id for workflow_id in ids if run.approval_task(engine.workflow(workflow_id)) is not None]
+    ids = [str(workflow["workflowId"]) for workflow in engine.correlated(run.WORKFLOW, schedule)]
+    found = [engine.workflow(workflow_id) for workflow_id in ids]
+    waiting = [
+        WaitingRepair(
+            str(workflow["workflowId"]),
+            from_milliseconds(workflow.get("startTime") or 0),
+            len((workflow.get("input") or {}).get("changes") or ()),
+        )
+        for workflow in found
+        if run.approval_task(workflow) is not None
+    ]
+    return sorted(waiting, key=lambda each: each.started_at, reverse=True)

@@ -16,6 +16,7 @@ from dialpad_ivr.dialpad.parsing import ListedIvr, Slot
 from dialpad_ivr.dialpad.verdict import Verdict, already_selected
 from dialpad_ivr.provisioning.changes import Change, Violation
 from dialpad_ivr.provisioning.hours import note_silent_rows
+from dialpad_ivr.provisioning.office_zones import with_office_zones
 from dialpad_ivr.provisioning.plan import Action, PlannedChange
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.targets import resolve_targets
@@ -60,7 +61,8 @@ async def read_snapshot(
     rows, warnings = await note_silent_rows(
         rows, resolved.handling_of, partial(on_progress, "Reading what callers hear")
     )
-    return Snapshot((*resolved.unreadable, *rows), (), warnings)
+    rows, unknown = await with_office_zones(rows, resolved.zone_of, partial(on_progress, "Reading time zones"))
+    return Snapshot((*resolved.unreadable, *rows), (), (*warnings, *unknown))
 
 
 async def read_selections(

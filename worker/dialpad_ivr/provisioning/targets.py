@@ -15,6 +15,7 @@ from dialpad_ivr.dialpad.verdict import Verdict
 from dialpad_ivr.provisioning.changes import MAX_ROWS, Change, FirstRows, Violation, conflicts
 from dialpad_ivr.provisioning.directory import TargetDirectory
 from dialpad_ivr.provisioning.hours import HandlingOf
+from dialpad_ivr.provisioning.office_zones import ZoneOf
 from dialpad_ivr.provisioning.plan import PlannedChange
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.tasks.directory import RefusedError
@@ -49,12 +50,14 @@ class Resolved:
         unresolved: Names that mean no target, or several, and rows that turn out to set the same slot; by line. Do not
             apply any of the changes unless it is empty.
         handling_of: From a list that was read, or else from the target itself.
+        zone_of: The same of the time zone of the target's office.
     """
 
     changes: tuple[Change, ...]
     unreadable: tuple[PlannedChange, ...]
     unresolved: tuple[Unresolved, ...]
     handling_of: HandlingOf
+    zone_of: ZoneOf
 
     @property
     def violations(self) -> tuple[Violation, ...]:
@@ -75,9 +78,12 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
     async def handling_of(credential: str, target_type: str, target_id: str) -> CallHandling | None:
         return await directories[credential].handling(target_type, target_id)
 
+    async def zone_of(credential: str, target_type: str, target_id: str) -> str | None:
+        return await directories[credential].office_zone(target_type, target_id)
+
     wanted = list(dict.fromkeys(change.wanted for change in changes if change.wanted is not None))
     if not wanted:
-        return Resolved(tuple(changes), (), (), handling_of)
+        return Resolved(tuple(changes), (), (), handling_of, zone_of)
     results: dict[ListTargetsInput, _Result] = {}
 
     async def search(params: ListTargetsInput) -> None:
@@ -88,7 +94,7 @@ async def resolve_targets(changes: Sequence[Change], reader: Reader, on_found: C
     await asyncio.gather(*(search(params) for params in wanted))
     for params in [each for each in wanted if _suggestible(each, results[each].miss)][:_SUGGESTED]:
         results[params] = await _search(params, directories[params.credential], suggest=True)  # no list is read again
-    return _resolved(changes, results, handling_of)
+    return Resolved(*_resolved(changes, results), handling_of, zone_of)
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,9 @@ async def _search(params: ListTargetsInput, directory: TargetDirectory, *, sugge
     return _Result(search.found, miss)
 
 
-def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result], handling_of: HandlingOf) -> Resolved:
+def _resolved(
+    changes: Sequence[Change], results: dict[ListTargetsInput, _Result]
+) -> tuple[tuple[Change, ...], tuple[PlannedChange, ...], tuple[Unresolved, ...]]:
     resolved: list[Change] = []
     unreadable: list[PlannedChange] = []
     unresolved: list[Unresolved] = []
@@ -141,7 +149,7 @@ def _resolved(changes: Sequence[Change], results: dict[ListTargetsInput, _Result
             found = [Unresolved(target, "same_slot", each) for each in conflicts(target, target.credential, first_rows)]
             unresolved += found
             resolved += [] if found else [target]
-    return Resolved(tuple(resolved), tuple(unreadable), tuple(unresolved), handling_of)
+    return tuple(resolved), tuple(unreadable), tuple(unresolved)
 
 
 def _violation(change: Change, wanted: ListTargetsInput, result: _Result) -> Violation | None:

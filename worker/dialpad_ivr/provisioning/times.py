@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from dialpad_ivr.contract.validation import short
 
 CALLS_PER_SECOND: Final = 20
 """What Dialpad allows a company over all calls."""
@@ -24,7 +26,7 @@ class Problem:
     """What is wrong with a time.
 
     Attributes:
-        option: The option, or the line of the file, that it is about, e.g. `--until`.
+        option: The option, the column, or the line of the file, that it is about, e.g. `--until`.
         message: What is wrong, and what to do next.
     """
 
@@ -50,20 +52,28 @@ class Window:
 
 
 def read_window(
-    *, start: str | None, until: str | None, lasts: str | None, zone: str, rows: int, now: datetime
+    *,
+    start: str | None,
+    until: str | None,
+    lasts: str | None,
+    zone: str | None,
+    rows: int,
+    now: datetime,
+    prefix: str = "--",
 ) -> Window | tuple[Problem, ...]:
-    """The window that these options describe, or all that is wrong with them.
+    """The window that these options, or columns of a file, describe, or all that is wrong with them.
 
     Args:
         start: `--from`: `None` or "now", a local time such as "2026-12-24 18:00", or a time with its offset.
         until: `--until`: `None` for an open end, or a time as in `start`.
         lasts: `--for`: how long it lasts, e.g. "12h"; instead of `until`.
-        zone: `--zone`: the IANA zone of local times.
+        zone: `--zone`: the IANA zone of local times; `None` while it is not known: there is no window then.
         rows: The changes to be made within the window.
         now: The time now, in UTC.
+        prefix: What the names of the options begin with; those of columns with nothing.
     """
-    found_zone = read_zone(zone)
-    problems = [found_zone] if isinstance(found_zone, Problem) else []
+    found_zone = None if zone is None else read_zone(zone)
+    problems = [replace(found_zone, option=f"{prefix}zone")] if isinstance(found_zone, Problem) else []
     # Even without a zone, what is written wrong is reported.
     known_zone = None if isinstance(found_zone, Problem) else found_zone
     notes: list[str] = []
@@ -77,8 +87,8 @@ def read_window(
         return found.at if known_zone or _has_offset(text) else None
 
     at_once = start is None or start.strip().lower() == "now"
-    begin = now if at_once else read("--from", start or "")
-    end = None if until is None else read("--until", until)
+    begin = now if at_once else read(f"{prefix}from", start or "")
+    end = None if until is None else read(f"{prefix}until", until)
     if lasts is not None:
         length = read_duration(lasts)
         if length is None:
@@ -87,32 +97,33 @@ def read_window(
             end = begin + length
         if until is not None:
             problems.append(Problem("--for", "--for and --until say the same. Leave one out."))
-    problems += _check(begin, end, rows, now)
+    problems += _check(begin, end, rows, now, prefix)
     if problems or known_zone is None:
         return tuple(problems)
     return Window(None if at_once else begin, end, known_zone, tuple(notes))
 
 
-def _check(start: datetime | None, end: datetime | None, rows: int, now: datetime) -> list[Problem]:
+def _check(start: datetime | None, end: datetime | None, rows: int, now: datetime, prefix: str) -> list[Problem]:
     """What is wrong with these, as far as they are known."""
     problems: list[Problem] = []
+    begins, ends = f"{prefix}from", f"{prefix}until"
     if start is not None and start < now - _TYPING_TIME:
-        problems.append(Problem("--from", f"--from is in the past: it is {utc_text(now)}. To begin now, leave it out."))
+        problems.append(Problem(begins, f'{begins} is in the past: it is {utc_text(now)}. To begin at once: "now".'))
     if end is not None and end <= now:
-        problems.append(Problem("--until", f"--until is in the past: it is {utc_text(now)}."))
-    for option, at in (("--from", start), ("--until", end)):
+        problems.append(Problem(ends, f"{ends} is in the past: it is {utc_text(now)}."))
+    for option, at in ((begins, start), (ends, end)):
         if at is not None and at > now + _LATEST:
             problems.append(Problem(option, f"{option} is more than five years ahead. Check the year."))
     if start is None or end is None:
         return problems
     if end <= start:
-        problems.append(Problem("--until", "--until must be after --from."))
+        problems.append(Problem(ends, f"{ends} must be after {begins}."))
     elif end - start < (needed := shortest(rows)):
         message = (
             f"{rows} changes take {needed.total_seconds():g} s at {CALLS_PER_SECOND} calls a second, but the override "
             f"would last {(end - start).total_seconds():g} s. Let it last longer, or split the file."
         )
-        problems.append(Problem("--until", message))
+        problems.append(Problem(ends, message))
     return problems
 
 
@@ -128,7 +139,7 @@ def read_zone(name: str) -> ZoneInfo | Problem:
         return ZoneInfo(name)
     similar = similar_zone(name)
     hint = f"Did you mean {similar}?" if similar else "It is a name such as Europe/Berlin or America/New_York."
-    return Problem("--zone", f'"{name}" is no time zone. {hint}')
+    return Problem("--zone", f'"{short(name)}" is no time zone. {hint}')
 
 
 def similar_zone(name: str) -> str | None:
@@ -155,7 +166,7 @@ def read_time(option: str, text: str, zone: tzinfo) -> _Read | Problem:
     except ValueError:
         at = None
     if at is None or not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", given):
-        return Problem(option, f'{option}: "{text}" is no time. Write it as "2026-12-24 18:00", in --zone.')
+        return Problem(option, f'{option}: "{short(text)}" is no time. Write it as "2026-12-24 18:00".')
     at = at.replace(microsecond=0)
     if at.tzinfo is not None:
         return _Read(at.astimezone(timezone.utc))

@@ -96,8 +96,8 @@ def _workflow_change(row: PlannedChange, *, overwrite: bool) -> JsonObject:
     params = {name: value for name in FIELDS if (value := getattr(row, name))}
     guard = {} if overwrite else {"if_selected": [ivr.id for ivr in row.previous]}
     previous = [ivr.model_dump() for ivr in row.previous]
-    note = {"line": row.line, "previous": previous, "ivr_name": row.ivr_name, "target_name": row.target_name}
-    return {**params, **guard, "note": note}
+    names = {name: getattr(row, name) for name in ("target_name", "office_name", "ivr_name")}
+    return {**params, **guard, "note": {"line": row.line, "previous": previous, **names}}
 
 
 def follow_run(

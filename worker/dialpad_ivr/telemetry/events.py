@@ -34,6 +34,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "after its response timeout.",
     "undelivered_not_stored": "An undelivered result could not be written to the state directory (`folder`) or to "
     "Redis (no `folder`), so it may not survive a restart: check that they can be written to.",
+    "overrides_not_read": "The overrides could not be read from the engine, so the metrics on them are missing; they "
+    "are read again a minute later.",
     # The rate limit
     "rate_log_reset": "Redis has no record of the calls of the current window: all calls of the company are held until "
     "that window has expired. Expected at first use; otherwise Redis was restarted, flushed or restored.",

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from itertools import product
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from dialpad_ivr.contract.outcomes import OUTCOMES
 from dialpad_ivr.contract.schema import INPUTS
+from dialpad_ivr.telemetry.logs import get_logger
 
 WAITING: Final = "waiting"
 """The outcome label of a deferred task."""
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
+
+
+_REFRESHED_SECONDS: Final = 60.0
+
+
+class OverrideFigures(NamedTuple):
+    """What the engine's overrides do.
+
+    Attributes:
+        overrides: How many there are, by state.
+        rows: How many of their changes there are, by what has become of them.
+    """
+
+    overrides: Mapping[str, int]
+    rows: Mapping[str, int]
 
 
 class Metrics:
@@ -79,6 +98,21 @@ class Metrics:
             registry=self.registry,
         )
         self._redis_up.set(1)
+        # Nothing until the engine was asked: every worker shows the same, so take the highest.
+        self._overrides = Gauge(
+            "dialpad_ivr_overrides",
+            "Timed overrides on the engine, read at most once a minute: `planned`, `active`, or `overdue`: it should "
+            "have been restored by now. Every worker of a fleet shows the same.",
+            ["state"],
+            registry=self.registry,
+        )
+        self._override_rows = Gauge(
+            "dialpad_ivr_override_rows",
+            "Slots that overrides have changed now (`overridden`), and those that overrides which ended in the last 24 "
+            "hours have not restored (`left`): a person changed them meanwhile, or restoring failed.",
+            ["state"],
+            registry=self.registry,
+        )
         # Where there is a /proc: memory, processor time and open files, under the standard names.
         ProcessCollector(registry=self.registry)
 
@@ -139,3 +173,47 @@ class Metrics:
     def update_failed(self) -> None:
         """Count a lost result."""
         self._update_failures.inc()
+
+    def overrides(self, figures: OverrideFigures) -> None:
+        """Show what overrides do, in place of what was shown before."""
+        for gauge, values in ((self._overrides, figures.overrides), (self._override_rows, figures.rows)):
+            gauge.clear()
+            for state, value in values.items():
+                gauge.labels(state).set(value)
+
+    def watch_overrides(self, read: Callable[[], OverrideFigures]) -> None:
+        """Show what overrides do from now on.
+
+        Args:
+            read: Reads it, in a thread of its own: it may block and fail. It is called on a scrape, at most once a
+                minute; what it finds is shown from the next scrape on. Nothing is shown after it has failed.
+        """
+
+        def refresh() -> None:
+            try:
+                self.overrides(read())
+            except Exception as exc:  # noqa: BLE001  # no fault here may harm the worker
+                get_logger().debug("overrides_not_read", error=str(exc))
+                self.overrides(OverrideFigures({}, {}))
+
+        self.registry.register(_OnScrape(refresh))
+
+
+class _OnScrape(Collector):
+    """Calls a function in a thread when metrics are read, at most once a minute, and one at a time."""
+
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        self._refresh = refresh
+        self._thread: threading.Thread | None = None
+        self._due = 0.0
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        now = time.monotonic()
+        if now >= self._due and not (self._thread and self._thread.is_alive()):
+            self._due = now + _REFRESHED_SECONDS
+            self._thread = threading.Thread(target=self._refresh, name="overrides", daemon=True)
+            self._thread.start()
+        return ()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 
 from dialpad_ivr.settings import Settings
+from dialpad_ivr.telemetry.metrics import OverrideFigures
 from dialpad_ivr.telemetry.tracing import Tracing
 from dialpad_ivr.worker.run import started_worker
 
 
-async def run_process(settings: Settings, tracing: Tracing) -> int:
+async def run_process(settings: Settings, tracing: Tracing, overrides: Callable[[], OverrideFigures]) -> int:
     """Run until told to stop.
 
     SIGTERM and SIGINT drain: polling stops, calls in flight finish and their results are reported, for at most the
@@ -20,6 +22,7 @@ async def run_process(settings: Settings, tracing: Tracing) -> int:
     Args:
         settings: All of them.
         tracing: What makes spans of tasks and calls.
+        overrides: Reads what overrides do, for the metrics.
 
     Returns:
         The exit code: 0 when everything in flight was reported, 1 when the grace time ran out, 130 after a second
@@ -32,7 +35,7 @@ async def run_process(settings: Settings, tracing: Tracing) -> int:
     # httpcore asks sniffio which event loop runs, twenty times a task. Failed imports are not cached, so it would hit
     # the disk on every call. No sniffio means asyncio, which is so.
     sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
-    async with started_worker(settings, tracing) as worker:
+    async with started_worker(settings, tracing, overrides) as worker:
         first_signal, second_signal = asyncio.Event(), asyncio.Event()
 
         def stop(number: int) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.registry import TASKS
 from dialpad_ivr.tasks.tools import open_tools
 from dialpad_ivr.telemetry.logs import get_logger, silence_sdk
+from dialpad_ivr.telemetry.metrics import OverrideFigures
 from dialpad_ivr.telemetry.tracing import Tracing
 from dialpad_ivr.worker.engine_client import open_engine_client
 from dialpad_ivr.worker.handler import make_handler
@@ -70,8 +71,15 @@ async def run_worker(settings: Settings, stop: asyncio.Event | None = None) -> b
 
 
 @asynccontextmanager
-async def started_worker(settings: Settings, tracing: Tracing) -> AsyncIterator[Worker]:
+async def started_worker(
+    settings: Settings, tracing: Tracing, overrides: Callable[[], OverrideFigures] | None = None
+) -> AsyncIterator[Worker]:
     """A worker that polls for the duration of the context; what is then in flight is cancelled.
+
+    Args:
+        settings: All of them.
+        tracing: What makes spans of tasks and calls.
+        overrides: Reads what overrides do, for the metrics.
 
     Raises:
         PortError: The health port cannot be listened on.
@@ -92,6 +100,8 @@ async def started_worker(settings: Settings, tracing: Tracing) -> AsyncIterator[
             pollers.append(
                 Poller(task_type, handle, undelivered.store, engine, identity, settings, tools.metrics, bulk_domains)
             )
+        if overrides:
+            tools.metrics.watch_overrides(overrides)
         app = health_app(
             tools.metrics.registry,
             lambda: next(filter(None, (p.unready for p in pollers)), None),

@@ -157,6 +157,8 @@
       show("");
     };
     const choose = (option) => {
+      const other = document.getElementById("in-ivr_id");
+      if (field === "target_id" && other && input.value !== option.dataset.id) other.value = "";  // it is another target's
       input.value = option.dataset.id;
       if (option.dataset.ivrType) document.getElementById("in-ivr_type").value = option.dataset.ivrType;
       $("#announcer").textContent = option.textContent.trim().replace(/\s+/g, " ");

@@ -11,9 +11,21 @@ from dialpad_ivr.contract.values import IvrType, TargetType
 from dialpad_ivr.local.double.state import FakeIvr, FakeSlot, FakeTarget, unique
 
 _HEAD_OFFICE: Final = "5502522061422602"
-_CITIES: Final = (
-    "Berlin", "Hamburg", "Lisbon", "Osaka", "Toronto", "New York", "Leeds", "Nairobi", "Lima", "Oslo", "Delhi", "Perth",
-)  # fmt: skip
+_HEAD_OFFICE_ZONE: Final = "US/Pacific"  # as in the document
+_CITIES: Final = {  # with their time zones
+    "Berlin": "Europe/Berlin",
+    "Hamburg": "Europe/Berlin",
+    "Lisbon": "Europe/Lisbon",
+    "Osaka": "Asia/Tokyo",
+    "Toronto": "America/Toronto",
+    "New York": "America/New_York",
+    "Leeds": "Europe/London",
+    "Nairobi": "Africa/Nairobi",
+    "Lima": "America/Lima",
+    "Oslo": "Europe/Oslo",
+    "Delhi": "Asia/Kolkata",
+    "Perth": "Australia/Perth",
+}
 _TOPICS: Final = ("Support", "Sales", "Billing", "Returns", "Orders", "Repairs", "Bookings", "Careers")
 
 
@@ -71,7 +83,7 @@ def seed_targets() -> list[FakeTarget]:
             int(_HEAD_OFFICE),
             "Head office",
             numbers=["+14155551001"],
-            settings={"first_action": "menu", **_routing("menu")},
+            settings={"timezone": _HEAD_OFFICE_ZONE, "first_action": "menu", **_routing("menu")},
             slots=[
                 _slot("MENU", 5127493019721780, "Main menu, new", "Main menu"),
                 _slot("CLOSED", 5127493019721790, "Office closed, new", "Office closed"),
@@ -107,7 +119,7 @@ def _other_offices() -> list[FakeTarget]:
         intro = [_slot("DEPARTMENT_INTRO", ivr_id + 2, "Welcome to Sales", "Sales")]
         kim = {"numbers": [f"+1415555102{number}"], "emails": [f"kim.{city.lower()}@example.com"]}
         targets += [
-            FakeTarget(target_type="office", target_id=office_id, name=city, office_id=office_id),
+            _office(office_id, city),
             _of(office_id, "callcenter", first + 1, "Hotline", slots=hotline, numbers=[f"+1415555101{number}"]),
             _of(office_id, "callcenter", first + 2, f"Support {city}"),
             _of(office_id, "department", first + 3, "Sales", slots=intro),
@@ -118,6 +130,16 @@ def _other_offices() -> list[FakeTarget]:
             FakeTarget(target_type="channel", target_id=str(first + 8), name=f"Channel {city}"),
         ]
     return targets
+
+
+def _office(office_id: str, city: str) -> FakeTarget:
+    return FakeTarget(
+        target_type="office",
+        target_id=office_id,
+        name=city,
+        office_id=office_id,
+        settings={"timezone": _CITIES[city]},
+    )
 
 
 def _of(office_id: str, target_type: TargetType, target_id: int, name: str, **values: Any) -> FakeTarget:
@@ -133,11 +155,8 @@ def company_targets(call_centers: int) -> list[FakeTarget]:
     Ids are from 6100000000000000 on, those of IVRs from 7100000000000000 on.
     """
     ids, ivr_ids = count(6_100_000_000_000_000), count(7_100_000_000_000_000, 10)
-    offices = {city: str(next(ids)) for city in _CITIES[: min(max(call_centers // 50, 3), len(_CITIES))]}
-    targets = [
-        FakeTarget(target_type="office", target_id=office_id, name=city, office_id=office_id)
-        for city, office_id in offices.items()
-    ]
+    offices = {city: str(next(ids)) for city in [*_CITIES][: min(max(call_centers // 50, 3), len(_CITIES))]}
+    targets = [_office(office_id, city) for city, office_id in offices.items()]
     office_ids = list(offices.values())
     for number in range(call_centers):
         again, topic = divmod(number // len(office_ids), len(_TOPICS))
