@@ -114,16 +114,17 @@ async def test_its_button_rehearses_it_and_says_what_would_change_until_when_and
     assert (form["lasts"], form["end_zone"]) == ("12h", "Europe/Berlin")
 
 
-async def test_who_is_asked_to_approve_it_is_said(
+async def test_who_is_asked_to_approve_it_and_who_is_told_is_said(
     on_engine: httpx.AsyncClient, engine: StubEngine, api: EngineApi
 ) -> None:
-    saved(api, approval=True)
+    saved(api, approval=True, notify="ops_chat")
     answer = await rehearsed(on_engine)
     assert "A person is asked first" in text_of(answer.text)
+    assert "ops_chat is told what was made" in text_of(answer.text)
     assert "dialpad-ivr approve" in answer.text
     await on_engine.post(str(answer.url), data={**fields(answer.text), "reason": "snow"})
     (inputs,) = started(engine)
-    assert inputs["approval"] is True
+    assert (inputs["approval"], inputs["notify"]) == (True, "ops_chat")
 
 
 async def test_confirmed_with_a_reason_it_is_started_once_and_its_override_is_shown(

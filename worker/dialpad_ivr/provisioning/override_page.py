@@ -28,23 +28,25 @@ dt { color: #5a5768; }
 dd { margin: 0; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; }
-.rows { width: 100%; min-width: 44rem; }
+.rows { width: 100%; min-width: 40rem; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .6rem; border-bottom: 1px solid #d9d7e3; }
 th { font-weight: 400; }
 thead th { color: #5a5768; font-size: .85rem; }
 tbody th { overflow-wrap: anywhere; }
 small { color: #5a5768; }
-small, tbody span { white-space: nowrap; }
+tbody span { white-space: nowrap; }
 .left td, .left th { background: #fde6e8; }
+tr:has(+ .detail) > * { border-bottom: 0; break-after: avoid; }
+.detail td { padding-top: 0; }
 .left b { color: #a3172b; }
-p small { white-space: normal; }
 .foot { color: #5a5768; margin-top: 1.2rem; }
 @page { margin: 14mm; }
 @media print {
   body { font-size: 9.5pt; }
   main { max-width: none; padding: 0; }
   .wide { overflow: visible; }
-  .rows { min-width: 0; }
+  .rows { min-width: 0; font-size: 8pt; }
+  .rows :is(th, td) { padding: .2rem .35rem; }
   thead { display: table-header-group; }
   tr { break-inside: avoid; }
   h2 { break-after: avoid; }
@@ -112,28 +114,26 @@ def _counts(run: OverrideRun) -> Iterable[str]:
 
 
 def _row(row: OverriddenRow) -> str:
-    restored = _half(row.restored, row.restored_message) if row.restored else ""
+    """The row, and below it the messages of both halves: beside it they would make it too wide for paper."""
     cells = (
-        escape(f"{row.ivr_type} {row.select_option or ''}".rstrip()),
+        escape(f"{row.ivr_type} {row.select_option or ''}".rstrip()).replace("_", "_<wbr>"),
         _with_id(row.ivr_name, row.ivr_id),
         _with_id(row.previous_name, row.previous),
-        _half(row.made or "pending", row.made_message),
-        f"<b>not restored</b><br>{restored}" if row.left else restored,
+        escape(row.made or "pending"),
+        "<br>".join((["<b>not restored</b>"] if row.left else []) + ([escape(row.restored)] if row.restored else [])),
     )
     target = _with_id(row.target_name, row.target_id, row.target_type)
     texts = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f'<tr{" class=left" if row.left else ""}><td>{row.line or ""}</td><th scope="row">{target}</th>{texts}</tr>'
+    kind = "left" if row.left else ""
+    messages = [_named(message) for message in (row.made_message, row.restored_message) if message]
+    below = f'<tr class="{kind} detail"><td></td><td colspan="6">{"<br>".join(messages)}</td></tr>' if messages else ""
+    return f'<tr class="{kind}"><td>{row.line or ""}</td><th scope="row">{target}</th>{texts}</tr>{below}'
 
 
 def _with_id(name: str, number: str, kind: str = "") -> str:
     kind, number = escape(kind), escape(number)
-    if name:
-        return f"{_named(name)}<br><small>{kind} {number}</small>"
-    return f"{kind} <span>{number}</span>".strip()
-
-
-def _half(outcome: str, message: str) -> str:
-    return escape(outcome) + (f"<br>{_named(message)}" if message else "")
+    with_kind = f"{kind} <span>{number}</span>".strip()
+    return f"{_named(name)}<br><small>{with_kind}</small>" if name else with_kind
 
 
 def _named(text: str) -> str:
