@@ -9,11 +9,12 @@ import pytest
 
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.engine.definitions import shipped
-from dialpad_ivr.provisioning import playbooks
+from dialpad_ivr.provisioning import playbooks, rehearsals
 from dialpad_ivr.provisioning.changes import Changes
 from dialpad_ivr.provisioning.overrides import GUARD
-from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError, Rehearsal
+from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError
 from dialpad_ivr.provisioning.reader import open_reader
+from dialpad_ivr.provisioning.rehearsals import Rehearsal
 from dialpad_ivr.provisioning.times import Problem, Window, read_window
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.testing.double import DoubleControl
@@ -150,7 +151,7 @@ def test_a_row_that_somebody_edited_to_nonsense_is_told() -> None:
 
 async def rehearsed(playbook: Playbook, settings: Settings) -> Rehearsal:
     async with open_reader(settings) as reader:
-        return await playbooks.rehearse(playbook, reader, settings.api_url, lambda *_: None)
+        return await rehearsals.rehearse(playbook, reader, settings.api_url, lambda *_: None)
 
 
 async def test_a_rehearsal_finds_what_was_opened_since(company: Settings, double: DoubleControl, read: Any) -> None:
@@ -206,7 +207,7 @@ async def test_started_it_is_an_override_with_the_playbooks_options(
     now = datetime.now(timezone.utc)
     window = read_window(start=None, until=None, lasts=playbook.lasts, zone=playbook.zone, rows=1, now=now)
     assert isinstance(window, Window)
-    assert playbooks.start(api, playbook, rehearsal.plan, window, reason="snow", requested_by="ann") == "o"
+    assert rehearsals.start(api, playbook, rehearsal.plan, window, reason="snow", requested_by="ann") == "o"
     inputs = engine.writes[-1].body["input"]
     assert (inputs["approval"], inputs["max_failures"], inputs["domain"]) == (True, "5%", "eu")
     assert inputs["notify"] == "ops_chat"

@@ -28,10 +28,11 @@ from dialpad_ivr.cli.override_start import Notify, Zone, read_options, refuse
 from dialpad_ivr.cli.plan import valid_changes
 from dialpad_ivr.cli.reading import read_dialpad
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
-from dialpad_ivr.provisioning import playbooks
+from dialpad_ivr.provisioning import playbooks, rehearsals
 from dialpad_ivr.provisioning.override_control import is_too_large
 from dialpad_ivr.provisioning.override_text import window_text
-from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError, Rehearsal
+from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError
+from dialpad_ivr.provisioning.rehearsals import Rehearsal
 from dialpad_ivr.provisioning.times import Window
 from dialpad_ivr.provisioning.zone import local_zone
 from dialpad_ivr.settings import Settings
@@ -146,7 +147,7 @@ def rehearse(name: Name, as_json: JsonFlag = False) -> None:
         render_playbook.show_rehearsal(out, rehearsal)
         window = read_options(None, None, found.lasts, found.zone, 0, as_json=as_json)
         try:
-            others = playbooks.others(engine, rehearsal.plan, window.end)
+            others = rehearsals.others(engine, rehearsal.plan, window.end)
         except EngineError as exc:
             engine_failed(exc)
         for overlap in others:
@@ -200,7 +201,9 @@ def start(
             notice(note)
         slots = plural(len(rehearsal.plan.changes), "slot")
         confirm(f"{window_text(window)}: change {slots}?", yes=yes)
-        workflow_id = playbooks.start(engine, found, rehearsal.plan, window, reason=reason, requested_by=current_user())
+        workflow_id = rehearsals.start(
+            engine, found, rehearsal.plan, window, reason=reason, requested_by=current_user()
+        )
     except EngineError as exc:
         again = " See whether it was started with: dialpad-ivr override list" if exc.perhaps_done else ""
         engine_failed(exc, again)
@@ -246,7 +249,7 @@ def _rehearsed(settings: Settings, playbook: Playbook) -> Rehearsal:
     try:
         return read_dialpad(
             settings,
-            lambda reader, progress: playbooks.rehearse(playbook, reader, settings.api_url, progress),
+            lambda reader, progress: rehearsals.rehearse(playbook, reader, settings.api_url, progress),
             interrupted="Nothing was changed.",
         )
     except PlaybookError as exc:
@@ -263,7 +266,7 @@ def _not_ok(rehearsal: Rehearsal, *, as_json: bool) -> NoReturn:
 
 def _check_others(engine: EngineApi, rehearsal: Rehearsal, window: Window) -> None:
     """End the command if another override has one of the slots at the same time."""
-    found = playbooks.others(engine, rehearsal.plan, window.end)
+    found = rehearsals.others(engine, rehearsal.plan, window.end)
     for overlap in found:
         render_override.show_overlap(err, overlap, window.zone)
     if found:

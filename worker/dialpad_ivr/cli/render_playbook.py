@@ -14,7 +14,8 @@ from dialpad_ivr.cli.common import plural
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import JsonObject
 from dialpad_ivr.provisioning.changes import group_violations
-from dialpad_ivr.provisioning.playbooks import Playbook, Rehearsal
+from dialpad_ivr.provisioning.playbooks import Playbook
+from dialpad_ivr.provisioning.rehearsals import Rehearsal
 
 _COLUMNS = ("target_type", "target", "office", "number", "email", "target_id", "ivr_type", "ivr", "ivr_id")
 _MORE_COLUMNS = ("select_option", "credential")

@@ -20,11 +20,12 @@ from dialpad_ivr.console.override_actions import field_problem, reason_of
 from dialpad_ivr.console.pages import Pages, digest, read_form
 from dialpad_ivr.console.zones import ZONE_LIMIT, zone_names
 from dialpad_ivr.engine.api import EngineError, current_user
-from dialpad_ivr.provisioning import playbooks
+from dialpad_ivr.provisioning import playbooks, rehearsals
 from dialpad_ivr.provisioning.changes import group_violations
 from dialpad_ivr.provisioning.override_control import is_too_large
-from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError, Rehearsal
+from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError
 from dialpad_ivr.provisioning.reader import Reader
+from dialpad_ivr.provisioning.rehearsals import Rehearsal
 from dialpad_ivr.provisioning.times import Window, read_window, zone_text
 
 _KEPT = 8  # rehearsals
@@ -89,7 +90,7 @@ class PlaybookPages:
             raise HTTPException(503 if exc.transient else 404, str(exc)) from None
         rehearsed = _Rehearsed(playbook, datetime.now(timezone.utc))
         api_url, reader = self._pages.tools.settings.api_url, Reader(self._pages.tools)
-        rehearsed.task = asyncio.create_task(playbooks.rehearse(playbook, reader, api_url, rehearsed.note))
+        rehearsed.task = asyncio.create_task(rehearsals.rehearse(playbook, reader, api_url, rehearsed.note))
         token = secrets.token_hex(8)
         self._rehearsals[token] = rehearsed
         if len(self._rehearsals) > _KEPT:
@@ -113,7 +114,7 @@ class PlaybookPages:
         overlaps: list[str] = []
         if window and rehearsed.started is None:
             try:
-                met = await anyio.to_thread.run_sync(playbooks.others, self._pages.engine, rehearsal.plan, window.end)
+                met = await anyio.to_thread.run_sync(rehearsals.others, self._pages.engine, rehearsal.plan, window.end)
                 overlaps = [each.text(window.zone) for each in met]
             except EngineError as exc:
                 problems.append(str(exc))
@@ -138,7 +139,7 @@ class PlaybookPages:
     ) -> Response:
         """Start it, once: whoever presses the button twice gets to the same override."""
         if rehearsed.started is None:
-            start = partial(playbooks.start, reason=reason, requested_by=current_user())
+            start = partial(rehearsals.start, reason=reason, requested_by=current_user())
             engine, playbook, plan = self._pages.engine, rehearsed.playbook, rehearsal.plan
             rehearsed.started = asyncio.create_task(anyio.to_thread.run_sync(start, engine, playbook, plan, window))
         try:
