@@ -48,7 +48,7 @@ class Reader:
         )
 
     def run(self, example: Shown) -> None:
-        """Run it; `ID` stands for the last workflow's id that was printed."""
+        """Run it; `ID` stands for the last workflow's id that was printed, and of several for the one that fits."""
         command = re.sub(r"\bID\b", self._last_id, example.command)
         completed = subprocess.run(
             ["bash", "-c", command],
@@ -62,10 +62,14 @@ class Reader:
         )
         assert completed.returncode == example.code, (command, completed.stdout, completed.stderr)
         output = completed.stdout + completed.stderr
-        found = WORKFLOW_ID.findall(output)
-        self._last_id = found[-1] if found else self._last_id
-        lines = tuple(re.sub(r"\bID\b", self._last_id, line) for line in example.lines)
-        assert not Shown(command, example.code, lines).missing_in(output), output
+
+        def missing(workflow_id: str) -> list[str]:
+            lines = tuple(re.sub(r"\bID\b", workflow_id, line) for line in example.lines)
+            return Shown(command, example.code, lines).missing_in(output)
+
+        found = WORKFLOW_ID.findall(output)[::-1] or [self._last_id]
+        self._last_id = next((each for each in found if not missing(each)), found[0])
+        assert not missing(self._last_id), output
 
     def run_python(self, text: str) -> None:
         completed = subprocess.run(
