@@ -109,7 +109,7 @@ def test_ended_early_it_leaves_alone_what_a_person_changed_and_reports_it(
     wanted = tmp_path / "selections.json"
     wanted.write_text(json.dumps([change(number, ivr_id=old_ivr(number)) for number in range(ROWS)]))
     shown = command("check", wanted)
-    assert f"{ROWS} slots in sync but for an override: overridden until it is ended by {started}" in shown
+    assert f"{ROWS} slots in sync, overridden until it is ended by {started}" in shown
     change_by_a_person(targets, 1)
     rows = command.json("check", wanted, code=5)["rows"]
     assert [row["state"] for row in rows] == ["in_sync", "differs", "in_sync", "in_sync"]

@@ -210,7 +210,17 @@ def test_extend_to_before_its_beginning_is_refused(invoke: Invoke, known: StubEn
 
 
 def test_an_unknown_id_is_said(invoke: Invoke, stub_engine: StubEngine) -> None:
-    assert "404" in invoke("override", "show", "nothing", code=1).err
+    shown = invoke("override", "show", "nothing", code=1).err
+    assert shown == "There is no override nothing.\nList them with: dialpad-ivr override list\n"
+
+
+def test_an_empty_reason_is_refused(invoke: Invoke) -> None:
+    assert "--reason is empty." in invoke("override", "start", a_plan("change"), "--reason", " ", "--yes", code=2).err
+
+
+def test_extend_counts_a_length_of_time_from_now(invoke: Invoke, known: StubEngine) -> None:
+    assert "Give the new end" in invoke("override", "extend", ID, code=2).err
+    assert "now ends" in invoke("override", "extend", ID, "--for", "500d").out
 
 
 def test_show_prints_json_with_times_in_utc(invoke: Invoke, known: StubEngine) -> None:

@@ -123,7 +123,14 @@ def test_an_override_of_one_direction_does_not_explain_the_other(engine: EngineA
     assert [each.state for each in with_overrides(rows, engine, utc_text)] == ["differs", "in_sync"]
 
 
-def test_without_a_difference_no_engine_is_asked(engine: EngineApi, stub_engine: StubEngine) -> None:
-    row = CheckedRow("in_sync", checked(OUTER, OUTER).row)
+def test_where_nothing_was_compared_no_engine_is_asked(engine: EngineApi, stub_engine: StubEngine) -> None:
+    row = CheckedRow("missing_ivr", checked(OUTER, OUTER).row)
     assert with_overrides([row], engine, utc_text) == [row]
     assert stub_engine.stub.received == []
+
+
+def test_a_row_that_is_in_sync_by_an_override_alone_says_what_will_be_restored(engine: EngineApi) -> None:
+    row = CheckedRow("in_sync", checked(OUTER, OUTER).row)
+    (noted,) = with_overrides([row], engine, utc_text)
+    assert noted.state == "in_sync"
+    assert "by outer, which restores" in noted.row.note

@@ -132,7 +132,8 @@ def end(workflow_id: OverrideId, reason: Reason = "", yes: Yes = False, as_json:
 
 def extend(
     workflow_id: OverrideId,
-    until: Annotated[str, typer.Option(help='The new end: a time such as "2026-12-27 08:00".')],
+    until: Annotated[str | None, typer.Option(help='The new end: a time such as "2026-12-27 08:00".')] = None,
+    lasts: Annotated[str | None, typer.Option("--for", help="Or how much longer from now, e.g. 2h.")] = None,
     zone: Zone = None,
     reason: Reason = "",
     as_json: JsonFlag = False,
@@ -141,11 +142,13 @@ def extend(
 
     Examples:
     - `dialpad-ivr override extend 5f0c... --until "2026-12-28 08:00" --zone Europe/Berlin`
+    - `dialpad-ivr override extend 5f0c... --for 2h`
     """
     engine = EngineApi(settings_or_fail())
     try:
         found = overrides.read_override(engine, workflow_id)
-        window = read_options(None, until, None, zone or found.zone, 0, as_json=as_json)
+        missing = () if until or lasts else (Problem("--until", "Give the new end with --until, or with --for."),)
+        window = read_options(None, until, lasts, zone or found.zone, 0, missing, as_json=as_json)
         _check_extension(engine, found, window, as_json=as_json)
         for note in window.notes:
             notice(note)

@@ -117,6 +117,8 @@ def start(
     started: list[str] = []
     planned: list[PlannedOverride] = []
     problems = override_control.notify_problems(notify)
+    if not reason.strip():
+        problems.append(Problem("--reason", "--reason is empty. Say why, for the record."))
     try:
         if by_row:
             if problems:

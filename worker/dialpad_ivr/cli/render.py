@@ -145,9 +145,7 @@ def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
         )
     overridden = Counter(each.row.note for each in checked if each.state == "in_sync" and each.row.note)
     for note, count in overridden.most_common():
-        console.print(
-            Text(f"{plural(count, 'slot')} in sync but for an override: {note}", style="yellow"), soft_wrap=True
-        )
+        console.print(Text(f"{plural(count, 'slot')} in sync, {note}", style="yellow"), soft_wrap=True)
     counted = [f"{count} {_CHECKED[state]}" for state, count in counts(checked).items()]
     style = "bold" if shown else "bold green"
     console.print(Text(f"Check: {', '.join(counted)}.", style=style), soft_wrap=True)

@@ -19,13 +19,14 @@ from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.overridden import with_overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, slots_text, state_text, window_text
+from dialpad_ivr.provisioning.override_text import OPEN_END, run_text, slots_text, state_text, window_text
 from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
 from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
 from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
 from dialpad_ivr.settings import Settings
 
 _PATIENCE_SECONDS: Final = 2.0
+_ID_WIDTH: Final = 36
 _SLOTS_SHOWN: Final = 20  # on a terminal; --json has all
 
 
@@ -55,9 +56,10 @@ def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> No
     if not found:
         console.print("No override is planned or active.")
         return
-    table = Table(
-        "id", "state", f"from ({zone.key})", "until", "slots", "by", "reason", show_edge=False, pad_edge=False
-    )
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("id", no_wrap=True, min_width=_ID_WIDTH)  # to be copied, also from a narrow terminal
+    for heading in ("state", f"from ({zone.key})", "until", "slots", "by", "reason"):
+        table.add_column(heading, overflow="fold")
     for each in found:
         table.add_row(
             Text(each.workflow_id),
@@ -104,8 +106,9 @@ def _change_texts(change: JsonObject) -> tuple[str, str, str, str]:
     note: Any = change.get("note")
     note = note if isinstance(note, dict) else {}
     before = (note.get("previous") or [{}])[0]
+    office = f", {short(str(note['office_name']))}" if note.get("office_name") else ""
     return (
-        f"{change.get('target_type')} {short(str(note.get('target_name') or change.get('target_id')))}",
+        f"{change.get('target_type')} {short(str(note.get('target_name') or change.get('target_id')))}{office}",
         f"{change.get('ivr_type')} {change.get('select_option') or ''}".rstrip(),
         _ivr_text(change.get("ivr_id"), note.get("ivr_name")),
         _ivr_text(before.get("id"), before.get("name")),
@@ -166,7 +169,7 @@ def show_report(console: Console, run: OverrideRun) -> None:
         if len(left) > _SLOTS_SHOWN:
             console.print(Text(f"... and {len(left) - _SLOTS_SHOWN} more; the report has all of them.", style="dim"))
     message = run.override.output.get("message") or ""
-    state = state_text(run.override)
+    state = run_text(run)
     console.print(
         Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
     )

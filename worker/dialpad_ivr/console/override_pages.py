@@ -18,7 +18,7 @@ from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.override_page import POLICY, report_page
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import slots_text, state_text
+from dialpad_ivr.provisioning.override_text import run_text, slots_text, state_text
 from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_override, running_overrides
 from dialpad_ivr.provisioning.times import milliseconds
 
@@ -118,7 +118,7 @@ class OverridePages:
             "override",
             run=run,
             override=run.override,
-            state=state_text(run.override),
+            state=run_text(run),
             url=override_path(run.override),
             actions=[] if doing else actions_of(run),
             doing=doing,

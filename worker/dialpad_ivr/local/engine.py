@@ -168,6 +168,8 @@ def running_engine(
         _release_queues(database := folder / "conductor.db")
         log = folder / "conductor.log"
         environ = {f"CONDUCTOR_SECRET_{name}": value for name, value in (secrets or {}).items()}
+        # What definitions may read, a person has set for this engine, too.
+        environ |= {name: value for name, value in os.environ.items() if name.startswith("CONDUCTOR_ENV_")}
         environ |= {f"CONDUCTOR_ENV_{name}": value for name, value in (environment or {}).items()}
         child = Child(command(java_path, jar_path, port, database, served), environ, log)
         stack.callback(child.stop)

@@ -37,8 +37,8 @@ def with_overrides(
 ) -> list[CheckedRow]:
     """The rows of a check, with those in sync that will be so once the overrides that are on have ended.
 
-    A row that is overridden has a note: until when, by which override, and what that restores if it is not what the
-    file wants.
+    A row that is in sync only because of an override stays so: a plan of it would change nothing. Each row that is
+    overridden has a note: until when, by which override, and what that restores if it is not what the file wants.
 
     Args:
         checked: The rows.
@@ -48,7 +48,7 @@ def with_overrides(
     Raises:
         EngineError: The engine did not answer.
     """
-    slots = {_slot(each) for each in checked if each.state == "differs"}
+    slots = {_slot(each) for each in checked if each.state in ("differs", "in_sync")}
     if not slots:
         return list(checked)
     overridden: dict[_Slot, list[Overridden]] = defaultdict(list)
@@ -74,7 +74,7 @@ def _selected(engine: EngineApi, override: Override) -> Iterable[tuple[_Slot, Ov
 def _noted(each: CheckedRow, overridden: Iterable[Overridden], when: Callable[[datetime], str]) -> CheckedRow:
     row = each.row
     here = [found for found in overridden if meets_direction(row.select_option or "", {found.direction})]
-    if each.state != "differs" or not here:
+    if each.state not in ("differs", "in_sync") or not here:
         return each
     last: Overridden | None = None
     after: set[str] = set()
@@ -91,5 +91,7 @@ def _noted(each: CheckedRow, overridden: Iterable[Overridden], when: Callable[[d
     note = f"overridden {f'until {when(end)}' if end else 'until it is ended'} by {last.override.workflow_id}"
     if after == {row.ivr_id}:
         return replace(each, state="in_sync", row=row.model_copy(update={"note": note}))
-    note = f"{row.note} {note[0].upper()}{note[1:]}, which restores {short(', '.join(sorted(after)))}.".strip()
+    note = f"{note}, which restores {short(', '.join(sorted(after)))}"
+    if each.state == "differs":
+        note = f"{row.note} {note[0].upper()}{note[1:]}.".strip()
     return replace(each, row=row.model_copy(update={"note": note}))

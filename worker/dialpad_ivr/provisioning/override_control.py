@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import (
     BEFORE,
     DURING,
@@ -235,6 +236,9 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
     """
     override = read_override(engine, workflow_id)
     if override.left_behind:
+        run = OverrideRun(engine, override)
+        if run.restored_by and not run.overridden:
+            raise EngineError(f"{override.workflow_id} has left nothing to restore.", 409)
         kept = {name: override.output.get(name) for name in ("phase", "not_made", "previous")}
         inputs = {"changes": [*override.changes], "domain": override.domain, **kept}
         engine.start_workflow(RESTORE, inputs, correlation_id=override.workflow_id)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from dialpad_ivr import __version__
 from dialpad_ivr.provisioning.override_report import OverriddenRow, OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, state_text
+from dialpad_ivr.provisioning.override_text import OPEN_END, run_text
 from dialpad_ivr.provisioning.times import zone_text
 
 _STYLE: Final = """
@@ -78,7 +78,7 @@ def report_page(run: OverrideRun, zone: ZoneInfo, now: datetime) -> str:
         style=_STYLE,
         id=escape(override.workflow_id),
         title=_named(override.reason) or "no reason",
-        result=escape(f"{state_text(override).capitalize()}. {message}".strip()),
+        result=escape(f"{run_text(run).capitalize()}. {message}".strip()),
         facts="\n".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _facts(run, zone)),
         counts="\n".join(_counts(run)),
         heading=f"Both halves: {left}",
@@ -122,7 +122,8 @@ def _row(row: OverriddenRow) -> str:
         escape(row.made or "pending"),
         "<br>".join((["<b>not restored</b>"] if row.left else []) + ([escape(row.restored)] if row.restored else [])),
     )
-    target = _with_id(row.target_name, row.target_id, row.target_type)
+    name = f"{row.target_name}, {row.office_name}" if row.office_name else row.target_name
+    target = _with_id(name, row.target_id, row.target_type)
     texts = "".join(f"<td>{cell}</td>" for cell in cells)
     kind = "left" if row.left else ""
     messages = [_named(message) for message in (row.made_message, row.restored_message) if message]

@@ -26,6 +26,7 @@ class OverriddenRow:
         restored: The outcome of restoring it; `None` while it is pending, or where nothing was to be restored.
         left: Whether the slot has not been restored: it may still be overridden, or a person changed it meanwhile.
         target_name: The target's name; empty if unknown, as the names below.
+        office_name: The name of its office.
         ivr_name: The name of the IVR that it selects.
         previous_name: The name of the IVR that was selected before.
     """
@@ -44,6 +45,7 @@ class OverriddenRow:
     restored_message: str = ""
     left: bool = False
     target_name: str = ""
+    office_name: str = ""
     ivr_name: str = ""
     previous_name: str = ""
 
@@ -178,6 +180,7 @@ def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult |
         restored_message=restored.message if restored else "",
         left=made is not None and made.outcome in MAY_BE_MADE and not (restored is not None and restored.ok),
         target_name=str(note.get("target_name") or ""),
+        office_name=str(note.get("office_name") or ""),
         ivr_name=str(note.get("ivr_name") or ""),
         previous_name=str(named.get(previous) or ""),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.times import Window, zone_text
 
@@ -21,6 +22,12 @@ _STATES: Final = {
 def state_text(override: Override) -> str:
     """Its state, or once it has ended its outcome."""
     return _STATES.get(override.state, override.state.replace("_", " ")) + (", overdue" if override.overdue else "")
+
+
+def run_text(run: OverrideRun) -> str:
+    """The same, with what has become of it since."""
+    restored = run.override.left_behind and run.restored_by and not run.overridden
+    return state_text(run.override) + (", and restored since" if restored else "")
 
 
 def slots_text(override: Override) -> str:

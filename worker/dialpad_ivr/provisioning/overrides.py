@@ -117,7 +117,13 @@ def read_override(engine: EngineApi, workflow_id: str) -> Override:
     Raises:
         EngineError: There is no such override (404), or the engine did not answer.
     """
-    found = engine.workflow(workflow_id)
+    try:
+        found = engine.workflow(workflow_id)
+    except EngineError as exc:
+        if exc.status != 404:
+            raise
+        message = f"There is no override {short(workflow_id)}.\nList them with: dialpad-ivr override list"
+        raise EngineError(message, 404) from None
     if found.get("workflowName") == GUARD:
         child = child_of(found, "override")
         if child is None:

@@ -116,6 +116,8 @@ def _check(start: datetime | None, end: datetime | None, rows: int, now: datetim
             problems.append(Problem(option, f"{option} is more than five years ahead. Check the year."))
     if start is None or end is None:
         return problems
+    if end <= now:
+        return problems
     if end <= start:
         problems.append(Problem(ends, f"{ends} must be after {begins}."))
     elif end - start < (needed := shortest(rows)):
