@@ -120,7 +120,7 @@ def test_ended_early_it_leaves_alone_what_a_person_changed_and_reports_it(
     assert ended["output"]["end_reason"] == "it has melted"
     report = command.json("override", "report", started, "--report", tmp_path / "r", code=1)
     assert report["restored"] == {"updated": ROWS - 1, "conflict": 1}
-    rows = list(csv.DictReader((tmp_path / "r.report.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "r.report.csv").read_text().splitlines()))
     assert [row["restored"] for row in rows] == ["updated", "conflict", "updated", "updated"]
     assert targets.selected("callcenter", target(1), "HOLD_MUSIC")["inbound"] == BY_A_PERSON
     assert started not in listed_overrides(command)
@@ -278,8 +278,13 @@ def test_a_failed_override_is_restored_by_the_failure_workflow(
 ) -> None:
     started = engine.start(WORKFLOW, {"changes": [noted(number) for number in range(ROWS)]})
     active(engine, started)
-    (wait,) = (task for task in engine.workflow(started)["tasks"] if task["taskType"] == "WAIT" and not task["endTime"])
-    engine.update_task(started, wait["taskId"], "FAILED_WITH_TERMINAL_ERROR")
+
+    def waiting() -> str | None:  # it is active shortly before it waits
+        tasks = (each for each in engine.workflow(started)["tasks"] if each["taskType"] == "WAIT")
+        return next((each["taskId"] for each in tasks if not each["endTime"]), None)
+
+    task_id: str = until(waiting, 30, "the override to wait for its end")
+    engine.update_task(started, task_id, "FAILED_WITH_TERMINAL_ERROR")
     (ended,) = engine.ended([started])
     assert ended["status"] == "FAILED"
     (restored,) = engine.ended([ended["output"]["conductor.failure_workflow"]])
