@@ -13,7 +13,7 @@ from rich.text import Text
 
 from dialpad_ivr.cli.common import plural
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES
-from dialpad_ivr.contract.outputs import FieldError
+from dialpad_ivr.contract.outputs import FieldError, SelectedIvr
 from dialpad_ivr.contract.validation import advice, short
 from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.provisioning.changes import Violation, group_violations
@@ -21,7 +21,7 @@ from dialpad_ivr.provisioning.drift import CheckedRow, State, counts
 from dialpad_ivr.provisioning.listing import Target
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
-from dialpad_ivr.provisioning.scheduled_check import CheckRun
+from dialpad_ivr.provisioning.scheduled_check import CheckedIvr, CheckRun
 
 ROWS_SHOWN = 50  # on a terminal; files have all
 _DIFFERENCES_SHOWN = 5  # of each scheduled check
@@ -156,8 +156,7 @@ def _show_row(console: Console, row: PlannedChange, why_not: str | None, *, chan
     sign, style = ("~", "yellow") if changes else ("!", "red")
     target = _target_text(row.target_id, row.target_name, row.office_name)
     slot = f"{row.target_type} {target} {row.ivr_type} {row.select_option or ''}".rstrip()
-    before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous) or "nothing"
-    change = why_not or f"{before} -> {_ivr_text(row.ivr_id, row.ivr_name)}"
+    change = why_not or _change_text(row.previous, row.ivr_id, row.ivr_name)
     console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
     console.print(Padding(Text(change), (0, 0, 0, 4)))
     if row.note:
@@ -171,8 +170,7 @@ def show_check_run(console: Console, run: CheckRun) -> None:
         return
     for row in result.differences[:_DIFFERENCES_SHOWN]:
         target = _target_text(row.target_id or "", row.target_name, row.office_name)
-        before = ", ".join(_ivr_text(ivr.id or "", ivr.name) for ivr in row.selected) or "nothing"
-        change = f"{before} -> {_ivr_text(row.wanted.id or '', row.wanted.name)}"
+        change = _change_text(row.selected, row.wanted.id or "", row.wanted.name)
         what = change if row.state == "differs" else row.message or row.state
         slot = f"{row.target_type} {target} {row.ivr_type} {row.select_option or ''}".rstrip()
         console.print(Text(f"        line {row.line}: {slot}: {what}", style="yellow"), soft_wrap=True)
@@ -229,9 +227,9 @@ def _show_waiting_changes(console: Console, run: ProvisioningRun) -> None:
         change = row.change
         target = _target_text(str(change.get("target_id")), row.target_name, row.office_name)
         slot = f"{change.get('target_type')} {target} {change.get('ivr_type')} {change.get('select_option') or ''}"
-        before = ", ".join(_ivr_text(ivr.id, ivr.name) for ivr in row.previous or ()) or "unknown"
+        what = _change_text(row.previous or (), str(change.get("ivr_id")), row.ivr_name, before="unknown")
         console.print(Text(f"~ {slot.rstrip()}", style="yellow"), Text(f"  (line {row.line})", style="dim"), sep="")
-        console.print(Padding(Text(f"{before} -> {_ivr_text(str(change.get('ivr_id')), row.ivr_name)}"), (0, 0, 0, 4)))
+        console.print(Padding(Text(what), (0, 0, 0, 4)))
     if len(run.rows) > ROWS_SHOWN:
         console.print(Text(f"... and {len(run.rows) - ROWS_SHOWN} more; --json has all of them.", style="dim"))
 
@@ -251,6 +249,13 @@ def _target_text(target_id: str, name: str | None, office: str | None) -> str:
         return target_id
     of_office = f", {short(office)}" if office else ""
     return f"{short(name)}{of_office}{f' ({target_id})' if target_id else ''}"
+
+
+def _change_text(
+    selected: Sequence[SelectedIvr | CheckedIvr], ivr_id: str, name: str | None, *, before: str = "nothing"
+) -> str:
+    """What is selected, or what stands for that where there is none, and what is to be."""
+    return f"{', '.join(_ivr_text(ivr.id or '', ivr.name) for ivr in selected) or before} -> {_ivr_text(ivr_id, name)}"
 
 
 def _ivr_text(number: str, name: str | None) -> str:

@@ -94,7 +94,6 @@ def start(
     *,
     reason: str,
     requested_by: str,
-    inside: str | None = None,
 ) -> str:
     """Start an override of what a rehearsal has found.
 
@@ -105,7 +104,6 @@ def start(
         window: When the override begins and ends.
         reason: Why, for the record.
         requested_by: Who wants it.
-        inside: The override that this one is nested in.
 
     Returns:
         The id of the override's workflow.
@@ -122,6 +120,5 @@ def start(
         approval=playbook.approval,
         max_failures=playbook.max_failures,
         domain=playbook.domain,
-        inside=inside,
         notify=playbook.notify,
     )
