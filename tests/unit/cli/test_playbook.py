@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from dialpad_ivr.engine.definitions import shipped
-from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
-from dialpad_ivr.provisioning.times import milliseconds
+from dialpad_ivr.provisioning.overrides import GUARD
 from dialpad_ivr.testing.double import DoubleControl
 from support.invoke import Invoke
+from support.playbooks import GUARD_ID, ID, an_override, with_a_guard
 from support.runs import CHANGE, SLOT
 from support.stub import StubEngine
 
-ID, GUARD_ID = "0e000000-0000-0000-0000-000000000001", "0e000000-0000-0000-0000-000000000002"
 SNOW = "target_type,target,office,ivr_type,ivr\ncallcenter,Support,Head office,HOLD_MUSIC,Summer hold music\n"
 SAVE = ("playbook", "save", "snow-day", "snow.csv", "--for", "12h", "--zone", "Europe/Berlin")
 
@@ -30,25 +28,7 @@ def _reads_the_double(monkeypatch: pytest.MonkeyPatch, double: DoubleControl) ->
 
 @pytest.fixture
 def engine(stub_engine: StubEngine) -> StubEngine:
-    """An engine with our workflows, and a guard that starts an override of another target."""
-    stub_engine.definitions = {(each.name, "1"): each.body for each in shipped() if each.kind == "workflow"}
-    child = {"taskType": "SUB_WORKFLOW", "referenceTaskName": "override", "status": "IN_PROGRESS", "subWorkflowId": ID}
-    guard = {"workflowId": GUARD_ID, "workflowName": GUARD, "status": "RUNNING", "tasks": [child]}
-    stub_engine.runs = {GUARD_ID: [guard], ID: [an_override("7")]}
-    return stub_engine
-
-
-def an_override(target_id: str) -> dict[str, Any]:
-    begun = milliseconds(datetime.now(timezone.utc)) - 1000
-    return {
-        "workflowId": ID,
-        "workflowName": WORKFLOW,
-        "status": "RUNNING",
-        "startTime": 0,
-        "input": {"changes": [{**CHANGE, "target_id": target_id}], "reason": "outage", "requested_by": "ann@desk"},
-        "variables": {"phase": "active", "from_ms": begun, "until_ms": None},
-        "tasks": [],
-    }
+    return with_a_guard(stub_engine)
 
 
 def started(engine: StubEngine) -> list[Any]:

@@ -11,17 +11,14 @@ import httpx
 import pytest
 
 from dialpad_ivr.engine.api import EngineApi
-from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.provisioning import playbooks
-from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
 from dialpad_ivr.provisioning.playbooks import Playbook
-from dialpad_ivr.provisioning.times import milliseconds
 from dialpad_ivr.testing.double import DoubleControl
 from support.console import text_of
+from support.playbooks import ID, an_override, with_a_guard
 from support.runs import CHANGE
 from support.stub import StubEngine
 
-ID, GUARD_ID = "0e000000-0000-0000-0000-000000000001", "0e000000-0000-0000-0000-000000000002"
 ROW = {
     "line": 2,
     "target_type": "callcenter",
@@ -32,27 +29,9 @@ ROW = {
 }
 
 
-def an_override(target_id: str) -> dict[str, Any]:
-    begun = milliseconds(datetime.now(timezone.utc)) - 1000
-    return {
-        "workflowId": ID,
-        "workflowName": WORKFLOW,
-        "status": "RUNNING",
-        "startTime": 0,
-        "input": {"changes": [{**CHANGE, "target_id": target_id}], "reason": "outage", "requested_by": "ann@desk"},
-        "variables": {"phase": "active", "from_ms": begun, "until_ms": None},
-        "tasks": [],
-    }
-
-
 @pytest.fixture
 def engine(stub_engine: StubEngine) -> StubEngine:
-    """An engine with our workflows, and a guard that starts an override of another target."""
-    stub_engine.definitions = {(each.name, "1"): each.body for each in shipped() if each.kind == "workflow"}
-    child = {"taskType": "SUB_WORKFLOW", "referenceTaskName": "override", "status": "IN_PROGRESS", "subWorkflowId": ID}
-    guard = {"workflowId": GUARD_ID, "workflowName": GUARD, "status": "RUNNING", "tasks": [child]}
-    stub_engine.runs = {GUARD_ID: [guard], ID: [an_override("7")]}
-    return stub_engine
+    return with_a_guard(stub_engine)
 
 
 def saved(api: EngineApi, *rows: dict[str, Any], **more: Any) -> None:
