@@ -10,7 +10,7 @@ A response of any status is a `Response`, never an exception. A key goes into on
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import TracebackType
@@ -151,8 +151,15 @@ class DialpadClient(Calls):
             except TunnelError as exc:
                 raise NotSentError(exc.code, str(exc)) from None
 
-    async def send(self, request: Request, key: SecretStr) -> Response:
+    async def send(
+        self, request: Request, key: SecretStr, sent: Callable[[float], Awaitable[None]] | None = None
+    ) -> Response:
         """Send a prepared request.
+
+        Args:
+            request: What to send.
+            key: Of the company.
+            sent: Called with the time when the request has left, by `time.monotonic`.
 
         Raises:
             NotSentError: The request was not sent.
@@ -161,10 +168,19 @@ class DialpadClient(Calls):
         started = time.perf_counter()
         secret = key.get_secret_value()
         hidden = secret_forms(secret)
+
+        async def trace(event: str, _: Mapping[str, Any]) -> None:
+            if sent is not None and event == "http11.send_request_body.complete":
+                await sent(time.monotonic())
+
         try:
             with anyio.fail_after(self._deadline):
                 async with self._http.stream(
-                    request.method, request.url, json=request.body, headers={"authorization": f"Bearer {secret}"}
+                    request.method,
+                    request.url,
+                    json=request.body,
+                    headers={"authorization": f"Bearer {secret}"},
+                    extensions={"trace": trace},
                 ) as response:
                     headers_at = time.monotonic()
                     raw, cut = await _read(response)

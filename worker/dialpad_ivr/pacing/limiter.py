@@ -76,19 +76,30 @@ class Permit:
         self.waited_seconds = waited_seconds
         self.outage = reservation.outage
         self.reservation = reservation
-        self._requested = requested
+        self._requested = self._sent = requested
         self._delays = delays
+
+    async def sent(self, moment: float) -> None:
+        """Report that the call has left, so that it is counted from then on, at the earliest.
+
+        A new connection or a busy machine may hold it back after its reservation. The response would tell, too, but may
+        take seconds.
+
+        Args:
+            moment: When it has left, by the limiter's clock.
+        """
+        self._sent = moment
+        self._delays.sent(moment)
+        await self.reservation.move(moment - self._requested + self._delays.assumed(moment))
 
     async def answered(self, moment: float) -> None:
         """Report the response time, so that the call is counted at its latest possible arrival.
 
-        Measured from the reservation on, not from the sending: the window may take a while to respond, and the process
-        may be suspended before it sends.
-
         Args:
             moment: When the response's headers came, by the limiter's clock.
         """
-        await self.reservation.move(self._delays.observe(self._requested, moment - self._requested))
+        delay = self._delays.observe(self._sent, moment - self._sent)
+        await self.reservation.move(self._sent - self._requested + delay)
 
 
 @dataclass(frozen=True)
@@ -260,7 +271,6 @@ class CompanyLimiter:
                 if late and not discarded and taken.outage is None:
                     discarded = True
                     continue
-                delays.sent(requested)
                 return taken, requested
             if waited + taken.seconds > self._max_inline_wait:
                 raise self._deferred(taken.seconds)

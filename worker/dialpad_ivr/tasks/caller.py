@@ -86,7 +86,7 @@ class Caller:
                 self._tools.metrics.calling(request.method, permit.waited_seconds) as counted,
                 self._tools.tracing.call(request, waited_seconds=permit.waited_seconds, resent=resent) as traced,
             ):
-                response = await self._tools.client.send(request, self._credential.key)
+                response = await self._tools.client.send(request, self._credential.key, permit.sent)
                 counted(response.status_code)
                 traced(response.status_code)
         except CallError as exc:
