@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import anyio
 import pytest
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as limits
@@ -22,7 +23,7 @@ from dialpad_ivr.contract.values import BODY_LIMIT, IVR_TYPES, TARGET_TYPES
 from dialpad_ivr.credentials import Credentials
 from dialpad_ivr.dialpad.client import READ_LIMIT, DialpadClient, NoAnswerError, NotSentError, Response
 from dialpad_ivr.engine.api import EngineApi, EngineError
-from dialpad_ivr.pacing.limiter import Limiter, PermitDeferredError
+from dialpad_ivr.pacing.limiter import Limiter, Permit, PermitDeferredError
 from dialpad_ivr.pacing.redis import open_limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.delivery import Delivery
@@ -94,6 +95,26 @@ def test_a_path_segment_stays_one_segment(target_type: str, target_id: str, ivr_
 def _bent(value: str) -> st.SearchStrategy[Any]:
     """The value, or something like it that an attacker, or a slip, may make of it."""
     return st.just(value) | st.tuples(_TRICKY, st.just(value), _TRICKY).map("".join) | st.integers() | st.none()
+
+
+async def test_a_call_is_counted_when_it_has_left_before_its_answer_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = asyncio.Event()
+
+    async def sent(self: Permit, moment: float) -> None:
+        await counted(self, moment)
+        left.set()
+
+    counted = Permit.sent
+    monkeypatch.setattr(Permit, "sent", sent)
+
+    async def answer() -> AsyncIterator[bytes]:
+        await left.wait()
+        yield OK
+
+    async with wired(answer) as wire, DialpadClient(settings := local(wire.url)) as client:
+        tools = Tools(settings, client, Credentials(environ={"DIALPAD_API_KEY": KEY}), Limiter(settings), Metrics())
+        with anyio.fail_after(10):
+            await set_custom_ivr(Delivery(VALID, last_attempt=False), tools)
 
 
 @given(st.fixed_dictionaries({name: _bent(value) for name, value in VALID.items()}))
