@@ -21,7 +21,7 @@ HEADER = "target_type,target,ivr_type,ivr,target_id,ivr_id"
 NEW = {"target_type": "callcenter", "target": "Call center 1", "ivr_type": "HOLD_MUSIC", "ivr": "New hold music"}
 
 
-def saved(command: Command, folder: Path, *rows: str, lasts: str = "6s") -> str:
+def saved(command: Command, folder: Path, *rows: str, lasts: str = "10s") -> str:
     """Save a playbook of these rows; returns its workflow."""
     file = folder / "snow.csv"
     file.write_text("\n".join([HEADER, *rows, ""]))

@@ -116,6 +116,12 @@ def test_start_tells_everything_that_is_wrong_at_once_and_asks_no_engine(
     assert stub_engine.stub.received == []
 
 
+def test_start_for_less_than_the_engine_needs_to_begin_it_is_refused(invoke: Invoke, stub_engine: StubEngine) -> None:
+    shown = invoke("override", "start", a_plan("change"), "--for", "9s", "--reason", "x", "--yes", code=2).err
+    assert "would last 9 s, but the engine needs up to 10 s to begin it" in shown
+    assert stub_engine.stub.received == []
+
+
 def test_start_of_a_plan_with_rows_that_cannot_be_applied_is_refused(invoke: Invoke, stub_engine: StubEngine) -> None:
     shown = invoke("override", "start", a_plan("change", "missing_ivr"), *WINDOW, "--yes", code=1).all
     assert "1 row cannot be applied" in shown
@@ -207,6 +213,18 @@ def test_extend_to_before_its_beginning_is_refused(invoke: Invoke, known: StubEn
     shown = invoke("override", "extend", ID, "--until", "2027-12-24 17:00", "--zone", "Europe/Berlin", code=2).err
     assert "after the beginning" in shown
     assert known.completed_tasks == []
+
+
+def test_extend_leaves_a_planned_one_the_time_that_the_engine_needs_to_begin_it(
+    invoke: Invoke, known: StubEngine
+) -> None:
+    wanted = ("override", "extend", ID, "--until", "2027-12-24 18:00:05", "--zone", "Europe/Berlin")
+    assert "would last 5 s" in invoke(*wanted, code=2).err
+    assert known.completed_tasks == []
+    wait = {"taskType": "WAIT", "referenceTaskName": "during_wait", "status": "IN_PROGRESS", "taskId": "waits"}
+    known.runs[ID] = [an_override(tasks=[wait])]  # it has begun
+    invoke(*wanted)
+    assert len(known.completed_tasks) == 1
 
 
 def test_an_unknown_id_is_said(invoke: Invoke, stub_engine: StubEngine) -> None:

@@ -61,6 +61,8 @@ def test_save_tells_all_that_is_wrong_with_the_options_and_the_file_and_register
         assert part in shown
     shown = invoke("playbook", "save", "snow-day", "snow.csv", "--for", "soon", code=2).all
     assert "no duration. Write it as 12h, 90m, 2d12h or 45s. Nothing was done." in shown
+    shown = invoke("playbook", "save", "snow-day", "snow.csv", "--for", "5s", code=2).err
+    assert shown.count("would last 5 s") == 1
     violations = invoke("playbook", "save", "-", "snow.csv", "--json", code=2).json["violations"]
     assert [each["option"] for each in violations] == ["NAME", "--for"]
     assert engine.writes == []

@@ -273,7 +273,7 @@ async def test_extend_shows_the_new_end_first_and_moves_it_once_confirmed(
     [
         ("", "UTC", "until: &#34;&#34; is no time"),
         ("2025-01-01T00:00", "UTC", "until is in the past"),
-        ("2027-12-24T16:00", "UTC", "The new end must be after the beginning."),
+        ("2027-12-24T16:00", "UTC", "The new end must be after the beginning of the override."),
         ("2028-03-26T02:30", "Europe/Berlin", "does not exist in Europe/Berlin"),
         ("2028-01-01T00:00", "Europe/Berlim", "Did you mean Europe/Berlin?"),
         ("2028-01-01T00:00", "../../etc/passwd", "is no time zone"),

@@ -148,7 +148,7 @@ def extend(
     try:
         found = overrides.read_override(engine, workflow_id)
         missing = () if until or lasts else (Problem("--until", "Give the new end with --until, or with --for."),)
-        window = read_options(None, until, lasts, zone or found.zone, 0, missing, as_json=as_json)
+        window = read_options(None, until, lasts, zone or found.zone, None, missing, as_json=as_json)
         _check_extension(engine, found, window, as_json=as_json)
         for note in window.notes:
             notice(note)
@@ -162,9 +162,9 @@ def extend(
 
 
 def _check_extension(engine: EngineApi, found: Override, window: Window, *, as_json: bool) -> None:
-    """End the command if the override would end before it begins, or meet another one."""
-    if window.end and window.end <= found.start:
-        refuse((Problem("--until", "--until must be after the beginning of the override."),), as_json=as_json)
+    """End the command if the override cannot end then, or would meet another one."""
+    if problem := override_control.end_problem(found, window.end):
+        refuse((Problem("--until", problem),), as_json=as_json)
     met = override_control.overlaps_if_extended(engine, found, window.end)
     for overlap in met:
         render_override.show_overlap(err, overlap, window.zone)

@@ -224,12 +224,12 @@ def read_options(
     until: str | None,
     lasts: str | None,
     zone: str,
-    rows: int,
+    rows: int | None,
     others: Sequence[Problem] = (),
     *,
     as_json: bool,
 ) -> Window:
-    """The window of the options. Ends the command with all that is wrong with it, and the other problems."""
+    """The window of the options, see `read_window`. Ends the command with all that is wrong with it, and the others."""
     now = datetime.now(timezone.utc)
     window = read_window(start=begin, until=until, lasts=lasts, zone=zone, rows=rows, now=now)
     problems = (*(() if isinstance(window, Window) else window), *others)

@@ -100,12 +100,12 @@ class OverrideActions:
             return self._question(request, run, "extend", form)
         now = datetime.now(timezone.utc)
         until, zone = form.get("until", "").strip(), form.get("new_zone", "").strip()[:ZONE_LIMIT]
-        window = read_window(start=None, until=until, lasts=None, zone=zone, rows=0, now=now)
+        window = read_window(start=None, until=until, lasts=None, zone=zone, rows=None, now=now)
         if isinstance(window, tuple):
             return self._question(request, run, "extend", form, problems=[field_problem(each) for each in window])
         ask = partial(self._question, request, run, "extend", form, window=window)
-        if window.end and window.end <= override.start:
-            return ask(problems=["The new end must be after the beginning."])
+        if problem := control.end_problem(override, window.end):
+            return ask(problems=[problem])
         try:
             overlaps = partial(control.overlaps_if_extended, self._pages.engine, override, window.end)
             met = await anyio.to_thread.run_sync(overlaps)

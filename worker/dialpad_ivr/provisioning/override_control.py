@@ -30,7 +30,7 @@ from dialpad_ivr.provisioning.overrides import (
     slot_of,
 )
 from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
-from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds
+from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds, too_short
 from dialpad_ivr.provisioning.workflow import stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
@@ -269,6 +269,15 @@ def extend_override(engine: EngineApi, workflow_id: str, until: datetime | None,
     answer = {"action": "extend", "until_ms": milliseconds(until) if until else None, "by": by, "reason": reason}
     _answer(engine, override.workflow_id, (*BEFORE, *DURING), answer)
     return override
+
+
+def end_problem(override: Override, until: datetime | None) -> str | None:
+    """Why an override cannot end then, whatever others there are; `None` if it can."""
+    if until is None:
+        return None
+    if until <= override.start:
+        return "The new end must be after the beginning of the override."
+    return None if override.on else too_short(until - override.start, len(override.changes))
 
 
 def overlaps_if_extended(engine: EngineApi, override: Override, until: datetime | None) -> list[Overlap]:
