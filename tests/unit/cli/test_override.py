@@ -140,9 +140,26 @@ def test_start_of_more_than_the_engine_takes_at_once_is_refused(invoke: Invoke, 
 def test_start_in_the_slot_of_another_one_is_refused_with_its_id_and_times(invoke: Invoke, known: StubEngine) -> None:
     known.runs[ID] = [an_override()]
     shown = invoke("override", "start", a_plan("change"), *WINDOW, "--yes", code=1).all
-    assert f"Override {ID} has callcenter {SLOT['target_id']} HOLD_MUSIC from 2027-12-24 18:00 +01:00" in shown
+    assert f"Override {ID} has callcenter Support ({SLOT['target_id']}) HOLD_MUSIC from 2027-12-24 18:00" in shown
     assert "--nested" in shown
     assert known.writes == []
+
+
+def test_what_is_refused_has_the_names_that_are_known_beside_the_ids(invoke: Invoke, known: StubEngine) -> None:
+    known.runs[ID] = [an_override()]
+    target = SLOT["target_id"]
+    shown = invoke("override", "start", a_plan("change"), *WINDOW, "--yes", code=1).err
+    assert f"Override {ID} has callcenter Support ({target}) HOLD_MUSIC from" in shown  # as its note has it
+    made = read_plan(Path("changes.plan.json"))
+    names = {"target_name": "Support desk", "office_name": "Berlin"}
+    rows = [made.rows[0].model_copy(update=names)]
+    write_plan(make_plan(rows, made.api_url, "changes.csv"), Path("named.plan.json"))
+    shown = invoke("override", "start", "named.plan.json", *WINDOW, "--yes", code=1).err
+    assert f"has callcenter Support desk, Berlin ({target}) HOLD_MUSIC from" in shown
+    rows = [rows[0].model_copy(update={"previous": ()})]
+    write_plan(make_plan(rows, made.api_url, "changes.csv"), Path("named.plan.json"))
+    shown = invoke("override", "start", "named.plan.json", *WINDOW, "--yes", code=2).err
+    assert f"callcenter Support desk, Berlin ({target}) HOLD_MUSIC could not be restored" in shown
 
 
 def test_what_another_override_has_selected_already_meets_it_too(invoke: Invoke, known: StubEngine) -> None:

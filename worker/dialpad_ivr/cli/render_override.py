@@ -20,7 +20,8 @@ from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.overridden import with_overrides
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.override_text import OPEN_END, run_text, slots_text, state_text, window_text
-from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
+from dialpad_ivr.provisioning.overrides import Overlap, Override, note_of, overlaps, running_overrides
+from dialpad_ivr.provisioning.plan import target_text
 from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
 from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
 from dialpad_ivr.settings import Settings
@@ -103,8 +104,7 @@ def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
 
 
 def _change_texts(change: JsonObject) -> tuple[str, str, str, str]:
-    note: Any = change.get("note")
-    note = note if isinstance(note, dict) else {}
+    note = note_of(change)
     before = (note.get("previous") or [{}])[0]
     office = f", {short(str(note['office_name']))}" if note.get("office_name") else ""
     return (
@@ -159,7 +159,7 @@ def show_report(console: Console, run: OverrideRun) -> None:
         for row in left[:_SLOTS_SHOWN]:
             table.add_row(
                 Text(str(row.line or "")),
-                Text(f"{row.target_type} {row.target_id}"),
+                Text(f"{row.target_type} {target_text(row.target_id, row.target_name, row.office_name)}"),
                 Text(f"{row.ivr_type} {row.select_option or ''}".rstrip()),
                 Text(outcome_label(row.made)),
                 Text(outcome_label(row.restored)),

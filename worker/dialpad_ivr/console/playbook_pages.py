@@ -234,12 +234,13 @@ def _in_the_way(rehearsal: Rehearsal) -> list[tuple[str, str, str]]:
         )
         for group in group_violations(rehearsal.violations)
     ]
-    for row in rehearsal.plan.blocked:
-        what = f"{row.target_type} {row.target_name or row.target_id} {row.ivr_type}"
-        found.append((str(row.line), what, f"{ACTIONS.get(row.action, row.action)}: {row.note}"))
-    for row, why in rehearsal.unrestorable:
-        what = f"{row.target_type} {row.target_name or row.target_id} {row.ivr_type}"
-        found.append((str(row.line), what, f"It could not be restored: {why}."))
+    found += [
+        (str(row.line), row.slot_text, f"{ACTIONS.get(row.action, row.action)}: {row.note}")
+        for row in rehearsal.plan.blocked
+    ]
+    found += [
+        (str(row.line), row.slot_text, f"It could not be restored: {why}.") for row, why in rehearsal.unrestorable
+    ]
     if is_too_large(rehearsal.plan):
         found.append(("", "", "The changes and their names are more than the engine takes at once. Split the file."))
     return found

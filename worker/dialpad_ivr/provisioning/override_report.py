@@ -6,10 +6,9 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from dialpad_ivr.engine.api import EngineApi, JsonObject
-from dialpad_ivr.provisioning.overrides import RESTORE, Override, Slot, child_of, slot_of
+from dialpad_ivr.provisioning.overrides import RESTORE, Override, Slot, child_of, note_of, slot_of
 from dialpad_ivr.provisioning.report import MAY_BE_MADE, report_csv
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
@@ -158,9 +157,7 @@ def _results(engine: EngineApi, workflow_id: str | None) -> dict[Slot, ChangeRes
 
 
 def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult | None) -> OverriddenRow:
-    # Another client of the engine may have started it, with any note.
-    note: Any = change.get("note")
-    note = note if isinstance(note, dict) else {}
+    note = note_of(change)
     planned = note.get("previous")
     planned = [each for each in planned if isinstance(each, dict)] if isinstance(planned, list) else []
     line = note.get("line")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dialpad_ivr import __version__
 from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.columns import FIELDS
 from dialpad_ivr.provisioning.windows import RowWindow
@@ -78,6 +79,20 @@ class PlannedChange(BaseModel):
     def slot(self) -> tuple[str, int, str, str]:
         """The slot that the row changes; the sort key of a plan's rows."""
         return (self.target_type, int(self.target_id or 0), self.ivr_type, self.select_option or "")
+
+    @property
+    def slot_text(self) -> str:
+        """The slot for people, with the names that are known."""
+        target = target_text(self.target_id, self.target_name, self.office_name)
+        return f"{self.target_type} {target} {self.ivr_type} {self.select_option or ''}".rstrip()
+
+
+def target_text(target_id: str, name: str | None, office: str | None) -> str:
+    """A target for people, with its name and the name of its office if they are known."""
+    if not name:
+        return target_id
+    of_office = f", {short(office)}" if office else ""
+    return f"{short(name)}{of_office}{f' ({target_id})' if target_id else ''}"
 
 
 class Plan(BaseModel):

@@ -98,9 +98,7 @@ def unrestorable(plan: Plan) -> list[tuple[int, str]]:
     found = []
     for row in plan.changes:
         if reason := why_unrestorable(row.previous):
-            what = (
-                f"{row.target_type} {row.target_name or row.target_id} {row.ivr_type} could not be restored: {reason}."
-            )
+            what = f"{row.slot_text} could not be restored: {reason}."
             found.append((row.line, f"{what} Take it out, or change it for good with `dialpad-ivr apply`."))
     return found
 
@@ -192,7 +190,6 @@ def _collision(row: PlannedChange, override: PlannedOverride, other: _Taken) -> 
     zone, ends = override.window.zone, other.override.window.end
     until = f" until {zone_text(ends, zone)}" if ends else ""
     seconds = math.ceil(gap(len(override.plan.rows) + len(other.override.plan.rows)) / timedelta(seconds=1))
-    slot = f"{row.ivr_type} of {row.target_type} {row.target_id}"
-    message = f"Line {other.row.line} has {slot}{until}."
+    message = f"Line {other.row.line} has {other.row.slot_text}{until}."
     hint = f"Begin {seconds} s after that at the earliest, or make one row of both."
     return Violation(row.line, "from", message, hint)
