@@ -183,6 +183,19 @@ def test_nested_it_names_the_outer_one_and_what_that_selects_is_restored(invoke:
     assert change["if_selected"] == [CHANGE["ivr_id"]]
 
 
+def test_nested_in_one_that_has_its_ivr_selected_it_says_that_there_is_nothing_to_nest(
+    invoke: Invoke, known: StubEngine
+) -> None:
+    known.runs[ID] = [an_override()]
+    inner = ("--from", "2027-12-25 00:00", "--until", "2027-12-26 00:00", "--zone", "UTC", "--reason", "x", "--nested")
+    wanted = ("override", "start", a_plan("change"), *inner, "--yes")
+    known.runs[ID][0]["input"]["changes"] = [{**CHANGE, "ivr_id": "2", "note": NOTE}]  # as the plan has it
+    said = f"Its IVRs are already selected by override {ID} until 2027-12-27 07:00 +00:00, so there is nothing to nest."
+    assert said in invoke(*wanted).out
+    assert invoke(*wanted, "--json").json == {"outcome": "success", "workflow_id": None, "message": said}
+    assert known.writes == []
+
+
 def test_without_an_engine_start_exits_4(invoke: Invoke, no_engine: str) -> None:
     assert no_engine in invoke("override", "start", a_plan("change"), *WINDOW, "--yes", code=4).err
 

@@ -188,6 +188,20 @@ def test_start_in_the_slot_of_an_override_is_refused_with_its_id(invoke: Invoke,
     assert started(engine) == []
 
 
+def test_start_nested_in_an_override_restores_what_that_one_selects(invoke: Invoke, engine: StubEngine) -> None:
+    invoke(*SAVE)
+    outer = an_override(SLOT["target_id"])
+    outer["variables"]["from_ms"] -= 3_600_000
+    engine.runs[ID] = [outer]
+    start = ("playbook", "start", "snow-day", "--reason", "x", "--nested", "--yes")
+    assert f"already selected by override {ID} until it is ended" in invoke(*start).out
+    outer["input"]["changes"][0]["ivr_id"] = "1017"
+    invoke(*start)
+    (inputs,) = (each["input"] for each in started(engine))
+    assert inputs["inside"] == ID
+    assert [each["id"] for each in inputs["changes"][0]["note"]["previous"]] == ["1017"]
+
+
 def test_start_of_what_is_selected_already_starts_nothing(invoke: Invoke, engine: StubEngine) -> None:
     Path("snow.csv").write_text(SNOW.replace("Summer", "Winter"))
     invoke(*SAVE)

@@ -101,7 +101,7 @@ def start_override(
     approval: bool = False,
     max_failures: str | None = None,
     domain: str | None = None,
-    inside: str | None = None,
+    inside: Override | None = None,
     notify: str | None = None,
 ) -> str:
     """Start the guard, and with it the override.
@@ -135,7 +135,7 @@ def start_override(
         "approval": approval,
         "max_failures": max_failures,
         "domain": domain,
-        "inside": inside,
+        "inside": inside.workflow_id if inside else None,
         "notify": notify,
     }
     guard = engine.start_workflow(GUARD, inputs, correlation_id=plan.hash)

@@ -11,6 +11,7 @@ from typing import Final
 
 from dialpad_ivr.provisioning.formats import Violation
 from dialpad_ivr.provisioning.override_control import is_too_large, later_plan, nested_plan
+from dialpad_ivr.provisioning.override_text import OPEN_END
 from dialpad_ivr.provisioning.overrides import (
     Overlap,
     Override,
@@ -42,7 +43,17 @@ class PlannedOverride:
 
     window: Window
     plan: Plan
-    inside: str | None = None
+    inside: Override | None = None
+
+    @property
+    def nothing_to_change(self) -> str:
+        """Why there is nothing to start, of one whose plan changes nothing."""
+        if self.inside is None:
+            return "Nothing to change."
+        end = self.inside.end
+        until = f"until {zone_text(end, self.window.zone)}" if end else OPEN_END
+        by = f"override {self.inside.workflow_id} {until}"
+        return f"Its IVRs are already selected by {by}, so there is nothing to nest."
 
     def lines(self, overlap: Overlap) -> list[int]:
         """The lines of the rows that another override meets."""
@@ -120,7 +131,7 @@ def fitted(
     outer = outer_of(found, begins, ends) if nested else None
     if outer is None:
         return replace(planned, plan=later_plan(planned.plan, running)), found
-    return replace(planned, plan=nested_plan(planned.plan, outer), inside=outer.workflow_id), []
+    return replace(planned, plan=nested_plan(planned.plan, outer), inside=outer), []
 
 
 def all_fitted(
