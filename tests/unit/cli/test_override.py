@@ -13,7 +13,7 @@ from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
 from dialpad_ivr.provisioning.plan import make_plan, read_plan, write_plan
 from dialpad_ivr.provisioning.times import milliseconds
 from support.invoke import Invoke
-from support.override_states import ended
+from support.override_states import NOT_SENT, ended, notification
 from support.runs import CHANGE, OLD, SLOT, a_plan
 from support.stub import StubEngine
 
@@ -274,6 +274,49 @@ def test_extend_counts_a_length_of_time_from_now(invoke: Invoke, known: StubEngi
 def test_show_prints_json_with_times_in_utc(invoke: Invoke, known: StubEngine) -> None:
     found = json.loads(invoke("override", "show", ID, "--json").out)
     assert (found["from"], found["until"]) == ("2027-12-24T17:00:00Z", "2027-12-27T07:00:00Z")
+
+
+def test_show_and_report_say_that_people_were_not_told_why_and_what_to_do(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = ended("updated", "updated", "success")
+    (state,) = stub_engine.runs["o1"]
+    state["input"]["notify"] = "ops_chat"
+    for half, status, workflow_id in (("made", "FAILED", "n1"), ("restored", "COMPLETED", "n2")):
+        task, found = notification(half, status, workflow_id)
+        state["tasks"].append(task)
+        stub_engine.runs[workflow_id] = [found]
+    said = (
+        f"People were not told what was made, as of 2027-12-24 18:00:20 +01:00. {NOT_SENT} Tell them yourself. Once "
+        "that is fixed, restart workflow n1 on the engine to send it."
+    )
+    for command in ("show", "report"):
+        shown = invoke("override", command, "o1", "--zone", "Europe/Berlin").out
+        assert said in shown
+        assert "what was restored" not in shown
+        found = invoke("override", command, "o1", "--json").json
+        assert found["notify"] == "ops_chat"
+        assert [(each["half"], each["state"]) for each in found["notifications"]] == [
+            ("made", "not_sent"),
+            ("restored", "sent"),
+        ]
+        assert found["notifications"][0]["at"] == "2027-12-24T17:00:20Z"
+    invoke("override", "report", "o1", "--report", "xmas", "--zone", "Europe/Berlin")
+    assert f"<bdi>{said}</bdi>" in Path("xmas.report.html").read_text()
+
+
+def test_people_were_not_told_either_where_the_engine_could_not_start_the_notification(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = ended("updated", "updated", "success")
+    (state,) = stub_engine.runs["o1"]
+    task, _ = notification("made", "FAILED")
+    failed = {"outputData": {}, "status": "COMPLETED_WITH_ERRORS", "reasonForIncompletion": "no such workflow"}
+    gone, _ = notification("restored", "FAILED", "removed")
+    state["tasks"] += [{**task, **failed}, gone]
+    shown = invoke("override", "report", "o1").out
+    assert "People were not told what was made. no such workflow. Tell them yourself." in shown
+    assert "what was restored" not in shown  # the engine has removed it: nothing is known of it
 
 
 # ---- what other commands say of them

@@ -17,7 +17,7 @@ from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.overrides import RESTORE, WORKFLOW
 from dialpad_ivr.provisioning.times import milliseconds
 from support.console import CONFIRMATION, text_of
-from support.override_states import XMAS, ended, half, override
+from support.override_states import NOT_SENT, XMAS, ended, half, notification, override
 from support.runs import CHANGE, OLD
 from support.stub import StubEngine
 
@@ -125,6 +125,20 @@ async def test_page_of_one_shows_both_halves_and_what_is_left_first(
     assert "data-poll" not in page
     assert "/end" not in page
     assert "/extend" not in page
+
+
+async def test_page_of_one_says_that_people_were_not_told_and_asks_again_while_they_are_being_told(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = ended("updated", "updated", "success")
+    for status, said, polls in (("RUNNING", False, True), ("FAILED", True, False), ("COMPLETED", False, False)):
+        task, found = notification("restored", status)
+        known.runs["o1"][0]["tasks"][2:] = [task]
+        known.runs["n1"] = [found]
+        page = (await on_engine.get("/overrides/o1", params=BERLIN)).text
+        assert ("not told People were not told what was restored, as of 2027" in text_of(page)) == said
+        assert (NOT_SENT in page) == said
+        assert ("data-poll" in page) == polls
 
 
 @pytest.mark.parametrize(

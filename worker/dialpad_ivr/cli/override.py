@@ -69,12 +69,15 @@ def show(workflow_id: OverrideId, zone: Zone = None, as_json: JsonFlag = False) 
     engine = EngineApi(settings_or_fail())
     try:
         found = overrides.read_override(engine, workflow_id)
+        notifications = OverrideRun(engine, found).notifications if found.notify else []
     except EngineError as exc:
         engine_failed(exc)
     if as_json:
-        typer.echo(json.dumps(render_override.override_json(found), indent=2))
+        told = [each.summary for each in notifications]
+        typer.echo(json.dumps({**render_override.override_json(found), "notifications": told}, indent=2))
     else:
         render_override.show_override(out, found, shown_in)
+        render_override.show_not_told(out, notifications, shown_in)
 
 
 def report(
@@ -105,6 +108,7 @@ def report(
         typer.echo(document, nl=False)
     else:
         render_override.show_report(out, run)
+        render_override.show_not_told(out, run.notifications, shown_in)
     if base:
         try:
             write_atomically(Path(f"{base}.report.json"), document)

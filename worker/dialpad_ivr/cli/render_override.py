@@ -18,8 +18,16 @@ from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.overridden import with_overrides
+from dialpad_ivr.provisioning.override_notify import Notification
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, run_text, slots_text, state_text, window_text
+from dialpad_ivr.provisioning.override_text import (
+    OPEN_END,
+    not_told_text,
+    run_text,
+    slots_text,
+    state_text,
+    window_text,
+)
 from dialpad_ivr.provisioning.overrides import Overlap, Override, note_of, overlaps, running_overrides
 from dialpad_ivr.provisioning.plan import target_text
 from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
@@ -88,6 +96,7 @@ def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
         ("By", override.requested_by),
         ("Reason", override.reason),
         ("Within", override.inside or ""),
+        ("Notify", override.notify or ""),
         ("Result", str(override.output.get("message") or "")),
     ]
     for name, value in lines:
@@ -144,6 +153,13 @@ def show_stopped(console: Console, started: Sequence[str], planned: Sequence[Pla
         lines.append(f"{window_text(each.window)}: {word} it with: {how}")
     for line in lines:
         console.print(Text(line, style="red"), soft_wrap=True)
+
+
+def show_not_told(console: Console, notifications: Sequence[Notification], zone: ZoneInfo) -> None:
+    """What people were not told, and what to do."""
+    for each in notifications:
+        if each.state == "not_sent":
+            console.print(Text(not_told_text(each, zone), style="red"), soft_wrap=True)
 
 
 def show_report(console: Console, run: OverrideRun) -> None:

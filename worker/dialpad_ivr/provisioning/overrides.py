@@ -45,6 +45,7 @@ class Override:
         guard: The id of the workflow that restores if this one is terminated.
         output: The workflow's output, once it has ended.
         ended_at: When it ended, in UTC.
+        notify: The connection of the engine that is told what was done.
     """
 
     workflow_id: str
@@ -61,6 +62,7 @@ class Override:
     guard: str | None
     output: JsonObject
     ended_at: datetime | None
+    notify: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -98,6 +100,7 @@ class Override:
             "zone": self.zone,
             "reason": self.reason,
             "requested_by": self.requested_by,
+            "notify": self.notify,
         }
 
     def meets(self, start: datetime, end: datetime | None) -> bool:
@@ -161,6 +164,7 @@ def _override(found: JsonObject) -> Override:
         guard=found.get("parentWorkflowId") or None,
         output=output if status in TERMINAL_STATUSES else {},
         ended_at=from_milliseconds(found["endTime"]) if found.get("endTime") else None,
+        notify=str(inputs.get("notify") or "") or None,
     )
 
 
