@@ -212,6 +212,6 @@ def test_start_of_what_is_selected_already_starts_nothing(invoke: Invoke, engine
 def test_approve_takes_the_id_of_the_guard_that_a_playbooks_run_shows(invoke: Invoke, engine: StubEngine) -> None:
     wait = {"taskType": "WAIT", "referenceTaskName": "approval", "status": "IN_PROGRESS", "taskId": "waits"}
     engine.runs[ID] = [{**an_override("7"), "tasks": [wait]}]
-    invoke("approve", GUARD_ID)
+    invoke("approve", GUARD_ID, "--yes")
     (completed,) = engine.completed_tasks
     assert (completed["workflowInstanceId"], completed["taskId"]) == (ID, "waits")

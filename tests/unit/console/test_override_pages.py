@@ -144,7 +144,7 @@ async def test_page_of_one_says_that_people_were_not_told_and_asks_again_while_t
 @pytest.mark.parametrize(
     ("state", "actions", "due"),
     [
-        ("approval", ["cancel"], str(XMAS["until_ms"])),
+        ("approval", ["approve", "cancel"], str(XMAS["until_ms"])),
         ("planned", ["extend", "cancel"], str(XMAS["from_ms"])),
         ("applying", ["end", "extend"], None),
         ("active", ["end", "extend"], str(XMAS["until_ms"])),
@@ -238,6 +238,29 @@ async def test_end_says_how_many_slots_are_restored_and_does_it_once_confirmed(
     assert "data-due" not in done.text
     known.runs["o1"] = [override("restoring")]
     assert "Ending it" not in (await on_engine.get("/overrides/o1")).text
+
+
+async def test_approve_says_what_it_changes_until_when_and_does_it_once_confirmed(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = {"o1": [override("approval")]}
+    question = (await on_engine.get("/overrides/o1/approve", params=BERLIN)).text
+    said = "1 slot is changed 2027-12-24 18:00 +01:00 , and restored 2027-12-27 08:00 +01:00 ."
+    assert said in text_of(question)
+    assert "Requested by ann@desk" in text_of(question)
+    await on_engine.post("/overrides/o1/approve", data={"confirmed": "yes"})
+    assert known.completed_tasks == []
+    (confirmed,) = CONFIRMATION.findall(question)
+    done = await on_engine.post("/overrides/o1/approve", data={"confirmed": confirmed, "reason": "checked"})
+    assert done.url.path == "/overrides/o1"
+    (answer,) = known.completed_tasks
+    assert answer["outputData"]["approved"] is True
+    assert answer["outputData"]["reason"] == "checked"
+    known.runs["o1"] = [override("approval", variables={"phase": "planned", "from_ms": 0, "until_ms": None})]
+    question = text_of((await on_engine.get("/overrides/o1/approve")).text)
+    assert "1 slot is changed at once, and restored when somebody ends it." in question
+    known.runs["o1"] = [override("planned")]
+    assert (await on_engine.get("/overrides/o1/approve")).url.path == "/overrides/o1"
 
 
 async def test_a_link_ends_nothing(on_engine: httpx.AsyncClient, known: StubEngine) -> None:

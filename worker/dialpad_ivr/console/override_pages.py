@@ -1,4 +1,4 @@
-"""The pages of overrides: those on, planned, broken off and past; and one, with what ends, extends or cancels it."""
+"""The pages of overrides: those on, planned, broken off and past; and one, with what a person can do with it."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from dialpad_ivr.provisioning.overrides import (
 )
 from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds, too_short
-from dialpad_ivr.provisioning.workflow import stop, workflow_changes
+from dialpad_ivr.provisioning.workflow import approve, stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
 LARGEST_CHANGES: Final = 2_700_000
@@ -302,6 +302,17 @@ def cancel_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str
         raise EngineError(f"{override.workflow_id} is {override.state}, so it cannot be canceled any more.", 409)
     answer = {"action": "cancel", "by": by, "reason": reason}
     _answer(engine, override.workflow_id, ("approval", *BEFORE), answer)
+    return override
+
+
+def approve_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:
+    """Let one that waits for approval begin, at once if its beginning has gone by.
+
+    Raises:
+        EngineError: It does not wait for approval (409), or the engine did not answer.
+    """
+    override = read_override(engine, workflow_id)
+    approve(engine, override.workflow_id, approved=True, by=by, reason=reason)
     return override
 
 
