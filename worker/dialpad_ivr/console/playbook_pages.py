@@ -26,7 +26,7 @@ from dialpad_ivr.provisioning.override_control import is_too_large
 from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.rehearsals import Rehearsal
-from dialpad_ivr.provisioning.times import Window, read_window, zone_text
+from dialpad_ivr.provisioning.times import Window, read_duration, read_window, zone_text
 
 _KEPT = 8  # rehearsals
 _WAIT_SECONDS = 2.0  # for a rehearsal; then the page polls
@@ -121,8 +121,10 @@ class PlaybookPages:
         if (datetime.now(timezone.utc) - rehearsed.read_at).total_seconds() > _FRESH_SECONDS:
             problems.append("This was read a while ago. Rehearse it again.")
         reason = reason_of(form)
-        # The end as a person has given it: a duration counts from the start.
-        confirmation = digest(request.path_params["token"], *_times(rehearsed.playbook, form))
+        # A duration counts from the start. However an end is written, and in whatever zone, it is confirmed once.
+        lasts, until, _ = _times(rehearsed.playbook, form)
+        end = window.end if window and until else read_duration(lasts)
+        confirmation = digest(request.path_params["token"], str(end))
         ready = rehearsal.ok and bool(rehearsal.plan.changes) and window is not None and not (problems or overlaps)
         if request.method == "POST" and not reason:
             problems.append("reason: say why, for the record.")
