@@ -14,6 +14,7 @@ from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.override_report import OverrideRun
+from dialpad_ivr.provisioning.override_text import state_text
 from dialpad_ivr.provisioning.overrides import (
     BEFORE,
     DURING,
@@ -244,7 +245,7 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
         engine.start_workflow(RESTORE, inputs, correlation_id=override.workflow_id)
         return override
     if override.state not in ("applying", "active"):
-        raise EngineError(f"{override.workflow_id} is {override.state}, so there is nothing to end.", 409)
+        raise _impossible(override, "end")
     if override.state == "applying":
         child = child_of(engine.workflow(override.workflow_id), "apply")
         if child:
@@ -265,7 +266,7 @@ def extend_override(engine: EngineApi, workflow_id: str, until: datetime | None,
     """
     override = read_override(engine, workflow_id)
     if override.state not in ("planned", "applying", "active"):
-        raise EngineError(f"{override.workflow_id} is {override.state}, so it cannot be extended.", 409)
+        raise _impossible(override, "extend")
     answer = {"action": "extend", "until_ms": milliseconds(until) if until else None, "by": by, "reason": reason}
     _answer(engine, override.workflow_id, (*BEFORE, *DURING), answer)
     return override
@@ -299,7 +300,7 @@ def cancel_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str
     """
     override = read_override(engine, workflow_id)
     if override.state not in ("approval", "planned"):
-        raise EngineError(f"{override.workflow_id} is {override.state}, so it cannot be canceled any more.", 409)
+        raise _impossible(override, "cancel")
     answer = {"action": "cancel", "by": by, "reason": reason}
     _answer(engine, override.workflow_id, ("approval", *BEFORE), answer)
     return override
@@ -314,6 +315,22 @@ def approve_override(engine: EngineApi, workflow_id: str, *, by: str, reason: st
     override = read_override(engine, workflow_id)
     approve(engine, override.workflow_id, approved=True, by=by, reason=reason)
     return override
+
+
+def _impossible(override: Override, action: str) -> EngineError:
+    """That an override in its state cannot be ended, extended or canceled, and what can be done."""
+    workflow_id, state = override.workflow_id, override.state
+    if override.ended:
+        text = f"has already ended ({state_text(override)}). There is nothing to {action}."
+    elif state == "restoring":
+        text = f"is being restored already.\nSee how far it is with: dialpad-ivr override report {workflow_id}"
+    elif action == "extend":
+        text = f"waits for approval.\nApprove it first with: dialpad-ivr approve {workflow_id}"
+    elif action == "end":
+        text = f"has not begun.\nCancel it with: dialpad-ivr override cancel {workflow_id}"
+    else:
+        text = f"has already begun.\nEnd it with: dialpad-ivr override end {workflow_id}"
+    return EngineError(f"Override {workflow_id} {text}", 409)
 
 
 def _answer(engine: EngineApi, workflow_id: str, references: tuple[str, ...], output: JsonObject) -> None:

@@ -169,16 +169,33 @@ def read_plan(path: Path) -> Plan:
         if made_as and made_as[1].decode() != _FORMAT:
             message = f"{path} is of another version of this command: {made_as[1].decode()}, not {_FORMAT}."
             raise PlanError(f"{message}\nMake a new plan with: dialpad-ivr plan FILE") from None
-        error = exc.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in error["loc"]) or "the file"
-        file = "FILE" if path.suffix == ".json" else path
-        message = f"{path} is not a plan ({where}: {error['msg']}). Make one with: dialpad-ivr plan {file}"
-        raise PlanError(message) from None
+        if made_as:
+            field = ".".join(str(part) for part in exc.errors(include_input=False, include_url=False)[0]["loc"])
+            what = f"its field {field} is missing or wrong" if field else "it is not complete"
+            raise PlanError(f"{path} was modified, or is damaged: {what}. Make a new plan and review it.") from None
+        raise PlanError(f"{path} is not a plan: {_seems(path, data)}") from None
     if _hash(plan) != plan.hash:
         raise PlanError(
             f"{path} was modified since it was made: its hash does not match. Make a new plan and review it."
         )
     return plan
+
+
+def _seems(path: Path, data: bytes) -> str:
+    """What a file that is no plan seems to be, and what to do."""
+    make = "Make one with: dialpad-ivr plan FILE"
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        content = None
+    if not data.strip():
+        return f"it is empty.\n{make}"
+    if isinstance(content, dict) and "rows" in content:
+        return f"it seems to be a report.\n{make}"
+    if b"target_type" in data:
+        return f"it seems to be a file of changes.\nPlan it first with: dialpad-ivr plan {path}"
+    kind = "not JSON" if content is None else "JSON of another kind"
+    return f"it is {kind}.\n{make}"
 
 
 def write_atomically(path: Path, text: str) -> None:
