@@ -287,13 +287,13 @@ def test_show_and_report_say_that_people_were_not_told_why_and_what_to_do(
         state["tasks"].append(task)
         stub_engine.runs[workflow_id] = [found]
     said = (
-        f"People were not told what was made, as of 2027-12-24 18:00:20 +01:00. {NOT_SENT} Tell them yourself. Once "
+        f"People were not told about the start of this override, as of 2027-12-24 18:00:20 +01:00. {NOT_SENT} Tell them yourself. Once "
         "that is fixed, restart workflow n1 on the engine to send it."
     )
     for command in ("show", "report"):
         shown = invoke("override", command, "o1", "--zone", "Europe/Berlin").out
         assert said in shown
-        assert "what was restored" not in shown
+        assert "about the end" not in shown
         found = invoke("override", command, "o1", "--json").json
         assert found["notify"] == "ops_chat"
         assert [(each["half"], each["state"]) for each in found["notifications"]] == [
@@ -315,8 +315,8 @@ def test_people_were_not_told_either_where_the_engine_could_not_start_the_notifi
     gone, _ = notification("restored", "FAILED", "removed")
     state["tasks"] += [{**task, **failed}, gone]
     shown = invoke("override", "report", "o1").out
-    assert "People were not told what was made. no such workflow. Tell them yourself." in shown
-    assert "what was restored" not in shown  # the engine has removed it: nothing is known of it
+    assert "People were not told about the start of this override. no such workflow. Tell them yourself." in shown
+    assert "about the end" not in shown  # the engine has removed it: nothing is known of it
 
 
 # ---- what other commands say of them

@@ -136,7 +136,7 @@ async def test_page_of_one_says_that_people_were_not_told_and_asks_again_while_t
         known.runs["o1"][0]["tasks"][2:] = [task]
         known.runs["n1"] = [found]
         page = (await on_engine.get("/overrides/o1", params=BERLIN)).text
-        assert ("not told People were not told what was restored, as of 2027" in text_of(page)) == said
+        assert ("not told People were not told about the end of this override, as of 2027" in text_of(page)) == said
         assert (NOT_SENT in page) == said
         assert ("data-poll" in page) == polls
 

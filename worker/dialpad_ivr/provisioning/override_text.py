@@ -44,7 +44,8 @@ def slots_text(override: Override) -> str:
 
 def not_told_text(notification: Notification, zone: tzinfo) -> str:
     """That people were not told, why, and what to do."""
-    what = f"People were not told what was {notification.half}"
+    half = "start" if notification.half == "made" else "end"
+    what = f"People were not told about the {half} of this override"
     when = f", as of {zone_text(notification.at, zone)}" if notification.at else ""
     text = f"{what}{when}. {notification.message.rstrip('.')}. Tell them yourself."
     run = notification.workflow_id
