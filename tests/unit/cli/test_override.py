@@ -287,8 +287,8 @@ def test_show_and_report_say_that_people_were_not_told_why_and_what_to_do(
         state["tasks"].append(task)
         stub_engine.runs[workflow_id] = [found]
     said = (
-        f"People were not told about the start of this override, as of 2027-12-24 18:00:20 +01:00. {NOT_SENT} Tell them yourself. Once "
-        "that is fixed, restart workflow n1 on the engine to send it."
+        f"People were not told about the start of this override, as of 2027-12-24 18:00:20 +01:00. {NOT_SENT} Tell "
+        "them yourself. Once that is fixed, restart workflow n1 on the engine to send it."
     )
     for command in ("show", "report"):
         shown = invoke("override", command, "o1", "--zone", "Europe/Berlin").out

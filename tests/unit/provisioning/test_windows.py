@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.changes import Changes, read_changes
-from dialpad_ivr.provisioning.override_control import later_plan
 from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.plan import PlannedChange, make_plan
-from dialpad_ivr.provisioning.planned_ahead import PlannedOverride, planned_overrides
+from dialpad_ivr.provisioning.planned_ahead import PlannedOverride, later_plan, planned_overrides
 from dialpad_ivr.provisioning.times import iso_text, zone_text
 from dialpad_ivr.provisioning.windows import RowWindow, window_violations
 from dialpad_ivr.testing.double import DoubleControl

@@ -23,6 +23,7 @@ from dialpad_ivr.engine.api import EngineError, current_user
 from dialpad_ivr.provisioning import playbooks, rehearsals
 from dialpad_ivr.provisioning.changes import group_violations
 from dialpad_ivr.provisioning.override_control import is_too_large
+from dialpad_ivr.provisioning.planned_ahead import TOO_LARGE
 from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.rehearsals import Rehearsal
@@ -244,5 +245,5 @@ def _in_the_way(rehearsal: Rehearsal) -> list[tuple[str, str, str]]:
         (str(row.line), row.slot_text, f"It could not be restored: {why}.") for row, why in rehearsal.unrestorable
     ]
     if is_too_large(rehearsal.plan):
-        found.append(("", "", "The changes and their names are more than the engine takes at once. Split the file."))
+        found.append(("", "", TOO_LARGE))
     return found

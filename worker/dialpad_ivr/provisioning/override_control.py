@@ -1,4 +1,4 @@
-"""A client of the workflow `override_custom_ivrs`: starts, ends, extends and cancels overrides."""
+"""A client of the workflow `override_custom_ivrs`: starts, approves, extends, ends and cancels overrides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.override_report import OverrideRun
@@ -28,9 +27,8 @@ from dialpad_ivr.provisioning.overrides import (
     read_override,
     reference,
     running_overrides,
-    slot_of,
 )
-from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
+from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds, too_short
 from dialpad_ivr.provisioning.workflow import approve, stop, workflow_changes
 
@@ -45,37 +43,6 @@ _REACHED_WITHIN_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = 0.25
 _SEEN_WITHIN_SECONDS: Final = 1.0  # from its start, by which time everybody sees a workflow as running
 _SOON_SECONDS: Final = 5.0  # an override that begins so soon may begin while it is canceled
-
-
-def nested_plan(plan: Plan, outer: Override) -> Plan:
-    """A plan within another override: when it begins, what that one selects is selected."""
-    theirs = {slot_of(change): change for change in outer.changes}
-
-    def within(row: PlannedChange) -> PlannedChange:
-        slot = slot_of(row.model_dump())
-        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
-        if change is None:
-            return row
-        previous = SelectedIvr(id=str(change.get("ivr_id")), name=(change.get("note") or {}).get("ivr_name"))
-        action: Action = "unchanged" if previous.id == row.ivr_id else "change"
-        return row.model_copy(update={"previous": (previous,), "action": action})
-
-    return make_plan([within(row) for row in plan.rows], plan.api_url, plan.source)
-
-
-def later_plan(plan: Plan, running: Iterable[Override]) -> Plan:
-    """A plan for after the overrides that are on now: what one of them has selected is a change by then."""
-    theirs = {slot: change for each in running if each.on for slot, change in each.slots.items()}
-
-    def after(row: PlannedChange) -> PlannedChange:
-        slot = slot_of(row.model_dump())
-        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
-        if row.action != "unchanged" or change is None or str(change.get("ivr_id")) != row.ivr_id:
-            return row
-        previous = tuple(SelectedIvr.model_validate(each) for each in (change.get("note") or {}).get("previous") or ())
-        return row.model_copy(update={"previous": previous, "action": "change"})
-
-    return make_plan([after(row) for row in plan.rows], plan.api_url, plan.source)
 
 
 def is_too_large(plan: Plan) -> bool:

@@ -9,19 +9,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.formats import Violation
-from dialpad_ivr.provisioning.override_control import is_too_large, later_plan, nested_plan
+from dialpad_ivr.provisioning.override_control import is_too_large
 from dialpad_ivr.provisioning.override_text import OPEN_END
 from dialpad_ivr.provisioning.overrides import (
     Overlap,
     Override,
     gap,
     meets_direction,
+    note_of,
     outer_of,
     overlaps,
     slot_of,
 )
-from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
+from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.report import why_unrestorable
 from dialpad_ivr.provisioning.times import Problem, Window, zone_text
 from dialpad_ivr.provisioning.windows import RowWindow
@@ -112,6 +114,37 @@ def unrestorable(plan: Plan) -> list[tuple[int, str]]:
             what = f"{row.slot_text} could not be restored: {reason}."
             found.append((row.line, f"{what} Take it out, or change it for good with `dialpad-ivr apply`."))
     return found
+
+
+def nested_plan(plan: Plan, outer: Override) -> Plan:
+    """A plan within another override: when it begins, what that one selects is selected."""
+    theirs = {slot_of(change): change for change in outer.changes}
+
+    def within(row: PlannedChange) -> PlannedChange:
+        slot = slot_of(row.model_dump())
+        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
+        if change is None:
+            return row
+        previous = SelectedIvr(id=str(change.get("ivr_id")), name=note_of(change).get("ivr_name"))
+        action: Action = "unchanged" if previous.id == row.ivr_id else "change"
+        return row.model_copy(update={"previous": (previous,), "action": action})
+
+    return make_plan([within(row) for row in plan.rows], plan.api_url, plan.source)
+
+
+def later_plan(plan: Plan, running: Iterable[Override]) -> Plan:
+    """A plan for after the overrides that are on now: what one of them has selected is a change by then."""
+    theirs = {slot: change for each in running if each.on for slot, change in each.slots.items()}
+
+    def after(row: PlannedChange) -> PlannedChange:
+        slot = slot_of(row.model_dump())
+        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
+        if row.action != "unchanged" or change is None or str(change.get("ivr_id")) != row.ivr_id:
+            return row
+        previous = tuple(SelectedIvr.model_validate(each) for each in note_of(change).get("previous") or ())
+        return row.model_copy(update={"previous": previous, "action": "change"})
+
+    return make_plan([after(row) for row in plan.rows], plan.api_url, plan.source)
 
 
 def fitted(
