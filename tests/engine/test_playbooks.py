@@ -173,7 +173,7 @@ def test_the_command_starts_it_once_and_another_start_in_its_slots_is_refused(
     start = ("playbook", "start", "snow-day", "--reason", "snow", "--yes")
     started = command.json(*start)["workflow_id"]
     until(lambda: phase(engine, started) == "active", 30, "the override to be active")
-    assert f"Override {started} has callcenter {target(1)}" in command(*start, code=1)
+    assert f"Override {started} has callcenter Call center 1 ({target(1)}) HOLD_MUSIC" in command(*start, code=1)
     # In the engine's UI nobody looks; but what is selected already is not overridden again.
     assert run_of(engine, workflow, until="", reason="snow")["outcome"] == "unchanged"
     command("override", "end", started, "--yes")
