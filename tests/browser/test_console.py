@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +16,17 @@ from dialpad_ivr.contract.validation import example_input
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.provisioning.workflow import WORKFLOW
 from dialpad_ivr.testing.double import DoubleControl
-from support.browser import VIEWPORT, TakeScreenshot
+from support.browser import SHIFTS, VIEWPORT, TakeScreenshot, context_of
 from support.dev import make_dev
 from support.docs import ROOT, blocks
 from support.engine import EngineRest, until
 from support.fixtures import built_ui, put_quick_definitions
-from support.provisioning import UNPACED, change, unknown
-from support.worker import CREDENTIALS, running_console, running_worker
+from support.provisioning import change, unknown
+from support.worker import running_console
 
 EXAMPLE = example_input()
 PAGE = "/tasks/set_custom_ivr"
 BUDGET = 150_000  # bytes of a page, including its scripts and styles
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _worker(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    log = tmp_path_factory.mktemp("console") / "worker.log"
-    with running_worker(engine.url, _double.url, log, **CREDENTIALS, **UNPACED):
-        yield
-
-
-@pytest.fixture(scope="module")
-def console(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_console(engine.url, _double.url, tmp_path_factory.mktemp("console") / "console.log") as url:
-        yield url
 
 
 def press(page: Page, button: str = "Test request") -> None:
@@ -305,13 +290,6 @@ def test_typing_goes_on_where_a_list_is_refused(page: Page, console: str, double
     expect(page.locator("#choose-target_id")).to_be_hidden()
     press(page)
     outcome(page, "planned")
-
-
-@contextlib.contextmanager
-def context_of(browser: Browser, **options: Any) -> Iterator[Page]:
-    context = browser.new_context(**{"viewport": VIEWPORT, "locale": "en-US", **options})
-    with contextlib.closing(context):
-        yield context.new_page()
 
 
 def test_works_without_javascript(browser: Browser, console: str, double: DoubleControl) -> None:
@@ -624,13 +602,10 @@ STATES: dict[str, tuple[str, Any]] = {
     "execution": ("/executions/{run}", None),
     "limits": ("/limits", None),
 }
-SHIFTS = """() => { window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())
-  if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map((source) => source.node?.outerHTML)]);
-}).observe({ type: "layout-shift", buffered: true }); }"""
 
 
 @pytest.fixture(scope="module")
-def run_id(engine: EngineRest, _double: DoubleControl) -> str:
+def run_id(engine: EngineRest, console: str) -> str:
     workflow_id = engine.start(WORKFLOW, {"changes": [unknown(0)]})
     engine.ended([workflow_id])
     return workflow_id

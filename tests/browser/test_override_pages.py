@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -20,29 +18,12 @@ from dialpad_ivr.provisioning.playbooks import Playbook
 from dialpad_ivr.provisioning.times import milliseconds
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.testing.double import DoubleControl
-from support.browser import VIEWPORT, TakeScreenshot
+from support.browser import SHIFTS, TakeScreenshot, context_of
 from support.engine import EngineRest, until
 from support.overrides import as_before, from_now, noted, overridden, phase
-from support.provisioning import UNPACED, ivr, target
-from support.worker import CREDENTIALS, running_console, running_worker
+from support.provisioning import ivr, target
 
 ROWS = 3
-SHIFTS = """() => { window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())
-  if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map((source) => source.node?.outerHTML)]);
-}).observe({ type: "layout-shift", buffered: true }); }"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _worker(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    log = tmp_path_factory.mktemp("console") / "worker.log"
-    with running_worker(engine.url, _double.url, log, **CREDENTIALS, **UNPACED):
-        yield
-
-
-@pytest.fixture(scope="module")
-def console(engine: EngineRest, _double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_console(engine.url, _double.url, tmp_path_factory.mktemp("console") / "console.log") as url:
-        yield url
 
 
 @pytest.fixture
@@ -77,13 +58,6 @@ def playbook(engine: EngineRest, targets: DoubleControl) -> Iterator[str]:
     saved = playbooks.save(api, Playbook("snow-day", rows, "12s", zone="Europe/Berlin"))
     yield saved.name
     playbooks.delete(api, saved)
-
-
-@contextlib.contextmanager
-def context_of(browser: Browser, **options: Any) -> Iterator[Page]:
-    context = browser.new_context(**{"viewport": VIEWPORT, "locale": "en-US", **options})
-    with contextlib.closing(context):
-        yield context.new_page()
 
 
 def test_the_countdown_moves_and_the_end_is_shown_without_a_reload(

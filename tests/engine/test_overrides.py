@@ -236,7 +236,7 @@ def test_approval_is_waited_for_and_one_that_never_comes_ends_it_with_nothing_ch
     never = engine.start(WORKFLOW, {"changes": [noted(200)], "until": from_now(3), "approval": True})
     approved = start("--approval")
     assert command.json("override", "show", approved)["state"] == "approval"
-    assert f"override show {approved}" in command("approve", approved)
+    assert f"override show {approved}" in command("approve", approved, "--yes")
     active(engine, approved)
     assert overridden(targets, ROWS) == ROWS
     (ended,) = engine.ended([never])

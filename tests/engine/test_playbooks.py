@@ -21,7 +21,7 @@ HEADER = "target_type,target,ivr_type,ivr,target_id,ivr_id"
 NEW = {"target_type": "callcenter", "target": "Call center 1", "ivr_type": "HOLD_MUSIC", "ivr": "New hold music"}
 
 
-def saved(command: Command, folder: Path, *rows: str, lasts: str = "6s") -> str:
+def saved(command: Command, folder: Path, *rows: str, lasts: str = "10s") -> str:
     """Save a playbook of these rows; returns its workflow."""
     file = folder / "snow.csv"
     file.write_text("\n".join([HEADER, *rows, ""]))
@@ -173,7 +173,7 @@ def test_the_command_starts_it_once_and_another_start_in_its_slots_is_refused(
     start = ("playbook", "start", "snow-day", "--reason", "snow", "--yes")
     started = command.json(*start)["workflow_id"]
     until(lambda: phase(engine, started) == "active", 30, "the override to be active")
-    assert f"Override {started} has callcenter {target(1)}" in command(*start, code=1)
+    assert f"Override {started} has callcenter Call center 1 ({target(1)}) HOLD_MUSIC" in command(*start, code=1)
     # In the engine's UI nobody looks; but what is selected already is not overridden again.
     assert run_of(engine, workflow, until="", reason="snow")["outcome"] == "unchanged"
     command("override", "end", started, "--yes")

@@ -349,9 +349,9 @@ def test_approval_is_waited_for(
     started = command.json("apply", plan, "--yes", "--approval", "--detach")["workflow_id"]
     until(lambda: any(t["status"] == "IN_PROGRESS" for t in engine.workflow(started)["tasks"]), 20, "the approval task")
     assert targets.summary()["applied"] == 0
-    command("approve", started)
+    command("approve", started, "--yes")
     assert command.json("status", started, "--report", tmp_path / "r")["counts"] == {"updated": 3}
-    assert "does not wait for approval" in command("approve", started, code=1)
+    assert "does not wait for approval" in command("approve", started, "--yes", code=1)
 
 
 def test_a_rejection_ends_it_and_nothing_is_sent(
@@ -360,7 +360,7 @@ def test_a_rejection_ends_it_and_nothing_is_sent(
     plan = planned(command, tmp_path, [change(0)])
     started = command.json("apply", plan, "--yes", "--approval", "--detach")["workflow_id"]
     until(lambda: any(t["status"] == "IN_PROGRESS" for t in engine.workflow(started)["tasks"]), 20, "the approval task")
-    command("approve", started, "--reject", "--reason", "not in business hours")
+    command("approve", started, "--yes", "--reject", "--reason", "not in business hours")
     printed = command.json("status", started, "--report", tmp_path / "r", code=1)
     assert printed["counts"] == {"not_sent": 1}
     (ended,) = engine.ended([started])

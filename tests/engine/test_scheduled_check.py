@@ -71,7 +71,7 @@ def repaired_by_a_check(since: float, command: Command, rest: EngineRest, double
     assert "~ callcenter Support, Head office (5502522061422592) HOLD_MUSIC  (line 2)" in shown
     assert rest.workflow(workflow_id)["input"]["plan"]["source"] == "check selections"
     assert double.selected(*SUPPORT)["inbound"] != SUMMER
-    command("approve", workflow_id)
+    command("approve", workflow_id, "--yes")
     (ended,) = rest.ended([workflow_id])
     assert ended["output"]["counts"] == {"updated": 3}
     assert double.selected(*SUPPORT)["inbound"] == SUMMER

@@ -6,12 +6,13 @@ when the page logged an error, raised one, or asked for anything that is not on 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -19,6 +20,10 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sy
 
 ARTIFACTS = Path(__file__).parents[2] / "artifacts"
 VIEWPORT = {"width": 1400, "height": 900}
+SHIFTS = """() => { window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())
+  if (!entry.hadRecentInput) shifts.push([entry.value, ...entry.sources.map((source) => source.node?.outerHTML)]);
+}).observe({ type: "layout-shift", buffered: true }); }"""
+"""A function that notes in `shifts` whatever moved in the page without a person's doing."""
 _TIMEOUT_MS = 20_000  # patient: a busy machine is no failure
 
 TakeScreenshot = Callable[..., Path]
@@ -45,6 +50,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path)
         yield browser
         browser.close()
+
+
+@contextlib.contextmanager
+def context_of(browser: Browser, **options: Any) -> Iterator[Page]:
+    """A page in a context with options of its own, e.g. another size, or without JavaScript."""
+    context = browser.new_context(**{"viewport": VIEWPORT, "locale": "en-US", **options})
+    with contextlib.closing(context):
+        yield context.new_page()
 
 
 @pytest.fixture

@@ -53,6 +53,23 @@ def half(name: str, outcome: str, run: str) -> tuple[dict[str, Any], dict[str, l
     return task, {run: [parent], f"{run}-chunk": [chunk]}
 
 
+NOT_SENT = "Not sent: ops_chat answered 500."
+
+
+def notification(half: str, status: str, workflow_id: str = "n1") -> tuple[dict[str, Any], dict[str, Any]]:
+    """A task that has started a notification, and that."""
+    task = {
+        "taskType": "START_WORKFLOW",
+        "referenceTaskName": f"notify_{half}",
+        "status": "COMPLETED",
+        "outputData": {"workflowId": workflow_id},
+    }
+    message = NOT_SENT if status == "FAILED" else "Sent: 200."
+    output = {} if status == "RUNNING" else {"sent": status == "COMPLETED", "message": message}
+    found = {"workflowId": workflow_id, "status": status, "output": output, "endTime": XMAS["from_ms"] + 20_000}
+    return task, found
+
+
 def ended(made: str, restored: str | None, outcome: str, workflow_id: str = "o1", **more: Any) -> dict[str, Any]:
     """The states of one that has ended, with its runs."""
     task, runs = half("apply", made, f"{workflow_id}-a")

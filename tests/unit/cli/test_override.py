@@ -13,7 +13,7 @@ from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
 from dialpad_ivr.provisioning.plan import make_plan, read_plan, write_plan
 from dialpad_ivr.provisioning.times import milliseconds
 from support.invoke import Invoke
-from support.override_states import ended
+from support.override_states import NOT_SENT, ended, notification
 from support.runs import CHANGE, OLD, SLOT, a_plan
 from support.stub import StubEngine
 
@@ -116,6 +116,12 @@ def test_start_tells_everything_that_is_wrong_at_once_and_asks_no_engine(
     assert stub_engine.stub.received == []
 
 
+def test_start_for_less_than_the_engine_needs_to_begin_it_is_refused(invoke: Invoke, stub_engine: StubEngine) -> None:
+    shown = invoke("override", "start", a_plan("change"), "--for", "9s", "--reason", "x", "--yes", code=2).err
+    assert "would last 9 s, but the engine needs up to 10 s to begin it" in shown
+    assert stub_engine.stub.received == []
+
+
 def test_start_of_a_plan_with_rows_that_cannot_be_applied_is_refused(invoke: Invoke, stub_engine: StubEngine) -> None:
     shown = invoke("override", "start", a_plan("change", "missing_ivr"), *WINDOW, "--yes", code=1).all
     assert "1 row cannot be applied" in shown
@@ -134,9 +140,26 @@ def test_start_of_more_than_the_engine_takes_at_once_is_refused(invoke: Invoke, 
 def test_start_in_the_slot_of_another_one_is_refused_with_its_id_and_times(invoke: Invoke, known: StubEngine) -> None:
     known.runs[ID] = [an_override()]
     shown = invoke("override", "start", a_plan("change"), *WINDOW, "--yes", code=1).all
-    assert f"Override {ID} has callcenter {SLOT['target_id']} HOLD_MUSIC from 2027-12-24 18:00 +01:00" in shown
+    assert f"Override {ID} has callcenter Support ({SLOT['target_id']}) HOLD_MUSIC from 2027-12-24 18:00" in shown
     assert "--nested" in shown
     assert known.writes == []
+
+
+def test_what_is_refused_has_the_names_that_are_known_beside_the_ids(invoke: Invoke, known: StubEngine) -> None:
+    known.runs[ID] = [an_override()]
+    target = SLOT["target_id"]
+    shown = invoke("override", "start", a_plan("change"), *WINDOW, "--yes", code=1).err
+    assert f"Override {ID} has callcenter Support ({target}) HOLD_MUSIC from" in shown  # as its note has it
+    made = read_plan(Path("changes.plan.json"))
+    names = {"target_name": "Support desk", "office_name": "Berlin"}
+    rows = [made.rows[0].model_copy(update=names)]
+    write_plan(make_plan(rows, made.api_url, "changes.csv"), Path("named.plan.json"))
+    shown = invoke("override", "start", "named.plan.json", *WINDOW, "--yes", code=1).err
+    assert f"has callcenter Support desk, Berlin ({target}) HOLD_MUSIC from" in shown
+    rows = [rows[0].model_copy(update={"previous": ()})]
+    write_plan(make_plan(rows, made.api_url, "changes.csv"), Path("named.plan.json"))
+    shown = invoke("override", "start", "named.plan.json", *WINDOW, "--yes", code=2).err
+    assert f"callcenter Support desk, Berlin ({target}) HOLD_MUSIC could not be restored" in shown
 
 
 def test_what_another_override_has_selected_already_meets_it_too(invoke: Invoke, known: StubEngine) -> None:
@@ -158,6 +181,19 @@ def test_nested_it_names_the_outer_one_and_what_that_selects_is_restored(invoke:
     (change,) = start.body["input"]["changes"]
     assert [ivr["id"] for ivr in change["note"]["previous"]] == [CHANGE["ivr_id"]]
     assert change["if_selected"] == [CHANGE["ivr_id"]]
+
+
+def test_nested_in_one_that_has_its_ivr_selected_it_says_that_there_is_nothing_to_nest(
+    invoke: Invoke, known: StubEngine
+) -> None:
+    known.runs[ID] = [an_override()]
+    inner = ("--from", "2027-12-25 00:00", "--until", "2027-12-26 00:00", "--zone", "UTC", "--reason", "x", "--nested")
+    wanted = ("override", "start", a_plan("change"), *inner, "--yes")
+    known.runs[ID][0]["input"]["changes"] = [{**CHANGE, "ivr_id": "2", "note": NOTE}]  # as the plan has it
+    said = f"Its IVRs are already selected by override {ID} until 2027-12-27 07:00 +00:00, so there is nothing to nest."
+    assert said in invoke(*wanted).out
+    assert invoke(*wanted, "--json").json == {"outcome": "success", "workflow_id": None, "message": said}
+    assert known.writes == []
 
 
 def test_without_an_engine_start_exits_4(invoke: Invoke, no_engine: str) -> None:
@@ -209,6 +245,18 @@ def test_extend_to_before_its_beginning_is_refused(invoke: Invoke, known: StubEn
     assert known.completed_tasks == []
 
 
+def test_extend_leaves_a_planned_one_the_time_that_the_engine_needs_to_begin_it(
+    invoke: Invoke, known: StubEngine
+) -> None:
+    wanted = ("override", "extend", ID, "--until", "2027-12-24 18:00:05", "--zone", "Europe/Berlin")
+    assert "would last 5 s" in invoke(*wanted, code=2).err
+    assert known.completed_tasks == []
+    wait = {"taskType": "WAIT", "referenceTaskName": "during_wait", "status": "IN_PROGRESS", "taskId": "waits"}
+    known.runs[ID] = [an_override(tasks=[wait])]  # it has begun
+    invoke(*wanted)
+    assert len(known.completed_tasks) == 1
+
+
 def test_an_unknown_id_is_said(invoke: Invoke, stub_engine: StubEngine) -> None:
     shown = invoke("override", "show", "nothing", code=1).err
     assert shown == "There is no override nothing.\nList them with: dialpad-ivr override list\n"
@@ -226,6 +274,49 @@ def test_extend_counts_a_length_of_time_from_now(invoke: Invoke, known: StubEngi
 def test_show_prints_json_with_times_in_utc(invoke: Invoke, known: StubEngine) -> None:
     found = json.loads(invoke("override", "show", ID, "--json").out)
     assert (found["from"], found["until"]) == ("2027-12-24T17:00:00Z", "2027-12-27T07:00:00Z")
+
+
+def test_show_and_report_say_that_people_were_not_told_why_and_what_to_do(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = ended("updated", "updated", "success")
+    (state,) = stub_engine.runs["o1"]
+    state["input"]["notify"] = "ops_chat"
+    for half, status, workflow_id in (("made", "FAILED", "n1"), ("restored", "COMPLETED", "n2")):
+        task, found = notification(half, status, workflow_id)
+        state["tasks"].append(task)
+        stub_engine.runs[workflow_id] = [found]
+    said = (
+        f"People were not told about the start of this override, as of 2027-12-24 18:00:20 +01:00. {NOT_SENT} Tell "
+        "them yourself. Once that is fixed, restart workflow n1 on the engine to send it."
+    )
+    for command in ("show", "report"):
+        shown = invoke("override", command, "o1", "--zone", "Europe/Berlin").out
+        assert said in shown
+        assert "about the end" not in shown
+        found = invoke("override", command, "o1", "--json").json
+        assert found["notify"] == "ops_chat"
+        assert [(each["half"], each["state"]) for each in found["notifications"]] == [
+            ("made", "not_sent"),
+            ("restored", "sent"),
+        ]
+        assert found["notifications"][0]["at"] == "2027-12-24T17:00:20Z"
+    invoke("override", "report", "o1", "--report", "xmas", "--zone", "Europe/Berlin")
+    assert f"<bdi>{said}</bdi>" in Path("xmas.report.html").read_text()
+
+
+def test_people_were_not_told_either_where_the_engine_could_not_start_the_notification(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = ended("updated", "updated", "success")
+    (state,) = stub_engine.runs["o1"]
+    task, _ = notification("made", "FAILED")
+    failed = {"outputData": {}, "status": "COMPLETED_WITH_ERRORS", "reasonForIncompletion": "no such workflow"}
+    gone, _ = notification("restored", "FAILED", "removed")
+    state["tasks"] += [{**task, **failed}, gone]
+    shown = invoke("override", "report", "o1").out
+    assert "People were not told about the start of this override. no such workflow. Tell them yourself." in shown
+    assert "about the end" not in shown  # the engine has removed it: nothing is known of it
 
 
 # ---- what other commands say of them

@@ -61,6 +61,8 @@ def test_save_tells_all_that_is_wrong_with_the_options_and_the_file_and_register
         assert part in shown
     shown = invoke("playbook", "save", "snow-day", "snow.csv", "--for", "soon", code=2).all
     assert "no duration. Write it as 12h, 90m, 2d12h or 45s. Nothing was done." in shown
+    shown = invoke("playbook", "save", "snow-day", "snow.csv", "--for", "5s", code=2).err
+    assert shown.count("would last 5 s") == 1
     violations = invoke("playbook", "save", "-", "snow.csv", "--json", code=2).json["violations"]
     assert [each["option"] for each in violations] == ["NAME", "--for"]
     assert engine.writes == []
@@ -186,6 +188,20 @@ def test_start_in_the_slot_of_an_override_is_refused_with_its_id(invoke: Invoke,
     assert started(engine) == []
 
 
+def test_start_nested_in_an_override_restores_what_that_one_selects(invoke: Invoke, engine: StubEngine) -> None:
+    invoke(*SAVE)
+    outer = an_override(SLOT["target_id"])
+    outer["variables"]["from_ms"] -= 3_600_000
+    engine.runs[ID] = [outer]
+    start = ("playbook", "start", "snow-day", "--reason", "x", "--nested", "--yes")
+    assert f"already selected by override {ID} until it is ended" in invoke(*start).out
+    outer["input"]["changes"][0]["ivr_id"] = "1017"
+    invoke(*start)
+    (inputs,) = (each["input"] for each in started(engine))
+    assert inputs["inside"] == ID
+    assert [each["id"] for each in inputs["changes"][0]["note"]["previous"]] == ["1017"]
+
+
 def test_start_of_what_is_selected_already_starts_nothing(invoke: Invoke, engine: StubEngine) -> None:
     Path("snow.csv").write_text(SNOW.replace("Summer", "Winter"))
     invoke(*SAVE)
@@ -196,6 +212,6 @@ def test_start_of_what_is_selected_already_starts_nothing(invoke: Invoke, engine
 def test_approve_takes_the_id_of_the_guard_that_a_playbooks_run_shows(invoke: Invoke, engine: StubEngine) -> None:
     wait = {"taskType": "WAIT", "referenceTaskName": "approval", "status": "IN_PROGRESS", "taskId": "waits"}
     engine.runs[ID] = [{**an_override("7"), "tasks": [wait]}]
-    invoke("approve", GUARD_ID)
+    invoke("approve", GUARD_ID, "--yes")
     (completed,) = engine.completed_tasks
     assert (completed["workflowInstanceId"], completed["taskId"]) == (ID, "waits")

@@ -86,12 +86,19 @@ def test_approve_completes_the_task_that_waits(
     invoke: Invoke, stub_engine: StubEngine, options: list[str], approved: bool
 ) -> None:
     stub_engine.runs = waiting_for_approval()
-    invoke("approve", ID, *options)
+    invoke("approve", ID, "--yes", *options)
     (completed,) = stub_engine.completed_tasks
     assert completed["taskId"] == "approval-task"
     assert completed["outputData"]["approved"] is approved
     assert completed["outputData"]["reason"] == ("" if approved else "not now")
     assert "@" in completed["outputData"]["by"]
+
+
+def test_approve_asks_first_and_says_how_many_changes_there_are(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.runs = waiting_for_approval()
+    assert f"Approve 1 change of {ID}? Confirm with --yes." in invoke("approve", ID, code=2).err
+    assert f"Reject 1 change of {ID}? Confirm with --yes." in invoke("approve", ID, "--reject", code=2).err
+    assert stub_engine.completed_tasks == []
 
 
 def test_approve_of_a_run_that_does_not_wait_exits_1(invoke: Invoke, stub_engine: StubEngine) -> None:

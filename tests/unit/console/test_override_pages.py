@@ -17,7 +17,7 @@ from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.overrides import RESTORE, WORKFLOW
 from dialpad_ivr.provisioning.times import milliseconds
 from support.console import CONFIRMATION, text_of
-from support.override_states import XMAS, ended, half, override
+from support.override_states import NOT_SENT, XMAS, ended, half, notification, override
 from support.runs import CHANGE, OLD
 from support.stub import StubEngine
 
@@ -127,10 +127,24 @@ async def test_page_of_one_shows_both_halves_and_what_is_left_first(
     assert "/extend" not in page
 
 
+async def test_page_of_one_says_that_people_were_not_told_and_asks_again_while_they_are_being_told(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = ended("updated", "updated", "success")
+    for status, said, polls in (("RUNNING", False, True), ("FAILED", True, False), ("COMPLETED", False, False)):
+        task, found = notification("restored", status)
+        known.runs["o1"][0]["tasks"][2:] = [task]
+        known.runs["n1"] = [found]
+        page = (await on_engine.get("/overrides/o1", params=BERLIN)).text
+        assert ("not told People were not told about the end of this override, as of 2027" in text_of(page)) == said
+        assert (NOT_SENT in page) == said
+        assert ("data-poll" in page) == polls
+
+
 @pytest.mark.parametrize(
     ("state", "actions", "due"),
     [
-        ("approval", ["cancel"], str(XMAS["until_ms"])),
+        ("approval", ["approve", "cancel"], str(XMAS["until_ms"])),
         ("planned", ["extend", "cancel"], str(XMAS["from_ms"])),
         ("applying", ["end", "extend"], None),
         ("active", ["end", "extend"], str(XMAS["until_ms"])),
@@ -226,6 +240,29 @@ async def test_end_says_how_many_slots_are_restored_and_does_it_once_confirmed(
     assert "Ending it" not in (await on_engine.get("/overrides/o1")).text
 
 
+async def test_approve_says_what_it_changes_until_when_and_does_it_once_confirmed(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = {"o1": [override("approval")]}
+    question = (await on_engine.get("/overrides/o1/approve", params=BERLIN)).text
+    said = "1 slot is changed 2027-12-24 18:00 +01:00 , and restored 2027-12-27 08:00 +01:00 ."
+    assert said in text_of(question)
+    assert "Requested by ann@desk" in text_of(question)
+    await on_engine.post("/overrides/o1/approve", data={"confirmed": "yes"})
+    assert known.completed_tasks == []
+    (confirmed,) = CONFIRMATION.findall(question)
+    done = await on_engine.post("/overrides/o1/approve", data={"confirmed": confirmed, "reason": "checked"})
+    assert done.url.path == "/overrides/o1"
+    (answer,) = known.completed_tasks
+    assert answer["outputData"]["approved"] is True
+    assert answer["outputData"]["reason"] == "checked"
+    known.runs["o1"] = [override("approval", variables={"phase": "planned", "from_ms": 0, "until_ms": None})]
+    question = text_of((await on_engine.get("/overrides/o1/approve")).text)
+    assert "1 slot is changed at once, and restored when somebody ends it." in question
+    known.runs["o1"] = [override("planned")]
+    assert (await on_engine.get("/overrides/o1/approve")).url.path == "/overrides/o1"
+
+
 async def test_a_link_ends_nothing(on_engine: httpx.AsyncClient, known: StubEngine) -> None:
     active(known)
     (confirmed,) = CONFIRMATION.findall((await on_engine.get("/overrides/o1/end")).text)
@@ -273,7 +310,7 @@ async def test_extend_shows_the_new_end_first_and_moves_it_once_confirmed(
     [
         ("", "UTC", "until: &#34;&#34; is no time"),
         ("2025-01-01T00:00", "UTC", "until is in the past"),
-        ("2027-12-24T16:00", "UTC", "The new end must be after the beginning."),
+        ("2027-12-24T16:00", "UTC", "The new end must be after the beginning of the override."),
         ("2028-03-26T02:30", "Europe/Berlin", "does not exist in Europe/Berlin"),
         ("2028-01-01T00:00", "Europe/Berlim", "Did you mean Europe/Berlin?"),
         ("2028-01-01T00:00", "../../etc/passwd", "is no time zone"),

@@ -143,6 +143,28 @@ async def test_another_end_is_shown_before_it_is_confirmed(
     assert [inputs["until"] for inputs in started(engine)] == ["2030-01-02T13:00:00Z"]
 
 
+@pytest.mark.parametrize("same", [{"end_zone": "Etc/UTC"}, {"lasts": "720m"}, {"lasts": " 12 H", "end_zone": "UTC"}])
+async def test_the_same_end_written_otherwise_is_confirmed_once(
+    on_engine: httpx.AsyncClient, engine: StubEngine, api: EngineApi, same: dict[str, str]
+) -> None:
+    saved(api)
+    answer = await rehearsed(on_engine)
+    await on_engine.post(str(answer.url), data={**fields(answer.text), "reason": "snow", **same})
+    assert len(started(engine)) == 1
+
+
+async def test_an_end_that_was_shown_in_one_zone_is_the_same_in_another(
+    on_engine: httpx.AsyncClient, engine: StubEngine, api: EngineApi
+) -> None:
+    saved(api)
+    answer = await rehearsed(on_engine)
+    form = {**fields(answer.text), "reason": "snow", "until": "2030-01-02T08:00", "end_zone": "UTC"}
+    again = fields((await on_engine.post(str(answer.url), data=form)).text)
+    assert started(engine) == []
+    await on_engine.post(str(answer.url), data={**again, "until": "2030-01-02T09:00", "end_zone": "Europe/Berlin"})
+    assert [inputs["until"] for inputs in started(engine)] == ["2030-01-02T08:00:00Z"]
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

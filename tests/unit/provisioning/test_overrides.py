@@ -216,8 +216,14 @@ def test_one_that_was_broken_off_is_restored_by_a_workflow_of_its_own(
 @pytest.mark.parametrize(
     ("act", "state", "said"),
     [
-        (override_control.end_override, waiting("before_wait", "planned"), "is planned, so there is nothing to end"),
-        (override_control.cancel_override, waiting("during_wait", "active"), "is active, so it cannot be canceled"),
+        (override_control.end_override, waiting("before_wait", "planned"), f"not begun.\nCancel it with: .* {ID}$"),
+        (
+            override_control.end_override,
+            workflow(status="COMPLETED", output={"outcome": "success"}),
+            r"already ended \(success\)",
+        ),
+        (override_control.end_override, workflow(variables={"phase": "restoring"}), "is being restored already"),
+        (override_control.cancel_override, waiting("during_wait", "active"), f"already begun.\nEnd it with: .* {ID}$"),
     ],
 )
 def test_what_makes_no_sense_in_its_state_is_refused(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,27 @@ def test_modified_plan_is_an_error(tmp_path: Path, field: str, value: Any) -> No
         read_plan(path)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "dialpad-ivr plan 2"}', "\x00", '{"rows": 7}'])
-def test_file_that_is_not_a_plan_is_an_error(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "is not a plan: it is empty."),
+        ("[]", "is not a plan: it is JSON of another kind."),
+        ('{"tasks": []}', "is not a plan: it is JSON of another kind."),
+        ("\x00", "is not a plan: it is not JSON."),
+        ("[" * 100_000, "is not a plan: it is not JSON."),
+        ('{"made": {}, "rows": [{"target_type": "user"}]}', "is not a plan: it seems to be a report."),
+        ('[{"target_type": "user"}]', "is not a plan: it seems to be a file of changes."),
+        ('{"format": "dialpad-ivr plan 2"}', "was modified, or is damaged: its field made_by is missing or wrong."),
+        ('{"format": "dialpad-ivr plan 2", "rows": [', "was modified, or is damaged: it is not complete."),
+    ],
+    ids=["empty", "list", "workflow", "binary", "deep", "report", "changes", "edited", "cut"],
+)
+def test_file_that_is_not_a_plan_is_an_error_that_says_what_it_seems_to_be(
+    tmp_path: Path, content: str, said: str
+) -> None:
     path = tmp_path / "p.plan.json"
     path.write_text(content)
-    with pytest.raises(PlanError, match="is not a plan"):
+    with pytest.raises(PlanError, match=re.escape(said)):
         read_plan(path)
 
 
@@ -86,7 +103,9 @@ def test_a_file_of_changes_is_told_from_a_plan(tmp_path: Path) -> None:
     path.write_text("target_type,target_id\n")
     with pytest.raises(PlanError) as caught:
         read_plan(path)
-    assert str(caught.value).endswith(f"Make one with: dialpad-ivr plan {path}")
+    assert str(caught.value) == (
+        f"{path} is not a plan: it seems to be a file of changes.\nPlan it first with: dialpad-ivr plan {path}"
+    )
 
 
 def test_missing_plan_file_error_says_how_to_make_a_plan(tmp_path: Path) -> None:

@@ -146,6 +146,9 @@ def test_both_in_the_past_is_told_for_both() -> None:
         ({"start": "2026-12-27 08:00", "until": "2026-12-24 18:00"}, "after --from"),
         ({"until": "2062-12-24 18:00"}, "five years"),
         ({"lasts": "40s", "rows": 500}, "500 changes take 50 s at 20 calls a second"),
+        ({"lasts": "9s"}, "would last 9 s, but the engine needs up to 10 s to begin it"),
+        ({"lasts": "9s", "rows": 200}, "200 changes take 20 s at 20 calls a second, but the override would last 9 s"),
+        ({"start": "2026-11-29 12:59:30", "until": "2026-11-29 13:00:05"}, "would last 5 s"),
         ({"zone": "berlin"}, "is no time zone"),
         ({"zone": "../../etc/passwd"}, "is no time zone"),
         ({"start": "2026-12-24"}, "is no time"),
@@ -158,6 +161,11 @@ def test_a_window_that_makes_no_sense_is_refused(options: dict[str, Any], said: 
 
 def test_a_window_as_long_as_its_changes_take_is_taken() -> None:
     assert valid(lasts="50s", rows=500).end == NOW + shortest(500)
+    assert valid(lasts="10s").end == NOW + shortest(1)
+
+
+def test_an_end_may_be_read_whatever_the_length() -> None:
+    assert valid(lasts="1s", rows=None).end == NOW + timedelta(seconds=1)
 
 
 def test_a_zone_may_be_written_in_any_case_but_is_not_guessed() -> None:

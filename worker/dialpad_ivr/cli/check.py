@@ -67,7 +67,8 @@ def check(
     if kept and "unreadable" not in states:
         kept.delete()
     resumed = (kept.used, kept.oldest_seconds) if kept else (0, 0.0)
-    document = drift_report(checked, settings.api_url, file.name, resumed)
+    found = drift_report(checked, settings.api_url, file.name, resumed)
+    document = json.dumps(found, indent=2, ensure_ascii=False) + "\n"
     if as_json:
         if scheduled is None:
             print_text(document)
@@ -86,7 +87,7 @@ def check(
         if not as_json:
             out.print(Text(f"Report: {report}.check.json, {report}.check.csv"), soft_wrap=True)
     if scheduled is not None:
-        schedule_check(scheduled, checked, json.loads(document), as_json=as_json)
+        schedule_check(scheduled, checked, found, as_json=as_json)
         return
     if not set(states) <= {"in_sync", "differs"}:
         raise typer.Exit(EXIT_FAILED)

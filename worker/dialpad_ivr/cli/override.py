@@ -69,12 +69,15 @@ def show(workflow_id: OverrideId, zone: Zone = None, as_json: JsonFlag = False) 
     engine = EngineApi(settings_or_fail())
     try:
         found = overrides.read_override(engine, workflow_id)
+        notifications = OverrideRun(engine, found).notifications if found.notify else []
     except EngineError as exc:
         engine_failed(exc)
     if as_json:
-        typer.echo(json.dumps(render_override.override_json(found), indent=2))
+        told = [each.summary for each in notifications]
+        typer.echo(json.dumps({**render_override.override_json(found), "notifications": told}, indent=2))
     else:
         render_override.show_override(out, found, shown_in)
+        render_override.show_not_told(out, notifications, shown_in)
 
 
 def report(
@@ -105,6 +108,7 @@ def report(
         typer.echo(document, nl=False)
     else:
         render_override.show_report(out, run)
+        render_override.show_not_told(out, run.notifications, shown_in)
     if base:
         try:
             write_atomically(Path(f"{base}.report.json"), document)
@@ -148,7 +152,7 @@ def extend(
     try:
         found = overrides.read_override(engine, workflow_id)
         missing = () if until or lasts else (Problem("--until", "Give the new end with --until, or with --for."),)
-        window = read_options(None, until, lasts, zone or found.zone, 0, missing, as_json=as_json)
+        window = read_options(None, until, lasts, zone or found.zone, None, missing, as_json=as_json)
         _check_extension(engine, found, window, as_json=as_json)
         for note in window.notes:
             notice(note)
@@ -162,9 +166,9 @@ def extend(
 
 
 def _check_extension(engine: EngineApi, found: Override, window: Window, *, as_json: bool) -> None:
-    """End the command if the override would end before it begins, or meet another one."""
-    if window.end and window.end <= found.start:
-        refuse((Problem("--until", "--until must be after the beginning of the override."),), as_json=as_json)
+    """End the command if the override cannot end then, or would meet another one."""
+    if problem := override_control.end_problem(found, window.end):
+        refuse((Problem("--until", problem),), as_json=as_json)
     met = override_control.overlaps_if_extended(engine, found, window.end)
     for overlap in met:
         render_override.show_overlap(err, overlap, window.zone)

@@ -55,6 +55,10 @@ Notify = Annotated[
     typer.Option("--notify", help="Tell people what was done, by this connection of the engine.", metavar="NAME"),
 ]
 
+Nested = Annotated[
+    bool, typer.Option("--nested", help="Begin within another override of the same slots, and end before it does.")
+]
+
 
 def start(
     file: Annotated[
@@ -71,9 +75,7 @@ def start(
     approval: Annotated[
         bool, typer.Option("--approval", help="Wait for `dialpad-ivr approve` before the first change.")
     ] = False,
-    nested: Annotated[
-        bool, typer.Option("--nested", help="Begin within another override of the same slots, and end before it does.")
-    ] = False,
+    nested: Nested = False,
     max_failures: Annotated[
         str | None, typer.Option(help="Stop after N failures, or P% of the changes.", metavar="N|P%")
     ] = None,
@@ -129,15 +131,17 @@ def start(
                 fail(TOO_LARGE, EXIT_USAGE)
             problems += [Problem(f"line {line}", f"line {line}: {text}") for line, text in unrestorable(made)]
             window = read_options(begin, until, lasts, zone, len(made.changes), problems, as_json=as_json)
-            planned = [_planned(engine, PlannedOverride(window, made), nested=nested)]
+            planned = [fitted_or_fail(engine, PlannedOverride(window, made), nested=nested)]
         for each in planned:
             if by_row and not each.plan.changes:
-                notice(f"{window_text(each.window)}: nothing to change, so it is left out.")
-        planned = [each for each in planned if each.plan.changes]
-        if not planned:
-            nothing = "[]" if by_row else json.dumps({"outcome": "success", "workflow_id": None})
-            typer.echo(nothing if as_json else "Nothing to change.")
+                notice(f"{window_text(each.window)}: left out. {each.nothing_to_change}")
+        if not any(each.plan.changes for each in planned):
+            if by_row:
+                typer.echo("[]" if as_json else "Nothing to change.")
+            else:
+                show_nothing(planned[0], as_json=as_json)
             return
+        planned = [each for each in planned if each.plan.changes]
         for each in planned:
             if by_row and not as_json:
                 out.print(Text(window_text(each.window), style="bold"), soft_wrap=True)
@@ -188,7 +192,13 @@ def _show_stopped(started: Sequence[str], planned: Sequence[PlannedOverride], *,
         render_override.show_stopped(err, started, planned)
 
 
-def _planned(engine: EngineApi, planned: PlannedOverride, *, nested: bool) -> PlannedOverride:
+def show_nothing(planned: PlannedOverride, *, as_json: bool) -> None:
+    """Why nothing was started."""
+    why = planned.nothing_to_change
+    typer.echo(json.dumps({"outcome": "success", "workflow_id": None, "message": why}) if as_json else why)
+
+
+def fitted_or_fail(engine: EngineApi, planned: PlannedOverride, *, nested: bool) -> PlannedOverride:
     """The override, nested if it is to be. Ends the command if it meets one that it must not."""
     running = overrides.running_overrides(engine)
     planned, met = fitted(planned, running, datetime.now(timezone.utc), nested=nested)
@@ -224,12 +234,12 @@ def read_options(
     until: str | None,
     lasts: str | None,
     zone: str,
-    rows: int,
+    rows: int | None,
     others: Sequence[Problem] = (),
     *,
     as_json: bool,
 ) -> Window:
-    """The window of the options. Ends the command with all that is wrong with it, and the other problems."""
+    """The window of the options, see `read_window`. Ends the command with all that is wrong with it, and the others."""
     now = datetime.now(timezone.utc)
     window = read_window(start=begin, until=until, lasts=lasts, zone=zone, rows=rows, now=now)
     problems = (*(() if isinstance(window, Window) else window), *others)

@@ -24,16 +24,16 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from dialpad_ivr.cli.options import JsonFlag, Yes
-from dialpad_ivr.cli.override_start import Notify, Zone, read_options, refuse
+from dialpad_ivr.cli.override_start import Nested, Notify, Zone, fitted_or_fail, read_options, refuse, show_nothing
 from dialpad_ivr.cli.plan import valid_changes
 from dialpad_ivr.cli.reading import read_dialpad
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import playbooks, rehearsals
 from dialpad_ivr.provisioning.override_control import is_too_large
 from dialpad_ivr.provisioning.override_text import window_text
+from dialpad_ivr.provisioning.planned_ahead import TOO_LARGE, PlannedOverride
 from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError
 from dialpad_ivr.provisioning.rehearsals import Rehearsal
-from dialpad_ivr.provisioning.times import Window
 from dialpad_ivr.provisioning.zone import local_zone
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry import logs
@@ -167,13 +167,14 @@ def start(
     zone: Annotated[
         str | None, typer.Option("--zone", help="The time zone of --until; the playbook's by default.")
     ] = None,
+    nested: Nested = False,
     yes: Yes = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Start a playbook: select other custom IVRs now, and restore what was selected by itself.
 
     All names are looked up first, and nothing is started if a row could not be restored, or if another override has one
-    of the slots.
+    of the slots and this one is not nested in it.
 
     Examples:
     - `dialpad-ivr playbook start snow-day --reason "snow"`
@@ -191,18 +192,26 @@ def start(
         _not_ok(rehearsal, as_json=as_json)
     window = read_options(None, until, lasts, zone or found.zone, len(rehearsal.plan.changes), as_json=as_json)
     try:
-        _check_others(engine, rehearsal, window)
-        if not rehearsal.plan.changes:
-            typer.echo(json.dumps({"outcome": "success", "workflow_id": None}) if as_json else "Nothing to change.")
+        planned = fitted_or_fail(engine, PlannedOverride(window, rehearsal.plan), nested=nested)
+        if is_too_large(planned.plan):
+            fail(TOO_LARGE, EXIT_FAILED)
+        if not planned.plan.changes:
+            show_nothing(planned, as_json=as_json)
             return
         if not as_json:
-            render.show_plan(out, rehearsal.plan)
+            render.show_plan(out, planned.plan)
         for note in window.notes:
             notice(note)
-        slots = plural(len(rehearsal.plan.changes), "slot")
+        slots = plural(len(planned.plan.changes), "slot")
         confirm(f"{window_text(window)}: change {slots}?", yes=yes)
         workflow_id = rehearsals.start(
-            engine, found, rehearsal.plan, window, reason=reason, requested_by=current_user()
+            engine,
+            found,
+            planned.plan,
+            window,
+            reason=reason,
+            requested_by=current_user(),
+            inside=planned.inside,
         )
     except EngineError as exc:
         again = " See whether it was started with: dialpad-ivr override list" if exc.perhaps_done else ""
@@ -262,16 +271,3 @@ def _not_ok(rehearsal: Rehearsal, *, as_json: bool) -> NoReturn:
         typer.echo(json.dumps(render_playbook.rehearsal_json(rehearsal), indent=2))
     render_playbook.show_rehearsal(err, rehearsal)
     fail("Nothing was started. Correct the file and save it again.", EXIT_FAILED)
-
-
-def _check_others(engine: EngineApi, rehearsal: Rehearsal, window: Window) -> None:
-    """End the command if another override has one of the slots at the same time."""
-    found = rehearsals.others(engine, rehearsal.plan, window.end)
-    for overlap in found:
-        render_override.show_overlap(err, overlap, window.zone)
-    if found:
-        fail(
-            "Two overrides cannot have a slot at the same time. Nothing was started. End the other first.", EXIT_FAILED
-        )
-    if is_too_large(rehearsal.plan):
-        fail("The changes and their names are more than the engine takes at once. Split the file.", EXIT_FAILED)

@@ -19,7 +19,7 @@ from dialpad_ivr.engine.definitions import Comparison
 from dialpad_ivr.provisioning.changes import Violation, group_violations
 from dialpad_ivr.provisioning.drift import CheckedRow, State, counts
 from dialpad_ivr.provisioning.listing import Target
-from dialpad_ivr.provisioning.plan import Plan, PlannedChange
+from dialpad_ivr.provisioning.plan import Plan, PlannedChange, target_text
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 from dialpad_ivr.provisioning.scheduled_check import CheckedIvr, CheckRun
 
@@ -154,10 +154,8 @@ def show_check(console: Console, checked: Sequence[CheckedRow]) -> None:
 def _show_row(console: Console, row: PlannedChange, why_not: str | None, *, changes: bool) -> None:
     """What is selected and what is wanted, or `why_not` nothing was compared; and the row's note."""
     sign, style = ("~", "yellow") if changes else ("!", "red")
-    target = _target_text(row.target_id, row.target_name, row.office_name)
-    slot = f"{row.target_type} {target} {row.ivr_type} {row.select_option or ''}".rstrip()
     change = why_not or _change_text(row.previous, row.ivr_id, row.ivr_name)
-    console.print(Text(f"{sign} {slot}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
+    console.print(Text(f"{sign} {row.slot_text}", style=style), Text(f"  (line {row.line})", style="dim"), sep="")
     console.print(Padding(Text(change), (0, 0, 0, 4)))
     if row.note:
         console.print(Padding(Text(row.note, style="dim" if changes else "red"), (0, 0, 0, 4)))
@@ -169,7 +167,7 @@ def show_check_run(console: Console, run: CheckRun) -> None:
     if result is None or result.in_sync:
         return
     for row in result.differences[:_DIFFERENCES_SHOWN]:
-        target = _target_text(row.target_id or "", row.target_name, row.office_name)
+        target = target_text(row.target_id or "", row.target_name, row.office_name)
         change = _change_text(row.selected, row.wanted.id or "", row.wanted.name)
         what = change if row.state == "differs" else row.message or row.state
         slot = f"{row.target_type} {target} {row.ivr_type} {row.select_option or ''}".rstrip()
@@ -225,7 +223,7 @@ def _show_waiting_changes(console: Console, run: ProvisioningRun) -> None:
     """What a person is asked to approve."""
     for row in run.rows[:ROWS_SHOWN]:
         change = row.change
-        target = _target_text(str(change.get("target_id")), row.target_name, row.office_name)
+        target = target_text(str(change.get("target_id")), row.target_name, row.office_name)
         slot = f"{change.get('target_type')} {target} {change.get('ivr_type')} {change.get('select_option') or ''}"
         what = _change_text(row.previous or (), str(change.get("ivr_id")), row.ivr_name, before="unknown")
         console.print(Text(f"~ {slot.rstrip()}", style="yellow"), Text(f"  (line {row.line})", style="dim"), sep="")
@@ -241,14 +239,6 @@ def show_unrestorable(console: Console, rows: Sequence[tuple[ChangeResult, str]]
         console.print(Text(f"Cannot be restored: {slot}: ", style="yellow"), Text(reason), sep="")
     if len(rows) > ROWS_SHOWN:
         console.print(Text(f"... and {len(rows) - ROWS_SHOWN} more that cannot be restored.", style="yellow"))
-
-
-def _target_text(target_id: str, name: str | None, office: str | None) -> str:
-    """A target with its name and the name of its office, if it was looked up."""
-    if not name:
-        return target_id
-    of_office = f", {short(office)}" if office else ""
-    return f"{short(name)}{of_office}{f' ({target_id})' if target_id else ''}"
 
 
 def _change_text(

@@ -18,9 +18,18 @@ from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.overridden import with_overrides
+from dialpad_ivr.provisioning.override_notify import Notification
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, run_text, slots_text, state_text, window_text
-from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
+from dialpad_ivr.provisioning.override_text import (
+    OPEN_END,
+    not_told_text,
+    run_text,
+    slots_text,
+    state_text,
+    window_text,
+)
+from dialpad_ivr.provisioning.overrides import Overlap, Override, note_of, overlaps, running_overrides
+from dialpad_ivr.provisioning.plan import target_text
 from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
 from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
 from dialpad_ivr.settings import Settings
@@ -87,6 +96,7 @@ def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
         ("By", override.requested_by),
         ("Reason", override.reason),
         ("Within", override.inside or ""),
+        ("Notify", override.notify or ""),
         ("Result", str(override.output.get("message") or "")),
     ]
     for name, value in lines:
@@ -103,8 +113,7 @@ def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
 
 
 def _change_texts(change: JsonObject) -> tuple[str, str, str, str]:
-    note: Any = change.get("note")
-    note = note if isinstance(note, dict) else {}
+    note = note_of(change)
     before = (note.get("previous") or [{}])[0]
     office = f", {short(str(note['office_name']))}" if note.get("office_name") else ""
     return (
@@ -146,6 +155,13 @@ def show_stopped(console: Console, started: Sequence[str], planned: Sequence[Pla
         console.print(Text(line, style="red"), soft_wrap=True)
 
 
+def show_not_told(console: Console, notifications: Sequence[Notification], zone: ZoneInfo) -> None:
+    """What people were not told, and what to do."""
+    for each in notifications:
+        if each.state == "not_sent":
+            console.print(Text(not_told_text(each, zone), style="red"), soft_wrap=True)
+
+
 def show_report(console: Console, run: OverrideRun) -> None:
     """Both halves: rows by outcome, and the rows that are left."""
     table = Table("half", "outcome", "rows", show_edge=False, pad_edge=False)
@@ -159,7 +175,7 @@ def show_report(console: Console, run: OverrideRun) -> None:
         for row in left[:_SLOTS_SHOWN]:
             table.add_row(
                 Text(str(row.line or "")),
-                Text(f"{row.target_type} {row.target_id}"),
+                Text(f"{row.target_type} {target_text(row.target_id, row.target_name, row.office_name)}"),
                 Text(f"{row.ivr_type} {row.select_option or ''}".rstrip()),
                 Text(outcome_label(row.made)),
                 Text(outcome_label(row.restored)),

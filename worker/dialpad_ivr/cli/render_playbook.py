@@ -84,8 +84,7 @@ def show_rehearsal(console: Console, rehearsal: Rehearsal) -> None:
     if rehearsal.plan.rows:
         render.show_plan(console, rehearsal.plan)
     for row, reason in rehearsal.unrestorable[: render.ROWS_SHOWN]:
-        target = short(row.target_name or row.target_id)
-        text = f"line {row.line}: {row.target_type} {target} {row.ivr_type} could not be restored: {reason}."
+        text = f"line {row.line}: {row.slot_text} could not be restored: {reason}."
         console.print(Text(text, style="red"), soft_wrap=True)
     if len(rehearsal.unrestorable) > render.ROWS_SHOWN:
         count = plural(len(rehearsal.unrestorable), "slot")

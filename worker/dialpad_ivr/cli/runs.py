@@ -11,9 +11,19 @@ from rich.text import Text
 
 from dialpad_ivr.cli import render
 from dialpad_ivr.cli.apply import ReportBase, follow_command, follow_to_report, note_unchanged, report_base
-from dialpad_ivr.cli.common import PLAN_SUFFIX, confirm, engine_failed, err, fail, out, settings_or_fail, shell_command
+from dialpad_ivr.cli.common import (
+    PLAN_SUFFIX,
+    confirm,
+    engine_failed,
+    err,
+    fail,
+    out,
+    plural,
+    settings_or_fail,
+    shell_command,
+)
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from dialpad_ivr.cli.options import JsonFlag
+from dialpad_ivr.cli.options import JsonFlag, Yes
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
 from dialpad_ivr.provisioning import workflow
 from dialpad_ivr.provisioning.plan import write_plan
@@ -62,19 +72,24 @@ def approve(
     workflow_id: Annotated[str, typer.Argument(help="The id that apply printed.", metavar="ID")],
     reject: Annotated[bool, typer.Option("--reject", help="Reject it: the workflow ends as FAILED.")] = False,
     reason: Annotated[str, typer.Option(help="The reason, stored with the workflow.")] = "",
+    yes: Yes = False,
 ) -> None:
     """Approve or reject a provisioning workflow, or an override, that waits for approval.
 
     Examples:
     - `dialpad-ivr approve 5f0c...`
-    - `dialpad-ivr approve 5f0c... --reject --reason "not in business hours"`
+    - `dialpad-ivr approve 5f0c... --reject --reason "not in business hours" --yes`
     """
-    by = current_user()
+    by, engine = current_user(), EngineApi(settings_or_fail())
     try:
-        name = workflow.approve(EngineApi(settings_or_fail()), workflow_id, approved=not reject, by=by, reason=reason)
+        found, _ = workflow.waiting_for_approval(engine, workflow_id)
+        changes = plural(len(found["input"]["changes"]), "change")
+        confirm(f"{'Reject' if reject else 'Approve'} {changes} of {workflow_id}?", yes=yes)
+        workflow.approve(engine, workflow_id, approved=not reject, by=by, reason=reason)
     except EngineError as exc:
         engine_failed(exc)
-    how = shell_command(*(["status"] if name == workflow.WORKFLOW else ["override", "show"]), workflow_id)
+    is_run = found["workflowName"] == workflow.WORKFLOW
+    how = shell_command(*(["status"] if is_run else ["override", "show"]), workflow_id)
     typer.echo(f"{'Rejected' if reject else 'Approved'} as {by}. Follow it with: {how}")
 
 

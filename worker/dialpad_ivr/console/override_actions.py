@@ -1,4 +1,4 @@
-"""What a person can do with an override: end it, extend it, cancel it. Each after a question that says what it does."""
+"""What a person can do with an override: approve, end, extend and cancel it. A question first says what that does."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from dialpad_ivr.provisioning.overrides import Override, read_override
 from dialpad_ivr.provisioning.times import Problem, Window, read_window
 
 STATES: Final = {
+    "approve": ("approval",),
     "end": ("applying", "active"),
     "extend": ("planned", "applying", "active"),
     "cancel": ("approval", "planned"),
@@ -71,14 +72,14 @@ def override_path(override: Override) -> str:
 
 
 class OverrideActions:
-    """Ends, extends and cancels overrides."""
+    """Approves, ends, extends and cancels overrides."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._deeds: dict[str, _Deed] = {}
 
     async def act(self, request: Request) -> Response:
-        """End, extend or cancel: at first the question, which says what will happen, then, confirmed, the deed."""
+        """Approve, end, extend or cancel: at first the question, which says what happens, then the confirmed deed."""
         action = request.path_params["action"]
         if action not in STATES:
             raise HTTPException(404, "There is no such page.")
@@ -91,8 +92,12 @@ class OverrideActions:
         confirmation = digest(action, run.override.workflow_id)
         if form.get("confirmed") != confirmation:
             return self._question(request, run, action, form, confirmation=confirmation)
-        deed = control.end_override if action == "end" else control.cancel_override
-        return await self._do(request, run, action, partial(deed, reason=reason_of(form)))
+        deeds = {
+            "approve": control.approve_override,
+            "end": control.end_override,
+            "cancel": control.cancel_override,
+        }
+        return await self._do(request, run, action, partial(deeds[action], reason=reason_of(form)))
 
     async def _extend(self, request: Request, run: OverrideRun, form: Mapping[str, str]) -> Response:
         override = run.override
@@ -100,12 +105,12 @@ class OverrideActions:
             return self._question(request, run, "extend", form)
         now = datetime.now(timezone.utc)
         until, zone = form.get("until", "").strip(), form.get("new_zone", "").strip()[:ZONE_LIMIT]
-        window = read_window(start=None, until=until, lasts=None, zone=zone, rows=0, now=now)
+        window = read_window(start=None, until=until, lasts=None, zone=zone, rows=None, now=now)
         if isinstance(window, tuple):
             return self._question(request, run, "extend", form, problems=[field_problem(each) for each in window])
         ask = partial(self._question, request, run, "extend", form, window=window)
-        if window.end and window.end <= override.start:
-            return ask(problems=["The new end must be after the beginning."])
+        if problem := control.end_problem(override, window.end):
+            return ask(problems=[problem])
         try:
             overlaps = partial(control.overlaps_if_extended, self._pages.engine, override, window.end)
             met = await anyio.to_thread.run_sync(overlaps)
@@ -142,6 +147,7 @@ class OverrideActions:
             run=run,
             override=run.override,
             state=state_text(run.override),
+            begun=run.override.start <= datetime.now(timezone.utc),
             url=_url(run, request),
             form_url=f"{override_path(run.override)}/{action}?{urlencode({'zone': zone.key})}",
             action=action,

@@ -1,4 +1,4 @@
-"""The pages of overrides: those on, planned, broken off and past; and one, with what ends, extends or cancels it."""
+"""The pages of overrides: those on, planned, broken off and past; and one, with what a person can do with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.override_page import POLICY, report_page
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import run_text, slots_text, state_text
+from dialpad_ivr.provisioning.override_text import not_told_text, run_text, slots_text, state_text
 from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_override, running_overrides
 from dialpad_ivr.provisioning.times import milliseconds
 
@@ -128,6 +128,7 @@ class OverridePages:
             first=first + 1,
             page=page,
             pages=pages,
+            not_told_text=not_told_text,
             **shown_in(zone),
         )
 

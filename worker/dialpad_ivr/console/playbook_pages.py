@@ -23,10 +23,11 @@ from dialpad_ivr.engine.api import EngineError, current_user
 from dialpad_ivr.provisioning import playbooks, rehearsals
 from dialpad_ivr.provisioning.changes import group_violations
 from dialpad_ivr.provisioning.override_control import is_too_large
+from dialpad_ivr.provisioning.planned_ahead import TOO_LARGE
 from dialpad_ivr.provisioning.playbooks import Playbook, PlaybookError
 from dialpad_ivr.provisioning.reader import Reader
 from dialpad_ivr.provisioning.rehearsals import Rehearsal
-from dialpad_ivr.provisioning.times import Window, read_window, zone_text
+from dialpad_ivr.provisioning.times import Window, read_duration, read_window, zone_text
 
 _KEPT = 8  # rehearsals
 _WAIT_SECONDS = 2.0  # for a rehearsal; then the page polls
@@ -121,8 +122,10 @@ class PlaybookPages:
         if (datetime.now(timezone.utc) - rehearsed.read_at).total_seconds() > _FRESH_SECONDS:
             problems.append("This was read a while ago. Rehearse it again.")
         reason = reason_of(form)
-        # The end as a person has given it: a duration counts from the start.
-        confirmation = digest(request.path_params["token"], *_times(rehearsed.playbook, form))
+        # A duration counts from the start. However an end is written, and in whatever zone, it is confirmed once.
+        lasts, until, _ = _times(rehearsed.playbook, form)
+        end = window.end if window and until else read_duration(lasts)
+        confirmation = digest(request.path_params["token"], str(end))
         ready = rehearsal.ok and bool(rehearsal.plan.changes) and window is not None and not (problems or overlaps)
         if request.method == "POST" and not reason:
             problems.append("reason: say why, for the record.")
@@ -234,12 +237,13 @@ def _in_the_way(rehearsal: Rehearsal) -> list[tuple[str, str, str]]:
         )
         for group in group_violations(rehearsal.violations)
     ]
-    for row in rehearsal.plan.blocked:
-        what = f"{row.target_type} {row.target_name or row.target_id} {row.ivr_type}"
-        found.append((str(row.line), what, f"{ACTIONS.get(row.action, row.action)}: {row.note}"))
-    for row, why in rehearsal.unrestorable:
-        what = f"{row.target_type} {row.target_name or row.target_id} {row.ivr_type}"
-        found.append((str(row.line), what, f"It could not be restored: {why}."))
+    found += [
+        (str(row.line), row.slot_text, f"{ACTIONS.get(row.action, row.action)}: {row.note}")
+        for row in rehearsal.plan.blocked
+    ]
+    found += [
+        (str(row.line), row.slot_text, f"It could not be restored: {why}.") for row, why in rehearsal.unrestorable
+    ]
     if is_too_large(rehearsal.plan):
-        found.append(("", "", "The changes and their names are more than the engine takes at once. Split the file."))
+        found.append(("", "", TOO_LARGE))
     return found

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
 
 _SHOWN = 60  # characters of a wrong value that a message repeats
+_MOST_LISTED = 20  # allowed values in a line that a person reads: all lists but that of the 67 IVR types
 _MOST_KEYS = 1000  # of an input; to explain each of more takes long, and other tasks wait meanwhile
 
 
@@ -304,7 +305,9 @@ def alternatives(suggestion: str | None, allowed: Sequence[str], most: int | Non
 
 
 def advice(hint: str, suggestion: str | None, allowed: Sequence[str]) -> str:
-    """What to do about a violation, in one line: the suggestion alone, else what is allowed, with the whole list."""
+    """What to do about a violation, in one line: the suggestion alone, else what is allowed, or where that list is."""
+    if suggestion is None and len(allowed) > _MOST_LISTED:
+        return f"{hint} List them with: dialpad-ivr schema"
     offer = alternatives(suggestion, allowed)
     return offer if suggestion is not None else f"{hint} {offer}".rstrip()
 

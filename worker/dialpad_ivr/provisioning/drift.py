@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -127,8 +126,8 @@ def drift_rows(checked: Iterable[CheckedRow]) -> list[dict[str, Any]]:
 
 def drift_report(
     checked: Sequence[CheckedRow], api_url: str, source: str, resumed: tuple[int, float] = (0, 0.0)
-) -> str:
-    """The report as JSON.
+) -> dict[str, Any]:
+    """The report, for JSON.
 
     Args:
         checked: The rows.
@@ -137,7 +136,7 @@ def drift_report(
         resumed: How many targets an interrupted command had read, and how many seconds before at most.
     """
     count, seconds = resumed
-    report = {
+    return {
         "source": source,
         "api_url": api_url,
         "checked_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -146,7 +145,6 @@ def drift_report(
         "counts": counts(checked),
         "rows": drift_rows(checked),
     }
-    return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
 
 
 def drift_csv(checked: Sequence[CheckedRow]) -> str:

@@ -1,4 +1,4 @@
-"""A client of the workflow `override_custom_ivrs`: starts, ends, extends and cancels overrides."""
+"""A client of the workflow `override_custom_ivrs`: starts, approves, extends, ends and cancels overrides."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.override_report import OverrideRun
+from dialpad_ivr.provisioning.override_text import state_text
 from dialpad_ivr.provisioning.overrides import (
     BEFORE,
     DURING,
@@ -27,11 +27,10 @@ from dialpad_ivr.provisioning.overrides import (
     read_override,
     reference,
     running_overrides,
-    slot_of,
 )
-from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
-from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds
-from dialpad_ivr.provisioning.workflow import stop, workflow_changes
+from dialpad_ivr.provisioning.plan import Plan
+from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds, too_short
+from dialpad_ivr.provisioning.workflow import approve, stop, workflow_changes
 
 # The engine fails a task whose input or output is larger than 3,072 KB, and the workflow adds some 40 bytes to a row.
 LARGEST_CHANGES: Final = 2_700_000
@@ -44,37 +43,6 @@ _REACHED_WITHIN_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = 0.25
 _SEEN_WITHIN_SECONDS: Final = 1.0  # from its start, by which time everybody sees a workflow as running
 _SOON_SECONDS: Final = 5.0  # an override that begins so soon may begin while it is canceled
-
-
-def nested_plan(plan: Plan, outer: Override) -> Plan:
-    """A plan within another override: when it begins, what that one selects is selected."""
-    theirs = {slot_of(change): change for change in outer.changes}
-
-    def within(row: PlannedChange) -> PlannedChange:
-        slot = slot_of(row.model_dump())
-        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
-        if change is None:
-            return row
-        previous = SelectedIvr(id=str(change.get("ivr_id")), name=(change.get("note") or {}).get("ivr_name"))
-        action: Action = "unchanged" if previous.id == row.ivr_id else "change"
-        return row.model_copy(update={"previous": (previous,), "action": action})
-
-    return make_plan([within(row) for row in plan.rows], plan.api_url, plan.source)
-
-
-def later_plan(plan: Plan, running: Iterable[Override]) -> Plan:
-    """A plan for after the overrides that are on now: what one of them has selected is a change by then."""
-    theirs = {slot: change for each in running if each.on for slot, change in each.slots.items()}
-
-    def after(row: PlannedChange) -> PlannedChange:
-        slot = slot_of(row.model_dump())
-        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
-        if row.action != "unchanged" or change is None or str(change.get("ivr_id")) != row.ivr_id:
-            return row
-        previous = tuple(SelectedIvr.model_validate(each) for each in (change.get("note") or {}).get("previous") or ())
-        return row.model_copy(update={"previous": previous, "action": "change"})
-
-    return make_plan([after(row) for row in plan.rows], plan.api_url, plan.source)
 
 
 def is_too_large(plan: Plan) -> bool:
@@ -101,7 +69,7 @@ def start_override(
     approval: bool = False,
     max_failures: str | None = None,
     domain: str | None = None,
-    inside: str | None = None,
+    inside: Override | None = None,
     notify: str | None = None,
 ) -> str:
     """Start the guard, and with it the override.
@@ -135,7 +103,7 @@ def start_override(
         "approval": approval,
         "max_failures": max_failures,
         "domain": domain,
-        "inside": inside,
+        "inside": inside.workflow_id if inside else None,
         "notify": notify,
     }
     guard = engine.start_workflow(GUARD, inputs, correlation_id=plan.hash)
@@ -244,7 +212,7 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
         engine.start_workflow(RESTORE, inputs, correlation_id=override.workflow_id)
         return override
     if override.state not in ("applying", "active"):
-        raise EngineError(f"{override.workflow_id} is {override.state}, so there is nothing to end.", 409)
+        raise _impossible(override, "end")
     if override.state == "applying":
         child = child_of(engine.workflow(override.workflow_id), "apply")
         if child:
@@ -265,10 +233,19 @@ def extend_override(engine: EngineApi, workflow_id: str, until: datetime | None,
     """
     override = read_override(engine, workflow_id)
     if override.state not in ("planned", "applying", "active"):
-        raise EngineError(f"{override.workflow_id} is {override.state}, so it cannot be extended.", 409)
+        raise _impossible(override, "extend")
     answer = {"action": "extend", "until_ms": milliseconds(until) if until else None, "by": by, "reason": reason}
     _answer(engine, override.workflow_id, (*BEFORE, *DURING), answer)
     return override
+
+
+def end_problem(override: Override, until: datetime | None) -> str | None:
+    """Why an override cannot end then, whatever others there are; `None` if it can."""
+    if until is None:
+        return None
+    if until <= override.start:
+        return "The new end must be after the beginning of the override."
+    return None if override.on else too_short(until - override.start, len(override.changes))
 
 
 def overlaps_if_extended(engine: EngineApi, override: Override, until: datetime | None) -> list[Overlap]:
@@ -290,10 +267,37 @@ def cancel_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str
     """
     override = read_override(engine, workflow_id)
     if override.state not in ("approval", "planned"):
-        raise EngineError(f"{override.workflow_id} is {override.state}, so it cannot be canceled any more.", 409)
+        raise _impossible(override, "cancel")
     answer = {"action": "cancel", "by": by, "reason": reason}
     _answer(engine, override.workflow_id, ("approval", *BEFORE), answer)
     return override
+
+
+def approve_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:
+    """Let one that waits for approval begin, at once if its beginning has gone by.
+
+    Raises:
+        EngineError: It does not wait for approval (409), or the engine did not answer.
+    """
+    override = read_override(engine, workflow_id)
+    approve(engine, override.workflow_id, approved=True, by=by, reason=reason)
+    return override
+
+
+def _impossible(override: Override, action: str) -> EngineError:
+    """That an override in its state cannot be ended, extended or canceled, and what can be done."""
+    workflow_id, state = override.workflow_id, override.state
+    if override.ended:
+        text = f"has already ended ({state_text(override)}). There is nothing to {action}."
+    elif state == "restoring":
+        text = f"is being restored already.\nSee how far it is with: dialpad-ivr override report {workflow_id}"
+    elif action == "extend":
+        text = f"waits for approval.\nApprove it first with: dialpad-ivr approve {workflow_id}"
+    elif action == "end":
+        text = f"has not begun.\nCancel it with: dialpad-ivr override cancel {workflow_id}"
+    else:
+        text = f"has already begun.\nEnd it with: dialpad-ivr override end {workflow_id}"
+    return EngineError(f"Override {workflow_id} {text}", 409)
 
 
 def _answer(engine: EngineApi, workflow_id: str, references: tuple[str, ...], output: JsonObject) -> None:

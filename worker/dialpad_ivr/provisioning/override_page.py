@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from dialpad_ivr import __version__
 from dialpad_ivr.provisioning.override_report import OverriddenRow, OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, run_text
+from dialpad_ivr.provisioning.override_text import OPEN_END, not_told_text, run_text
 from dialpad_ivr.provisioning.times import zone_text
 
 _STYLE: Final = """
@@ -23,6 +23,7 @@ main { max-width: 1200px; margin: 0 auto; padding: 1.2rem 1.5rem; }
 h1 { font-size: 1.4rem; margin: 0 0 .3rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.05rem; margin: 1.2rem 0 .3rem; }
 .result { margin: 0 0 .8rem; font-weight: 600; overflow-wrap: anywhere; }
+.warning { margin: 0 0 .8rem; color: #a3172b; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 0; }
 dt { color: #5a5768; }
 dd { margin: 0; overflow-wrap: anywhere; }
@@ -79,6 +80,7 @@ def report_page(run: OverrideRun, zone: ZoneInfo, now: datetime) -> str:
         id=escape(override.workflow_id),
         title=_named(override.reason) or "no reason",
         result=escape(f"{run_text(run).capitalize()}. {message}".strip()),
+        not_told="\n".join(f'<p class="warning">{_named(not_told_text(each, zone))}</p>' for each in run.not_told),
         facts="\n".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _facts(run, zone)),
         counts="\n".join(_counts(run)),
         heading=f"Both halves: {left}",
@@ -102,6 +104,7 @@ def _facts(run: OverrideRun, zone: ZoneInfo) -> list[tuple[str, str]]:
         ("Ended early by", output.get("ended_by")),
         ("Why it ended early", output.get("end_reason")),
         ("Nested in", override.inside),
+        ("People are told by", override.notify),
         ("Restored by workflow", run.restored_by),
     ]
     return [(name, _named(str(text))) for name, text in found if text]

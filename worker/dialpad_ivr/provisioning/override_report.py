@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from dialpad_ivr.engine.api import EngineApi, JsonObject
-from dialpad_ivr.provisioning.overrides import RESTORE, Override, Slot, child_of, slot_of
+from dialpad_ivr.provisioning.override_notify import Notification, read_notifications
+from dialpad_ivr.provisioning.overrides import RESTORE, Override, Slot, child_of, note_of, slot_of
 from dialpad_ivr.provisioning.report import MAY_BE_MADE, report_csv
 from dialpad_ivr.provisioning.run import ChangeResult, ProvisioningRun
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
@@ -59,7 +59,7 @@ class OverrideRun:
 
     Attributes:
         rows: By line.
-        phase: What it was at when it ended, or is at.
+        notifications: What people were told.
 
     Raises:
         EngineError: The engine did not answer.
@@ -71,8 +71,9 @@ class OverrideRun:
         made = _results(engine, child_of(workflow, "apply"))
         restored = _results(engine, child_of(workflow, "restore"))
         self.restored_by: str | None = None
-        for parent in _restorers(engine, override):
-            found = child_of(engine.workflow(parent), "restore")
+        restorers = {parent: engine.workflow(parent) for parent in _restorers(engine, override)}
+        for parent, restorer in restorers.items():
+            found = child_of(restorer, "restore")
             if found:
                 self.restored_by = parent
                 restored.update(_results(engine, found))
@@ -80,6 +81,7 @@ class OverrideRun:
             (_row(change, made.get(slot_of(change)), restored.get(slot_of(change))) for change in override.changes),
             key=lambda row: row.line,
         )
+        self.notifications = read_notifications(engine, (workflow, *restorers.values()))
 
     @property
     def left(self) -> int:
@@ -100,6 +102,16 @@ class OverrideRun:
     def left_first(self) -> list[OverriddenRow]:
         """The rows, those first that an override which has ended did not restore."""
         return sorted(self.rows, key=lambda row: not row.left) if self.override.ended else self.rows
+
+    @property
+    def not_told(self) -> list[Notification]:
+        """What people were not told."""
+        return [each for each in self.notifications if each.state == "not_sent"]
+
+    @property
+    def telling(self) -> bool:
+        """Whether people are being told."""
+        return any(each.state == "pending" for each in self.notifications)
 
     @property
     def began_at(self) -> datetime | None:
@@ -130,6 +142,7 @@ class OverrideRun:
             "made": dict(self.made),
             "restored": dict(self.restored),
             "left": self.left,
+            "notifications": [each.summary for each in self.notifications],
             "rows": [asdict(row) for row in self.rows],
         }
         return json.dumps(report, indent=2, ensure_ascii=False) + "\n"
@@ -158,9 +171,7 @@ def _results(engine: EngineApi, workflow_id: str | None) -> dict[Slot, ChangeRes
 
 
 def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult | None) -> OverriddenRow:
-    # Another client of the engine may have started it, with any note.
-    note: Any = change.get("note")
-    note = note if isinstance(note, dict) else {}
+    note = note_of(change)
     planned = note.get("previous")
     planned = [each for each in planned if isinstance(each, dict)] if isinstance(planned, list) else []
     line = note.get("line")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import tzinfo
 from typing import Final
 
+from dialpad_ivr.provisioning.override_notify import Notification
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.times import Window, zone_text
@@ -38,6 +40,16 @@ def slots_text(override: Override) -> str:
     slots = sorted({str(each.get("ivr_type")) for each in override.changes})
     counted = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in targets.most_common())
     return f"{counted}: {', '.join(slots[:3])}{' ...' if len(slots) > 3 else ''}"
+
+
+def not_told_text(notification: Notification, zone: tzinfo) -> str:
+    """That people were not told, why, and what to do."""
+    half = "start" if notification.half == "made" else "end"
+    what = f"People were not told about the {half} of this override"
+    when = f", as of {zone_text(notification.at, zone)}" if notification.at else ""
+    text = f"{what}{when}. {notification.message.rstrip('.')}. Tell them yourself."
+    run = notification.workflow_id
+    return f"{text} Once that is fixed, restart workflow {run} on the engine to send it." if run else text
 
 
 def window_text(window: Window) -> str:

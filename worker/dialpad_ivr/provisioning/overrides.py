@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.plan import target_text
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text, zone_text
 
 WORKFLOW: Final = "override_custom_ivrs"
@@ -44,6 +45,7 @@ class Override:
         guard: The id of the workflow that restores if this one is terminated.
         output: The workflow's output, once it has ended.
         ended_at: When it ended, in UTC.
+        notify: The connection of the engine that is told what was done.
     """
 
     workflow_id: str
@@ -60,6 +62,7 @@ class Override:
     guard: str | None
     output: JsonObject
     ended_at: datetime | None
+    notify: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -97,6 +100,7 @@ class Override:
             "zone": self.zone,
             "reason": self.reason,
             "requested_by": self.requested_by,
+            "notify": self.notify,
         }
 
     def meets(self, start: datetime, end: datetime | None) -> bool:
@@ -109,6 +113,12 @@ def slot_of(change: JsonObject) -> Slot:
     names = ("target_type", "target_id", "ivr_type", "select_option")
     target_type, target_id, ivr_type, direction = (str(change.get(name) or "") for name in names)
     return (str(change.get("credential") or "default"), target_type, target_id, ivr_type, direction)
+
+
+def note_of(change: JsonObject) -> JsonObject:
+    """The note of a change, empty if it has none: another client of the engine may have started it, with any note."""
+    note = change.get("note")
+    return note if isinstance(note, dict) else {}
 
 
 def read_override(engine: EngineApi, workflow_id: str) -> Override:
@@ -154,6 +164,7 @@ def _override(found: JsonObject) -> Override:
         guard=found.get("parentWorkflowId") or None,
         output=output if status in TERMINAL_STATUSES else {},
         ended_at=from_milliseconds(found["endTime"]) if found.get("endTime") else None,
+        notify=str(inputs.get("notify") or "") or None,
     )
 
 
@@ -219,10 +230,12 @@ class Overlap:
     Attributes:
         other: The other override.
         slots: The slots that meet.
+        target: The target of the first of them, with its name if it is known.
     """
 
     other: Override
     slots: tuple[Slot, ...]
+    target: str
 
     def text(self, zone: tzinfo) -> str:
         """What is in the way, for people, with its times in a zone."""
@@ -230,7 +243,7 @@ class Overlap:
         until = f"until {zone_text(other.end, zone)}" if other.end else "until it is ended"
         more = f" and {len(self.slots) - 1} more" if len(self.slots) > 1 else ""
         return (
-            f"Override {other.workflow_id} has {first[1]} {first[2]} {first[3]}{more} from "
+            f"Override {other.workflow_id} has {first[1]} {self.target} {first[3]}{more} from "
             f"{zone_text(other.start, zone)} {until}: {short(other.reason)} ({short(other.requested_by)})"
         )
 
@@ -264,8 +277,16 @@ def overlaps(
         # Inbound and outbound of one slot do not meet; but either meets both.
         shared = [slot for slot in slots if meets_direction(slot[4], theirs.get((*slot[:4], ""), set()))]
         if shared:
-            found.append(Overlap(other, tuple(shared)))
+            found.append(Overlap(other, tuple(shared), _target_of(shared[0], (*changes, *other.changes))))
     return found
+
+
+def _target_of(slot: Slot, changes: Iterable[JsonObject]) -> str:
+    """The target of a slot, with its name where one of these changes has it: of a plan, or in its note."""
+    known = (note_of(change) | change for change in changes if slot_of(change)[:3] == slot[:3])
+    named = next((each for each in known if each.get("target_name")), {})
+    name, office = (str(named.get(key) or "") for key in ("target_name", "office_name"))
+    return target_text(slot[2], name, office)
 
 
 def meets_direction(direction: str, theirs: set[str]) -> bool:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dialpad_ivr import __version__
 from dialpad_ivr.contract.outputs import SelectedIvr
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.provisioning.changes import Change
 from dialpad_ivr.provisioning.columns import FIELDS
 from dialpad_ivr.provisioning.windows import RowWindow
@@ -78,6 +79,20 @@ class PlannedChange(BaseModel):
     def slot(self) -> tuple[str, int, str, str]:
         """The slot that the row changes; the sort key of a plan's rows."""
         return (self.target_type, int(self.target_id or 0), self.ivr_type, self.select_option or "")
+
+    @property
+    def slot_text(self) -> str:
+        """The slot for people, with the names that are known."""
+        target = target_text(self.target_id, self.target_name, self.office_name)
+        return f"{self.target_type} {target} {self.ivr_type} {self.select_option or ''}".rstrip()
+
+
+def target_text(target_id: str, name: str | None, office: str | None) -> str:
+    """A target for people, with its name and the name of its office if they are known."""
+    if not name:
+        return target_id
+    of_office = f", {short(office)}" if office else ""
+    return f"{short(name)}{of_office}{f' ({target_id})' if target_id else ''}"
 
 
 class Plan(BaseModel):
@@ -154,16 +169,33 @@ def read_plan(path: Path) -> Plan:
         if made_as and made_as[1].decode() != _FORMAT:
             message = f"{path} is of another version of this command: {made_as[1].decode()}, not {_FORMAT}."
             raise PlanError(f"{message}\nMake a new plan with: dialpad-ivr plan FILE") from None
-        error = exc.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in error["loc"]) or "the file"
-        file = "FILE" if path.suffix == ".json" else path
-        message = f"{path} is not a plan ({where}: {error['msg']}). Make one with: dialpad-ivr plan {file}"
-        raise PlanError(message) from None
+        if made_as:
+            field = ".".join(str(part) for part in exc.errors(include_input=False, include_url=False)[0]["loc"])
+            what = f"its field {field} is missing or wrong" if field else "it is not complete"
+            raise PlanError(f"{path} was modified, or is damaged: {what}. Make a new plan and review it.") from None
+        raise PlanError(f"{path} is not a plan: {_seems(path, data)}") from None
     if _hash(plan) != plan.hash:
         raise PlanError(
             f"{path} was modified since it was made: its hash does not match. Make a new plan and review it."
         )
     return plan
+
+
+def _seems(path: Path, data: bytes) -> str:
+    """What a file that is no plan seems to be, and what to do."""
+    make = "Make one with: dialpad-ivr plan FILE"
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        content = None
+    if not data.strip():
+        return f"it is empty.\n{make}"
+    if isinstance(content, dict) and "rows" in content:
+        return f"it seems to be a report.\n{make}"
+    if b"target_type" in data:
+        return f"it seems to be a file of changes.\nPlan it first with: dialpad-ivr plan {path}"
+    kind = "not JSON" if content is None else "JSON of another kind"
+    return f"it is {kind}.\n{make}"
 
 
 def write_atomically(path: Path, text: str) -> None:

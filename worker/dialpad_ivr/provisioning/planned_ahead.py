@@ -9,18 +9,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from dialpad_ivr.contract.outputs import SelectedIvr
 from dialpad_ivr.provisioning.formats import Violation
-from dialpad_ivr.provisioning.override_control import is_too_large, later_plan, nested_plan
+from dialpad_ivr.provisioning.override_control import is_too_large
+from dialpad_ivr.provisioning.override_text import OPEN_END
 from dialpad_ivr.provisioning.overrides import (
     Overlap,
     Override,
     gap,
     meets_direction,
+    note_of,
     outer_of,
     overlaps,
     slot_of,
 )
-from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
+from dialpad_ivr.provisioning.plan import Action, Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.report import why_unrestorable
 from dialpad_ivr.provisioning.times import Problem, Window, zone_text
 from dialpad_ivr.provisioning.windows import RowWindow
@@ -42,7 +45,17 @@ class PlannedOverride:
 
     window: Window
     plan: Plan
-    inside: str | None = None
+    inside: Override | None = None
+
+    @property
+    def nothing_to_change(self) -> str:
+        """Why there is nothing to start, of one whose plan changes nothing."""
+        if self.inside is None:
+            return "Nothing to change."
+        end = self.inside.end
+        until = f"until {zone_text(end, self.window.zone)}" if end else OPEN_END
+        by = f"override {self.inside.workflow_id} {until}"
+        return f"Its IVRs are already selected by {by}, so there is nothing to nest."
 
     def lines(self, overlap: Overlap) -> list[int]:
         """The lines of the rows that another override meets."""
@@ -98,11 +111,40 @@ def unrestorable(plan: Plan) -> list[tuple[int, str]]:
     found = []
     for row in plan.changes:
         if reason := why_unrestorable(row.previous):
-            what = (
-                f"{row.target_type} {row.target_name or row.target_id} {row.ivr_type} could not be restored: {reason}."
-            )
+            what = f"{row.slot_text} could not be restored: {reason}."
             found.append((row.line, f"{what} Take it out, or change it for good with `dialpad-ivr apply`."))
     return found
+
+
+def nested_plan(plan: Plan, outer: Override) -> Plan:
+    """A plan within another override: when it begins, what that one selects is selected."""
+    theirs = {slot_of(change): change for change in outer.changes}
+
+    def within(row: PlannedChange) -> PlannedChange:
+        slot = slot_of(row.model_dump())
+        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
+        if change is None:
+            return row
+        previous = SelectedIvr(id=str(change.get("ivr_id")), name=note_of(change).get("ivr_name"))
+        action: Action = "unchanged" if previous.id == row.ivr_id else "change"
+        return row.model_copy(update={"previous": (previous,), "action": action})
+
+    return make_plan([within(row) for row in plan.rows], plan.api_url, plan.source)
+
+
+def later_plan(plan: Plan, running: Iterable[Override]) -> Plan:
+    """A plan for after the overrides that are on now: what one of them has selected is a change by then."""
+    theirs = {slot: change for each in running if each.on for slot, change in each.slots.items()}
+
+    def after(row: PlannedChange) -> PlannedChange:
+        slot = slot_of(row.model_dump())
+        change = theirs.get(slot) or theirs.get((*slot[:4], ""))
+        if row.action != "unchanged" or change is None or str(change.get("ivr_id")) != row.ivr_id:
+            return row
+        previous = tuple(SelectedIvr.model_validate(each) for each in note_of(change).get("previous") or ())
+        return row.model_copy(update={"previous": previous, "action": "change"})
+
+    return make_plan([after(row) for row in plan.rows], plan.api_url, plan.source)
 
 
 def fitted(
@@ -122,7 +164,7 @@ def fitted(
     outer = outer_of(found, begins, ends) if nested else None
     if outer is None:
         return replace(planned, plan=later_plan(planned.plan, running)), found
-    return replace(planned, plan=nested_plan(planned.plan, outer), inside=outer.workflow_id), []
+    return replace(planned, plan=nested_plan(planned.plan, outer), inside=outer), []
 
 
 def all_fitted(
@@ -192,7 +234,6 @@ def _collision(row: PlannedChange, override: PlannedOverride, other: _Taken) -> 
     zone, ends = override.window.zone, other.override.window.end
     until = f" until {zone_text(ends, zone)}" if ends else ""
     seconds = math.ceil(gap(len(override.plan.rows) + len(other.override.plan.rows)) / timedelta(seconds=1))
-    slot = f"{row.ivr_type} of {row.target_type} {row.target_id}"
-    message = f"Line {other.row.line} has {slot}{until}."
+    message = f"Line {other.row.line} has {other.row.slot_text}{until}."
     hint = f"Begin {seconds} s after that at the earliest, or make one row of both."
     return Violation(row.line, "from", message, hint)

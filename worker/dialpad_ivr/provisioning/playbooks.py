@@ -19,7 +19,7 @@ from dialpad_ivr.engine.definitions import Definition, compare, register, shippe
 from dialpad_ivr.provisioning.changes import Change, change_of
 from dialpad_ivr.provisioning.columns import FIELDS, check_values
 from dialpad_ivr.provisioning.override_control import LARGEST_CHANGES, notify_problems
-from dialpad_ivr.provisioning.times import Problem, read_duration, read_zone
+from dialpad_ivr.provisioning.times import Problem, read_duration, read_zone, too_short
 from dialpad_ivr.provisioning.workflow import MAX_CHANGES
 
 WORKFLOW: Final = "playbook_custom_ivrs"
@@ -157,9 +157,11 @@ def _name_problems(name: str) -> list[Problem]:
 def _lasts_problems(lasts: str | None) -> list[Problem]:
     if lasts is None:
         return [Problem("--for", "--for is missing: how long it lasts, unless somebody says otherwise, such as 12h.")]
-    if read_duration(lasts) is None:
+    length = read_duration(lasts)
+    if length is None:
         return [Problem("--for", f'--for: "{short(lasts)}" is no duration. Write it as 12h, 90m, 2d12h or 45s.')]
-    return []
+    problem = too_short(length, 0)
+    return [Problem("--for", problem)] if problem else []
 
 
 def _reserved() -> set[str]:

@@ -11,7 +11,7 @@ from dialpad_ivr.contract.values import LISTED_LIMIT
 from dialpad_ivr.engine.api import EngineApi
 from dialpad_ivr.provisioning.changes import Violation
 from dialpad_ivr.provisioning.override_control import start_override
-from dialpad_ivr.provisioning.overrides import Overlap, overlaps, running_overrides
+from dialpad_ivr.provisioning.overrides import Overlap, Override, overlaps, running_overrides
 from dialpad_ivr.provisioning.plan import Plan, PlannedChange, make_plan
 from dialpad_ivr.provisioning.playbooks import Playbook
 from dialpad_ivr.provisioning.reader import Reader
@@ -94,6 +94,7 @@ def start(
     *,
     reason: str,
     requested_by: str,
+    inside: Override | None = None,
 ) -> str:
     """Start an override of what a rehearsal has found.
 
@@ -104,6 +105,7 @@ def start(
         window: When the override begins and ends.
         reason: Why, for the record.
         requested_by: Who wants it.
+        inside: The override that this one is nested in.
 
     Returns:
         The id of the override's workflow.
@@ -120,5 +122,6 @@ def start(
         approval=playbook.approval,
         max_failures=playbook.max_failures,
         domain=playbook.domain,
+        inside=inside,
         notify=playbook.notify,
     )

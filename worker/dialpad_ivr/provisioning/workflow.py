@@ -36,6 +36,7 @@ __all__ = [
     "running_workflow",
     "start",
     "stop",
+    "waiting_for_approval",
     "workflow_changes",
 ]
 
@@ -148,23 +149,29 @@ def earlier_runs(engine: EngineApi, run: ProvisioningRun) -> list[str]:
     return [workflow["workflowId"] for workflow in sorted(earlier, key=lambda w: int(w["startTime"]), reverse=True)]
 
 
-def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, reason: str) -> str:
-    """Approve or reject a run, or an override (also by the id of its guard), that waits for approval.
-
-    Returns:
-        The name of the workflow.
+def waiting_for_approval(engine: EngineApi, workflow_id: str) -> tuple[JsonObject, JsonObject]:
+    """A run, or an override (also by the id of its guard), and the task in which it waits for approval.
 
     Raises:
-        EngineError: The run does not wait for approval.
+        EngineError: It does not wait for approval (409).
     """
     found = engine.workflow(workflow_id)
     if found.get("workflowName") == GUARD and (override := child_of(found, "override")):
-        workflow_id, found = override, engine.workflow(override)
+        found = engine.workflow(override)
     task = approval_task(found)
     if task is None:
         raise EngineError(f"{workflow_id} does not wait for approval.", 409)
-    engine.complete_task(workflow_id, task["taskId"], {"approved": approved, "by": by, "reason": reason})
-    return str(found.get("workflowName"))
+    return found, task
+
+
+def approve(engine: EngineApi, workflow_id: str, *, approved: bool, by: str, reason: str) -> None:
+    """Approve or reject what waits for approval.
+
+    Raises:
+        EngineError: It does not wait for approval (409).
+    """
+    found, task = waiting_for_approval(engine, workflow_id)
+    engine.complete_task(found["workflowId"], task["taskId"], {"approved": approved, "by": by, "reason": reason})
 
 
 def stop(engine: EngineApi, workflow_id: str, *, by: str, report: Report = lambda _: None) -> None:
