@@ -1,4 +1,4 @@
-"""The pages of overrides: those on, planned, broken off and past; and one, with what ends, extends or cancels it."""
+"""The pages of overrides: those on, planned, not restored and past; and one, with what ends, extends or cancels it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.override_page import POLICY, report_page
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import run_text, slots_text, state_text
+from dialpad_ivr.provisioning.override_text import late_text, run_text, slots_text, state_text
 from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_override, running_overrides
 from dialpad_ivr.provisioning.times import milliseconds
 
@@ -31,7 +31,7 @@ class Listed:
     """An override in the list: with the number of its slots in place of them.
 
     Attributes:
-        section: `active`, `planned`, `broken_off` or `past`.
+        section: `active`, `planned`, `left` or `past`.
         due: When it next changes by itself, in milliseconds since 1970; `None` if a person must act.
     """
 
@@ -94,7 +94,7 @@ class OverridePages:
 
     def _ended(self, override: Override) -> Listed:
         left = override.left_behind and OverrideRun(self._pages.engine, override).overridden
-        return _listed(override, "broken_off" if left else "past")
+        return _listed(override, "left" if left else "past")
 
     async def override(self, request: Request) -> Response:
         """An override: its window, its slots, and both halves row by row."""
@@ -128,6 +128,7 @@ class OverridePages:
             first=first + 1,
             page=page,
             pages=pages,
+            late_text=late_text,
             **shown_in(zone),
         )
 

@@ -49,6 +49,11 @@ class OverriddenRow:
     ivr_name: str = ""
     previous_name: str = ""
 
+    @property
+    def overridden(self) -> bool:
+        """Whether its slot may still have the override's IVR; what a person changed meanwhile has not."""
+        return self.left and self.restored != "conflict"
+
 
 class OverrideRun:
     """An override with the results of both halves.
@@ -59,6 +64,7 @@ class OverrideRun:
 
     Attributes:
         rows: By line.
+        restoring_at: When it began to restore by itself, in UTC; `None` if it has not.
         phase: What it was at when it ended, or is at.
 
     Raises:
@@ -70,6 +76,7 @@ class OverrideRun:
         workflow = engine.workflow(override.workflow_id)
         made = _results(engine, child_of(workflow, "apply"))
         restored = _results(engine, child_of(workflow, "restore"))
+        self.restoring_at = _started_at(workflow, "restore")
         self.restored_by: str | None = None
         for parent in _restorers(engine, override):
             found = child_of(engine.workflow(parent), "restore")
@@ -89,7 +96,7 @@ class OverrideRun:
     @property
     def overridden(self) -> int:
         """How many rows of an override that has ended may still be overridden; what a person has changed is not."""
-        return sum(row.left and row.restored != "conflict" for row in self.rows) if self.override.ended else 0
+        return sum(row.overridden for row in self.rows) if self.override.ended else 0
 
     @property
     def to_restore(self) -> int:
@@ -108,6 +115,16 @@ class OverrideRun:
         return from_milliseconds(began) if isinstance(began, int) else None
 
     @property
+    def began_late(self) -> float | None:
+        """How many seconds after its planned beginning it really began; `None` as long as it is not known."""
+        return _seconds_after(self.override.start, self.began_at)
+
+    @property
+    def restoring_late(self) -> float | None:
+        """How many seconds after its planned end it began to restore; `None` if it has not, or was ended early."""
+        return _seconds_after(self.override.end, self.restoring_at)
+
+    @property
     def made(self) -> Counter[str]:
         """Rows by what came of their change."""
         return Counter(row.made or "pending" for row in self.rows)
@@ -124,6 +141,9 @@ class OverrideRun:
             **override.summary,
             "message": override.output.get("message"),
             "started_at": iso_text(self.began_at) if self.began_at else None,
+            "started_late_seconds": self.began_late,
+            "restoring_at": iso_text(self.restoring_at) if self.restoring_at else None,
+            "restoring_late_seconds": self.restoring_late,
             "ended_at": iso_text(override.ended_at) if override.ended_at else None,
             "ended_by": override.output.get("ended_by"),
             "restored_by": self.restored_by,
@@ -139,12 +159,23 @@ class OverrideRun:
         return report_csv([asdict(row) for row in self.rows], list(OverriddenRow.__dataclass_fields__))
 
 
+def _started_at(workflow: JsonObject, name: str) -> datetime | None:
+    tasks: list[JsonObject] = workflow.get("tasks") or []
+    found = (task.get("startTime") for task in tasks if task["referenceTaskName"] == name)
+    return next((from_milliseconds(started) for started in found if started), None)
+
+
+def _seconds_after(planned: datetime | None, at: datetime | None) -> float | None:
+    return (at - planned).total_seconds() if planned and at and at >= planned else None
+
+
 def _restorers(engine: EngineApi, override: Override) -> list[str]:
-    """The workflows that restored what an override had left: of its guard, its failure workflow, or our own."""
+    """The workflows that restored what an override had left: of its guard, its failure workflow, or our own in turn."""
     found = [str(override.output.get("conductor.failure_workflow") or "")]
     if override.guard:
         found.append(child_of(engine.workflow(override.guard), "restore") or "")
-    found += [each["workflowId"] for each in engine.correlated(RESTORE, override.workflow_id, ended=True)]
+    ours = engine.correlated(RESTORE, override.workflow_id, ended=True)
+    found += [each["workflowId"] for each in sorted(ours, key=lambda each: int(each.get("startTime") or 0))]
     return [each for each in found if each and " " not in each]
 
 
