@@ -64,6 +64,7 @@ class OverrideRun:
 
     Attributes:
         rows: By line.
+        began_at: When it really began, in UTC; `None` if it has not.
         restoring_at: When it began to restore by itself, in UTC; `None` if it has not.
         phase: What it was at when it ended, or is at.
 
@@ -76,6 +77,8 @@ class OverrideRun:
         workflow = engine.workflow(override.workflow_id)
         made = _results(engine, child_of(workflow, "apply"))
         restored = _results(engine, child_of(workflow, "restore"))
+        began = ((workflow.get("variables") or {}) | override.output).get("started_ms")
+        self.began_at = from_milliseconds(began) if isinstance(began, int) else None
         self.restoring_at = _started_at(workflow, "restore")
         self.restored_by: str | None = None
         for parent in _restorers(engine, override):
@@ -109,14 +112,8 @@ class OverrideRun:
         return sorted(self.rows, key=lambda row: not row.left) if self.override.ended else self.rows
 
     @property
-    def began_at(self) -> datetime | None:
-        """When it really began, in UTC; `None` as long as it is not known."""
-        began = self.override.output.get("started_ms")
-        return from_milliseconds(began) if isinstance(began, int) else None
-
-    @property
     def began_late(self) -> float | None:
-        """How many seconds after its planned beginning it really began; `None` as long as it is not known."""
+        """How many seconds after its planned beginning it really began; `None` if it has not."""
         return _seconds_after(self.override.start, self.began_at)
 
     @property
