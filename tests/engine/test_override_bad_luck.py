@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -83,13 +82,9 @@ def test_engine_that_was_down_restores_late_applies_late_or_leaves_alone_what_wa
         back = time.time()
         ended = dict(zip((to_restore, to_miss), rest.ended((to_restore, to_miss)), strict=True))
         restored = command.json("override", "report", to_restore)
-        shown = command("override", "report", to_restore)
         until(lambda: phase(rest, to_begin) == "active", 60, "the late one to be active")
         begun = command.json("override", "report", to_begin)
-        applied = overridden(double, 3 * ROWS)
         nothing = command.json("override", "report", to_miss)
-        command("override", "end", to_begin, "--yes")
-        rest.ended([to_begin])
     took = next(line["wall"] for line in double.ledger()[sent:]) - back
     record_property("seconds from the engine's return to the first call", f"{took:.1f}")
     assert took < 30
@@ -97,16 +92,15 @@ def test_engine_that_was_down_restores_late_applies_late_or_leaves_alone_what_wa
     assert ended[to_restore]["output"]["outcome"] == "success"
     assert restored["restored"] == {"updated": ROWS}
     assert restored["restoring_late_seconds"] > down_until - begins
-    assert re.search("Restored from .* late", shown)
     # What was over before it could begin has changed nothing.
     assert (ended[to_miss]["status"], ended[to_miss]["output"]["outcome"]) == ("FAILED", "missed")
     assert (nothing["state"], nothing["made"], nothing["left"]) == ("missed", {"pending": ROWS}, 0)
     assert not [line for line in double.ledger() if line["target_id"] in {row["target_id"] for row in missed}]
     # What had begun meanwhile is applied, late.
-    assert applied == ROWS
     assert begun["made"] == {"updated": ROWS}
     assert begun["started_late_seconds"] > down_until - begins
-    assert as_before(double, 3 * ROWS)
+    assert overridden(double, 3 * ROWS) == ROWS
+    assert as_before(double, 2 * ROWS)
 
 
 # ---- a key that is rotated, or refused
