@@ -350,6 +350,16 @@ async def test_what_takes_long_is_said_to_be_at_work_is_done_once_and_its_error_
     assert 'id="do-end"' in page
 
 
+async def test_half_that_has_ended_is_read_once_however_often_the_page_is(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = ended("updated", "conflict", "not_restored")
+    first, second = [(await on_engine.get("/overrides/o1")).text for _ in range(2)]
+    assert first == second
+    reads = [request.path for request in known.stub.received]
+    assert [reads.count(f"/api/workflow/{run}") for run in ("o1-a", "o1-r")] == [1, 1]
+
+
 async def test_what_one_that_was_broken_off_has_left_is_restored_by_ending_it(
     on_engine: httpx.AsyncClient, known: StubEngine
 ) -> None:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from dialpad_ivr.console.override_actions import OverrideActions, actions_of, override_path, read_run
+from dialpad_ivr.console.override_actions import OverrideActions, actions_of, override_path
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.console.run_pages import REPORTS
 from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
@@ -101,7 +101,7 @@ class OverridePages:
         await self._pages.connection()
         zone, _ = chosen_zone(request)
         try:
-            run = await read_run(self._pages, request, self._reading)
+            run = await self._actions.read_run(request)
         except HTTPException as exc:
             if "x-part" not in request.headers or exc.status_code == 404:
                 raise
@@ -134,14 +134,14 @@ class OverridePages:
 
     async def report(self, request: Request) -> Response:
         """The report as a page that can be printed. It brings its own style, as it does where it is a file."""
-        run = await read_run(self._pages, request, self._reading)
+        run = await self._actions.read_run(request)
         zone, _ = chosen_zone(request)
         page = report_page(run, zone, datetime.now(timezone.utc))
         return HTMLResponse(page, headers={"content-security-policy": f"{POLICY}; frame-ancestors 'none'"})
 
     async def report_file(self, kind: str, request: Request) -> Response:
         """The report as a file."""
-        run = await read_run(self._pages, request, self._reading)
+        run = await self._actions.read_run(request)
         name = re.sub(r"[^\w-]", "", run.override.workflow_id, flags=re.ASCII)[:8]
         disposition = f'attachment; filename="override.{name}.report.{kind}"'
         content = run.csv() if kind == "csv" else run.json()

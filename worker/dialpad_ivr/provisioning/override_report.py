@@ -61,6 +61,8 @@ class OverrideRun:
     Args:
         engine: The engine.
         override: The override.
+        runs: The provisioning runs of both halves as they were read before, by id: of one that has ended, nothing is
+            read again. Those of this override are added, the last ones used at the end.
 
     Attributes:
         rows: By line.
@@ -72,11 +74,12 @@ class OverrideRun:
         EngineError: The engine did not answer.
     """
 
-    def __init__(self, engine: EngineApi, override: Override) -> None:
+    def __init__(self, engine: EngineApi, override: Override, runs: dict[str, ProvisioningRun] | None = None) -> None:
         self.override = override
+        runs = {} if runs is None else runs
         workflow = engine.workflow(override.workflow_id)
-        made = _results(engine, child_of(workflow, "apply"))
-        restored = _results(engine, child_of(workflow, "restore"))
+        made = _results(engine, child_of(workflow, "apply"), runs)
+        restored = _results(engine, child_of(workflow, "restore"), runs)
         began = ((workflow.get("variables") or {}) | override.output).get("started_ms")
         self.began_at = from_milliseconds(began) if isinstance(began, int) else None
         self.restoring_at = _started_at(workflow, "restore")
@@ -85,7 +88,7 @@ class OverrideRun:
             found = child_of(engine.workflow(parent), "restore")
             if found:
                 self.restored_by = parent
-                restored.update(_results(engine, found))
+                restored.update(_results(engine, found, runs))
         self.rows = sorted(
             (_row(change, made.get(slot_of(change)), restored.get(slot_of(change))) for change in override.changes),
             key=lambda row: row.line,
@@ -176,12 +179,14 @@ def _restorers(engine: EngineApi, override: Override) -> list[str]:
     return [each for each in found if each and " " not in each]
 
 
-def _results(engine: EngineApi, workflow_id: str | None) -> dict[Slot, ChangeResult]:
+def _results(engine: EngineApi, workflow_id: str | None, runs: dict[str, ProvisioningRun]) -> dict[Slot, ChangeResult]:
     """The results of a provisioning run, by slot."""
     if workflow_id is None:
         return {}
-    run = ProvisioningRun(engine, workflow_id)
-    run.refresh()
+    run = runs.pop(workflow_id, None) or ProvisioningRun(engine, workflow_id)
+    runs[workflow_id] = run
+    if not run.ended:
+        run.refresh()
     return {slot_of(row.change): row for row in run.rows}
 
 
