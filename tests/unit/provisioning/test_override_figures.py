@@ -85,9 +85,9 @@ def test_what_was_not_restored_is_counted_for_a_day_and_read_once(engine: StubEn
 def test_what_was_not_restored_is_counted_until_a_person_has_restored_it(
     engine: StubEngine, watch: OverrideWatch
 ) -> None:
-    changes = {"input": {"changes": [CHANGE]}}
     made = [{"referenceTaskName": "apply", "status": "COMPLETED", "subWorkflowId": RUN}]
-    left = an_override(0, "FAILED", output={"outcome": "not_restored", "left_rows": 1}, tasks=made, **changes)
+    output, inputs = {"outcome": "not_restored", "left_rows": 1}, {"changes": [CHANGE]}
+    left = an_override(0, "FAILED", output=output, tasks=made, input=inputs)
     given(engine, left)
     assert watch.read().rows["left"] == 1
     restore = [{"referenceTaskName": "restore", "status": "COMPLETED", "subWorkflowId": RUN}]
