@@ -85,7 +85,7 @@ def test_five_thousand_rows_are_started_shown_and_restored_in_bounded_time_and_m
         seconds, memory, out = run_measured(command, "override", verb, *arguments, **UNPACED)
         record("overrides", f"{count} rows, {verb}", {"seconds": seconds, "MB": memory, "KB printed": len(out) / 1000})
         assert seconds < 30
-        assert memory < 250
+        assert memory < 320  # the engine shows an override with all of its tasks: 12 MB of JSON
         return out
 
     def all_sent(since: float) -> float:
