@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from dialpad_ivr.contract.values import TASK_TYPE
+from support.command import Command
 from support.engine import EngineRest
 from support.provisioning import change
 
@@ -55,6 +57,27 @@ def measured(summary: dict[str, Any], ended: list[dict[str, Any]]) -> dict[str, 
         "most in the PATCH window": summary["worst"]["patch"]["all"],
         "seconds": summary["seconds"],
     }
+
+
+class Measured(NamedTuple):
+    """A command that was run: how long it took in seconds, its peak memory in MiB, and what it printed."""
+
+    seconds: float
+    memory: float
+    out: str
+
+
+def run_measured(command: Command, *arguments: str | Path, **environ: str) -> Measured:
+    """Run a command that reports little on its standard error."""
+    began = time.monotonic()
+    process = command.popen(*arguments, **environ)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, process.stderr.read()
+    return Measured(time.monotonic() - began, usage.ru_maxrss / 1024, out)
 
 
 class Record(Protocol):

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.conftest import DIALPAD, Record
+from bench.conftest import DIALPAD, Record, run_measured
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.provisioning import UNPACED
-
-
-def run_measured(command: Command, *arguments: str | Path, **environ: str) -> tuple[float, float]:
-    """Run a command that prints little; returns how long it took in seconds, and its peak memory in MiB."""
-    began = time.monotonic()
-    process = command.popen(*arguments, **environ)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.stderr is not None
-    assert process.returncode == 0, process.stderr.read()
-    return time.monotonic() - began, usage.ru_maxrss / 1024
 
 
 @pytest.mark.timeout(300)
@@ -34,7 +21,7 @@ def test_five_hundred_call_centers_are_exported_at_the_rate_that_dialpad_permits
     double.set_state(company=count)
     double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
     known = double.summary()["arrivals"]
-    _, memory = run_measured(command, "export", "callcenter", "--out", tmp_path / "export.csv")
+    memory = run_measured(command, "export", "callcenter", "--out", tmp_path / "export.csv").memory
     arrivals = [arrival["monotonic"] for arrival in double.ledger()][known:]
     seconds, ideal = max(arrivals) - min(arrivals), len(arrivals) / 20
     refused = double.summary()["by_status"].get("429", 0)
@@ -54,13 +41,13 @@ def test_five_thousand_call_centers_are_exported_and_checked_in_bounded_memory(
     peaks = {}
     for count in (500, 5000):
         double.set_state(company=count)
-        took, peaks[count] = run_measured(
+        took, peaks[count], _ = run_measured(
             command, "export", "callcenter", "--ivr-type", "HOLD_MUSIC", "--out", file, **UNPACED
         )
         record("export", f"{count} unthrottled", {"completed": count, "seconds": took, "MB": peaks[count]})
         assert len(file.read_text().splitlines()) == count + 1
     known = double.summary()["arrivals"]
-    took, memory = run_measured(command, "check", file, "--report", tmp_path / "report", **UNPACED)
+    took, memory, _ = run_measured(command, "check", file, "--report", tmp_path / "report", **UNPACED)
     calls = double.summary()["arrivals"] - known
     record("check", f"{count} rows unthrottled", {"completed": count, "seconds": took, "calls": calls, "MB": memory})
     assert calls <= count + 60

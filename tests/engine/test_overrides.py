@@ -151,6 +151,13 @@ def test_an_ivr_that_was_deleted_meanwhile_is_reported_and_the_other_rows_are_re
         old_ivr(0),
         old_ivr(2),
     ]
+    # Once a person has selected another one, nothing is left of the override.
+    change_by_a_person(targets, 1)
+    command("override", "end", started, "--yes")
+    (restoring,) = engine.correlated("override_custom_ivrs_restore", started)
+    engine.ended([restoring["workflowId"]])
+    assert targets.selected("callcenter", target(1), "HOLD_MUSIC")["inbound"] == BY_A_PERSON
+    assert started not in listed_overrides(command)
 
 
 def test_it_is_extended_and_ends_then(

@@ -154,7 +154,7 @@ def refuse_to_restore(stage: Stage) -> None:
 
 
 def forget_overrides(stage: Stage) -> None:
-    """Time would end it: what is left is shown for a day, and read once."""
+    """Time would end it: what is left is shown for a day."""
     stage.engine.ended(stage.overrides)
     while stage.overrides:
         stage.engine.remove(stage.overrides.pop())

@@ -67,7 +67,14 @@ def _no_workflow_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[N
 
 
 # What a test may have changed.
-UNTHROTTLED = {"enforce": False, "latency": 0, "answer_jitter": 0, "arrival_jitter": 0, "retry_after": "none"}
+UNTHROTTLED = {
+    "enforce": False,
+    "latency": 0,
+    "answer_jitter": 0,
+    "arrival_jitter": 0,
+    "retry_after": "none",
+    "revoked": [],
+}
 
 
 def put_quick_definitions(rest: EngineRest) -> None:

@@ -70,15 +70,18 @@ def notification(half: str, status: str, workflow_id: str = "n1") -> tuple[dict[
     return task, found
 
 
-def ended(made: str, restored: str | None, outcome: str, workflow_id: str = "o1", **more: Any) -> dict[str, Any]:
+def ended(
+    made: str, restored: str | None, outcome: str, workflow_id: str = "o1", left: int = 0, **more: Any
+) -> dict[str, Any]:
     """The states of one that has ended, with its runs."""
     task, runs = half("apply", made, f"{workflow_id}-a")
     tasks = [task]
     if restored:
         task, found = half("restore", restored, f"{workflow_id}-r")
-        tasks.append(task)
+        tasks.append({**task, "startTime": XMAS["until_ms"] + 3_723_000})
         runs |= found
     output = {"outcome": outcome, "message": "1 overridden", "phase": "ended", "started_ms": XMAS["from_ms"] + 2000}
+    output |= {"left_rows": left, "restored": {"counts": {restored: 1} if restored else {}}}
     status = {"success": "COMPLETED", "broken_off": "TERMINATED"}.get(outcome, "FAILED")
     known = {"status": status, "output": output, "endTime": XMAS["until_ms"] + 5000, "tasks": tasks, **more}
     return {**runs, workflow_id: [override("ended", workflow_id, **known)]}

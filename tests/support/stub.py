@@ -31,6 +31,12 @@ Respond = Callable[[Received], tuple[int, Any]]
 """Returns a status and what to answer: text, or what is then written as JSON. Status 0 closes the connection."""
 
 
+def _indexed(run: JsonObject) -> JsonObject:
+    """A run as the engine's index has it: with its end as text."""
+    end = run.get("endTime")
+    return {**run, "endTime": datetime.fromtimestamp(end / 1000, timezone.utc).isoformat()} if end else run
+
+
 @dataclass
 class Stub:
     """A server that answers by a function.
@@ -181,7 +187,7 @@ class StubEngine:
                 return 200, [s["workflowId"] for s in self._latest(name) if s["status"] == "RUNNING"]
             case ("GET", "workflow", "search"):
                 name = request.query["query"].split("'")[1]
-                return 200, {"results": self._latest(name)}
+                return 200, {"results": [_indexed(run) for run in self._latest(name)]}
             case ("DELETE", "workflow", workflow_id):
                 reason = request.query.get("reason")
                 ended = {"status": "TERMINATED", "reasonForIncompletion": reason}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -354,6 +355,22 @@ def test_report_is_written_as_json_csv_and_a_page_with_what_is_left_first(
     assert page.index(SLOT["target_id"]) < page.index("callcenter <span>7</span>")  # it was not restored
     assert "2 rows, 1 not restored, which come first" in page
     assert "<bdi>&lt;/style&gt;" in page
+
+
+def test_report_says_how_late_each_half_was_and_how_to_restore_what_is_left(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = ended("updated", "unauthorized", "not_restored", left=1)
+    shown = invoke("override", "report", "o1", "--report", "xmas", "--zone", "Europe/Berlin", code=1).out
+    assert re.search(r"Began +2027-12-24 18:00:02 [+]01:00, 2 s late", shown)
+    assert re.search(r"Restored from +2027-12-27 09:02:03 [+]01:00, 1 h 2 min late", shown)
+    assert "To restore what is left, once the reason is fixed: dialpad-ivr override end o1" in shown
+    report = json.loads(Path("xmas.report.json").read_text())
+    assert (report["started_late_seconds"], report["restoring_late_seconds"]) == (2, 3723)
+    assert report["restoring_at"] == "2027-12-27T08:02:03Z"
+    page = Path("xmas.report.html").read_text()
+    for text in ("18:00:02 +01:00, 2 s late", "1 h 2 min late", "dialpad-ivr override end o1"):
+        assert text in page
 
 
 def test_report_in_a_zone_that_there_is_not_is_refused_before_anything_is_read(

@@ -49,7 +49,7 @@ def section(page: str, name: str) -> list[list[str]]:
 # ---- the list
 
 
-async def test_list_shows_active_planned_broken_off_and_past_ones_in_the_chosen_zone(
+async def test_list_shows_active_planned_not_restored_and_past_ones_in_the_chosen_zone(
     on_engine: httpx.AsyncClient, known: StubEngine
 ) -> None:
     known.runs = {
@@ -59,6 +59,8 @@ async def test_list_shows_active_planned_broken_off_and_past_ones_in_the_chosen_
         **ended("updated", "updated", "success", "o3"),
         **ended("updated", None, "broken_off", "o4", output=BROKEN_OFF),
         **ended("updated", "updated", "broken_off", "o5", output=BROKEN_OFF),
+        **ended("updated", "unauthorized", "not_restored", "o6", left=1),
+        **ended("updated", "conflict", "not_restored", "o7", left=1),
     }
     page = (await on_engine.get("/overrides", params=BERLIN)).text
     ((reason, state, begin, until, slots, by),) = section(page, "Active")
@@ -66,10 +68,14 @@ async def test_list_shows_active_planned_broken_off_and_past_ones_in_the_chosen_
     assert (begin, until) == ("2027-12-24 18:00 +01:00", "2027-12-27 08:00 +01:00")
     assert slots == "1 1 callcenter: HOLD_MUSIC"
     assert [row[:2] for row in section(page, "Planned")] == [["Easter o2", "planned"]]
-    assert [row[:2] for row in section(page, "Broken off")] == [["Christmas o4", "broken off"]]
+    assert [row[:2] for row in section(page, "Not restored")] == [
+        ["Christmas o4", "broken off"],
+        ["Christmas o6", "not restored"],
+    ]
     assert sorted(row[:2] for row in section(page, "Past")) == [
         ["Christmas o3", "success"],
         ["Christmas o5", "broken off"],  # which is restored by now
+        ["Christmas o7", "not restored"],  # since a person had changed it
     ]
     assert f'data-countdown="{XMAS["until_ms"]}"' in page
     assert 'href="/overrides/o1?zone=Europe%2FBerlin"' in page
@@ -379,6 +385,16 @@ async def test_what_takes_long_is_said_to_be_at_work_is_done_once_and_its_error_
     assert calls == ["x"]
     assert "not done The engine answered 500." in re.sub(" +", " ", text_of(page))
     assert 'id="do-end"' in page
+
+
+async def test_half_that_has_ended_is_read_once_however_often_the_page_is(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = ended("updated", "conflict", "not_restored")
+    first, second = [(await on_engine.get("/overrides/o1")).text for _ in range(2)]
+    assert first == second
+    reads = [request.path for request in known.stub.received]
+    assert [reads.count(f"/api/workflow/{run}") for run in ("o1-a", "o1-r")] == [1, 1]
 
 
 async def test_what_one_that_was_broken_off_has_left_is_restored_by_ending_it(

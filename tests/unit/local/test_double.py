@@ -256,6 +256,12 @@ async def test_missing_or_wrong_key_gets_401_and_counts_for_no_company(
     assert double.summary()["worst"]["company"]["all"] == 0
 
 
+async def test_revoked_key_gets_401_until_it_is_valid_again(api: httpx.AsyncClient, double: FakeDialpad) -> None:
+    for revoked, status in (([DEFAULT_KEY], 401), ([], 200)):
+        double.configure({"revoked": revoked})
+        assert (await api.patch(MUSIC, json=TO_SUMMER)).status_code == status
+
+
 async def test_no_key_is_in_the_ledger_or_in_a_response(api: httpx.AsyncClient, double: FakeDialpad) -> None:
     responses = [
         await api.patch(f"{MUSIC}?apikey={DEFAULT_KEY}", json=TO_SUMMER),

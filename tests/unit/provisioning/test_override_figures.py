@@ -10,8 +10,8 @@ import pytest
 from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.provisioning.override_figures import OverrideWatch
-from dialpad_ivr.provisioning.overrides import WORKFLOW
-from dialpad_ivr.provisioning.times import iso_text, milliseconds
+from dialpad_ivr.provisioning.overrides import RESTORE, WORKFLOW
+from dialpad_ivr.provisioning.times import milliseconds
 from dialpad_ivr.settings import Settings
 from support.runs import CHANGE, run_states
 from support.runs import ID as RUN
@@ -24,7 +24,7 @@ def now() -> datetime:
 
 def an_override(number: int, status: str = "RUNNING", ended: float = 1, **more: Any) -> dict[str, Any]:
     found = {"workflowId": f"id-{number}", "workflowName": WORKFLOW, "status": status, "tasks": [], "input": {}, **more}
-    return found if status == "RUNNING" else {**found, "endTime": iso_text(now() - timedelta(hours=ended))}
+    return found if status == "RUNNING" else {**found, "endTime": milliseconds(now() - timedelta(hours=ended))}
 
 
 def at(phase: str, minutes: float | None = None, **more: Any) -> dict[str, Any]:
@@ -82,6 +82,20 @@ def test_what_was_not_restored_is_counted_for_a_day_and_read_once(engine: StubEn
     assert "/api/workflow/id-2/status" not in paths
 
 
+def test_what_was_not_restored_is_counted_until_a_person_has_restored_it(
+    engine: StubEngine, watch: OverrideWatch
+) -> None:
+    made = [{"referenceTaskName": "apply", "status": "COMPLETED", "subWorkflowId": RUN}]
+    output, inputs = {"outcome": "not_restored", "left_rows": 1}, {"changes": [CHANGE]}
+    left = an_override(0, "FAILED", output=output, tasks=made, input=inputs)
+    given(engine, left)
+    assert watch.read().rows["left"] == 1
+    restore = [{"referenceTaskName": "restore", "status": "COMPLETED", "subWorkflowId": RUN}]
+    engine.runs["r1"] = [{"workflowId": "r1", "workflowName": RESTORE, "correlationId": "id-0", "tasks": restore}]
+    engine.runs |= run_states("COMPLETED")
+    assert watch.read().rows["left"] == 0
+
+
 def test_what_was_broken_off_is_counted_until_it_is_restored(engine: StubEngine, watch: OverrideWatch) -> None:
     tasks = []
     for half, left in (("apply", 1), ("restore", 0)):
@@ -89,7 +103,6 @@ def test_what_was_broken_off_is_counted_until_it_is_restored(engine: StubEngine,
         broken = an_override(0, "TERMINATED", variables=at("active"), output={"phase": "active"}, tasks=tasks)
         broken["input"] = {"changes": [CHANGE]}
         given(engine, broken)
-        engine.runs["id-0"].append({**broken, "endTime": milliseconds(now())})  # as a run has it; the index has text
         engine.runs |= run_states("COMPLETED")
         assert watch.read().rows["left"] == left
 

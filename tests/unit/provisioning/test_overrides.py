@@ -14,6 +14,7 @@ from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW, Override, outer_
 from dialpad_ivr.provisioning.plan import make_plan
 from dialpad_ivr.provisioning.times import Window, milliseconds
 from dialpad_ivr.settings import Settings
+from support.override_states import ended
 from support.runs import CHANGE, SLOT
 from support.stub import StubEngine
 
@@ -153,6 +154,17 @@ def test_its_state_is_what_it_waits_for_or_what_came_of_it(
     assert found.left_behind == (state == "broken_off")
 
 
+@pytest.mark.parametrize(
+    ("counts", "left_behind"), [({"updated": 3, "conflict": 2}, False), ({"unauthorized": 1, "conflict": 1}, True)]
+)
+def test_it_has_left_something_behind_unless_only_a_person_had_changed_it(
+    engine: EngineApi, stub_engine: StubEngine, counts: dict[str, int], left_behind: bool
+) -> None:
+    output = {"outcome": "not_restored", "phase": "ended", "left_rows": 2, "restored": {"counts": counts}}
+    stub_engine.runs = {ID: [workflow(status="FAILED", output=output)]}
+    assert read_override(engine, ID).left_behind == left_behind
+
+
 def test_its_end_is_the_one_that_it_was_extended_to(engine: EngineApi, stub_engine: StubEngine) -> None:
     stub_engine.runs = {ID: [workflow(variables={**workflow()["variables"], "until_ms": milliseconds(at(20))})]}
     found = read_override(engine, ID)
@@ -211,6 +223,18 @@ def test_one_that_was_broken_off_is_restored_by_a_workflow_of_its_own(
     assert started.body["name"] == overrides.RESTORE
     assert started.body["correlationId"] == ID
     assert started.body["input"] == {"changes": [CHANGE], "domain": None, **kept}
+
+
+def test_of_one_that_could_not_restore_everything_only_what_is_left_is_restored(
+    engine: EngineApi, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = ended("updated", "unauthorized", "not_restored", left=1)
+    change = stub_engine.runs["o1"][0]["input"]["changes"][0]
+    stub_engine.runs["o1"][0]["input"]["changes"] = [{**change, "target_id": "7"}, change]  # the first was never made
+    override_control.end_override(engine, "o1", by="ann@desk", reason="")
+    (started,) = stub_engine.writes
+    assert (started.body["name"], started.body["correlationId"]) == (overrides.RESTORE, "o1")
+    assert started.body["input"] == {"changes": [change], "phase": "active", "domain": None}
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ COMMANDS: Final = {
     ),
     "override list": (
         "override:list_",
-        "List the overrides that are planned or active, and those that were broken off: times, slots, who, why.",
+        "List the overrides that are planned or active, and those that could not restore: times, slots, who, why.",
     ),
     "override show": (
         "override:show",
@@ -98,7 +98,7 @@ COMMANDS: Final = {
     ),
     "override end": (
         "override:end",
-        "Restore now what an active override has changed; also what one has left that was terminated.",
+        "Restore now what an active override has changed; also what one that has ended could not restore.",
     ),
     "override extend": ("override:extend", "Let an override end later, or earlier, than planned."),
     "override cancel": ("override:cancel", "Cancel an override before it begins."),

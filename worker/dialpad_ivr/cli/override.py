@@ -40,7 +40,7 @@ Reason = Annotated[str, typer.Option(help="The reason, stored with the override.
 
 
 def list_(zone: Zone = None, as_json: JsonFlag = False) -> None:
-    """List the overrides that are planned or active, and those that were broken off: times, slots, who, why.
+    """List the overrides that are planned or active, and those that could not restore: times, slots, who, why.
 
     Examples:
     - `dialpad-ivr override list`
@@ -49,8 +49,8 @@ def list_(zone: Zone = None, as_json: JsonFlag = False) -> None:
     shown_in = _shown_zone(zone)
     engine = EngineApi(settings_or_fail())
     try:
-        broken_off = [each for each in overrides.broken_off(engine) if OverrideRun(engine, each).overridden]
-        found = [*broken_off, *overrides.running_overrides(engine)]
+        left_behind = [each for each in overrides.left_behind(engine) if OverrideRun(engine, each).overridden]
+        found = [*left_behind, *overrides.running_overrides(engine)]
     except EngineError as exc:
         engine_failed(exc)
     if as_json:
@@ -107,7 +107,7 @@ def report(
     if as_json:
         typer.echo(document, nl=False)
     else:
-        render_override.show_report(out, run)
+        render_override.show_report(out, run, shown_in)
         render_override.show_not_told(out, run.notifications, shown_in)
     if base:
         try:
@@ -124,7 +124,7 @@ def report(
 
 
 def end(workflow_id: OverrideId, reason: Reason = "", yes: Yes = False, as_json: JsonFlag = False) -> None:
-    """Restore now what an active override has changed; also what one has left that was terminated.
+    """Restore now what an active override has changed; also what one that has ended could not restore.
 
     Examples:
     - `dialpad-ivr override end 5f0c... --reason "the snow has melted"`

@@ -22,6 +22,7 @@ from dialpad_ivr.provisioning.override_notify import Notification
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.override_text import (
     OPEN_END,
+    late_text,
     not_told_text,
     run_text,
     slots_text,
@@ -81,7 +82,7 @@ def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> No
         )
     console.print(table)
     if any(each.left_behind for each in found):
-        how = "Restore what one that was broken off has left with: dialpad-ivr override end ID"
+        how = "Restore what one that has ended has left with: dialpad-ivr override end ID"
         console.print(Text(how, style="yellow"), soft_wrap=True)
 
 
@@ -162,8 +163,14 @@ def show_not_told(console: Console, notifications: Sequence[Notification], zone:
             console.print(Text(not_told_text(each, zone), style="red"), soft_wrap=True)
 
 
-def show_report(console: Console, run: OverrideRun) -> None:
-    """Both halves: rows by outcome, and the rows that are left."""
+def show_report(console: Console, run: OverrideRun, zone: ZoneInfo) -> None:
+    """Both halves: when they began, rows by outcome, and the rows that are left."""
+    for name, at, late in (
+        ("Began", run.began_at, run.began_late),
+        ("Restored from", run.restoring_at, run.restoring_late),
+    ):
+        if at:
+            console.print(Text(f"{name:<15}", style="bold"), Text(late_text(at, late, zone)), sep="", soft_wrap=True)
     table = Table("half", "outcome", "rows", show_edge=False, pad_edge=False)
     for half, counts in (("made", run.made), ("restored", run.restored)):
         for outcome, count in counts.most_common():
@@ -189,6 +196,9 @@ def show_report(console: Console, run: OverrideRun) -> None:
     console.print(
         Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
     )
+    if run.overridden:
+        how = shell_command("override", "end", run.override.workflow_id)
+        console.print(Text(f"To restore what is left, once the reason is fixed: {how}"), soft_wrap=True)
 
 
 def considering_overrides(checked: list[CheckedRow], settings: Settings) -> list[CheckedRow]:

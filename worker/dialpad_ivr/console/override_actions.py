@@ -24,6 +24,7 @@ from dialpad_ivr.provisioning import override_control as control
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.override_text import state_text
 from dialpad_ivr.provisioning.overrides import Override, read_override
+from dialpad_ivr.provisioning.run import ProvisioningRun
 from dialpad_ivr.provisioning.times import Problem, Window, read_window
 
 STATES: Final = {
@@ -36,6 +37,7 @@ STATES: Final = {
 
 _DONE_WITHIN_SECONDS = 2.0  # then its page says that it is being done
 _SEEN_WITHIN_SECONDS = 60.0  # after which the engine must have taken an answer
+_RUNS_CACHED = 8  # halves of overrides
 _TEXT_LIMIT = 500  # characters of a reason
 
 
@@ -49,23 +51,6 @@ class _Deed:
     at: float
 
 
-async def read_run(pages: Pages, request: Request, limiter: anyio.CapacityLimiter | None = None) -> OverrideRun:
-    """The override of this address.
-
-    Raises:
-        HTTPException: There is none, or the engine did not answer.
-    """
-    engine, workflow_id = pages.engine, request.path_params["workflow_id"]
-
-    def read() -> OverrideRun:
-        return OverrideRun(engine, read_override(engine, workflow_id))
-
-    try:
-        return await anyio.to_thread.run_sync(read, limiter=limiter)
-    except EngineError as exc:
-        raise HTTPException(503 if exc.transient else 404, str(exc)) from None
-
-
 def override_path(override: Override) -> str:
     """The address of its page."""
     return f"/overrides/{quote(override.workflow_id, safe='')}"
@@ -77,6 +62,27 @@ class OverrideActions:
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._deeds: dict[str, _Deed] = {}
+        self._runs: dict[str, ProvisioningRun] = {}
+        self._reading = anyio.CapacityLimiter(1)  # a page that is polled must not keep the engine busy
+
+    async def read_run(self, request: Request) -> OverrideRun:
+        """The override of this address.
+
+        Raises:
+            HTTPException: There is none, or the engine did not answer.
+        """
+        engine, workflow_id = self._pages.engine, request.path_params["workflow_id"]
+
+        def read() -> OverrideRun:
+            run = OverrideRun(engine, read_override(engine, workflow_id), self._runs)
+            while len(self._runs) > _RUNS_CACHED:
+                del self._runs[next(iter(self._runs))]
+            return run
+
+        try:
+            return await anyio.to_thread.run_sync(read, limiter=self._reading)
+        except EngineError as exc:
+            raise HTTPException(503 if exc.transient else 404, str(exc)) from None
 
     async def act(self, request: Request) -> Response:
         """Approve, end, extend or cancel: at first the question, which says what happens, then the confirmed deed."""
@@ -84,7 +90,7 @@ class OverrideActions:
         if action not in STATES:
             raise HTTPException(404, "There is no such page.")
         form: Mapping[str, str] = await read_form(request) if request.method == "POST" else {}
-        run = await read_run(self._pages, request)
+        run = await self.read_run(request)
         if action not in actions_of(run):
             return RedirectResponse(_url(run, request), 303)  # its page says why: it is in another state by now
         if action == "extend":

@@ -1,4 +1,4 @@
-"""The pages of overrides: those on, planned, broken off and past; and one, with what a person can do with it."""
+"""The pages of overrides: those on, planned, not restored and past; and one, with what a person can do with it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from dialpad_ivr.console.override_actions import OverrideActions, actions_of, override_path, read_run
+from dialpad_ivr.console.override_actions import OverrideActions, actions_of, override_path
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.console.run_pages import REPORTS
 from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.override_page import POLICY, report_page
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import not_told_text, run_text, slots_text, state_text
+from dialpad_ivr.provisioning.override_text import late_text, not_told_text, run_text, slots_text, state_text
 from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_override, running_overrides
 from dialpad_ivr.provisioning.times import milliseconds
 
@@ -31,7 +31,7 @@ class Listed:
     """An override in the list: with the number of its slots in place of them.
 
     Attributes:
-        section: `active`, `planned`, `broken_off` or `past`.
+        section: `active`, `planned`, `left` or `past`.
         due: When it next changes by itself, in milliseconds since 1970; `None` if a person must act.
     """
 
@@ -94,14 +94,14 @@ class OverridePages:
 
     def _ended(self, override: Override) -> Listed:
         left = override.left_behind and OverrideRun(self._pages.engine, override).overridden
-        return _listed(override, "broken_off" if left else "past")
+        return _listed(override, "left" if left else "past")
 
     async def override(self, request: Request) -> Response:
         """An override: its window, its slots, and both halves row by row."""
         await self._pages.connection()
         zone, _ = chosen_zone(request)
         try:
-            run = await read_run(self._pages, request, self._reading)
+            run = await self._actions.read_run(request)
         except HTTPException as exc:
             if "x-part" not in request.headers or exc.status_code == 404:
                 raise
@@ -129,19 +129,20 @@ class OverridePages:
             page=page,
             pages=pages,
             not_told_text=not_told_text,
+            late_text=late_text,
             **shown_in(zone),
         )
 
     async def report(self, request: Request) -> Response:
         """The report as a page that can be printed. It brings its own style, as it does where it is a file."""
-        run = await read_run(self._pages, request, self._reading)
+        run = await self._actions.read_run(request)
         zone, _ = chosen_zone(request)
         page = report_page(run, zone, datetime.now(timezone.utc))
         return HTMLResponse(page, headers={"content-security-policy": f"{POLICY}; frame-ancestors 'none'"})
 
     async def report_file(self, kind: str, request: Request) -> Response:
         """The report as a file."""
-        run = await read_run(self._pages, request, self._reading)
+        run = await self._actions.read_run(request)
         name = re.sub(r"[^\w-]", "", run.override.workflow_id, flags=re.ASCII)[:8]
         disposition = f'attachment; filename="override.{name}.report.{kind}"'
         content = run.csv() if kind == "csv" else run.json()

@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -27,6 +28,7 @@ from dialpad_ivr.provisioning.overrides import (
     read_override,
     reference,
     running_overrides,
+    slot_of,
 )
 from dialpad_ivr.provisioning.plan import Plan
 from dialpad_ivr.provisioning.times import Problem, Window, iso_text, milliseconds, too_short
@@ -192,7 +194,7 @@ def _withdraw(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> N
 
 
 def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:
-    """Restore now. Of one that was broken off, what it has left.
+    """Restore now. Of one that has ended, what it has left.
 
     Changes that are being made are awaited; what waits is held back.
 
@@ -207,8 +209,12 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
         run = OverrideRun(engine, override)
         if run.restored_by and not run.overridden:
             raise EngineError(f"{override.workflow_id} has left nothing to restore.", 409)
-        kept = {name: override.output.get(name) for name in ("phase", "not_made", "previous")}
-        inputs = {"changes": [*override.changes], "domain": override.domain, **kept}
+        if override.state == "broken_off":
+            kept = {name: override.output.get(name) for name in ("phase", "not_made", "previous")}
+            inputs = {"changes": [*override.changes], **kept}
+        else:
+            inputs = {"changes": _changes_left(run), "phase": "active"}
+        inputs["domain"] = override.domain
         engine.start_workflow(RESTORE, inputs, correlation_id=override.workflow_id)
         return override
     if override.state not in ("applying", "active"):
@@ -223,6 +229,16 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
                     raise
     _answer(engine, override.workflow_id, DURING, {"action": "end", "by": by, "reason": reason})
     return override
+
+
+def _changes_left(run: OverrideRun) -> list[JsonObject]:
+    """The changes that were not restored, with what was selected before. Slots that were may be another override's."""
+    left = {slot_of(asdict(row)): row for row in run.rows if row.overridden}
+    return [
+        {**change, "note": {**change["note"], "previous": [{"id": row.previous, "name": row.previous_name or None}]}}
+        for change in run.override.changes
+        if (row := left.get(slot_of(change)))
+    ]
 
 
 def extend_override(engine: EngineApi, workflow_id: str, until: datetime | None, *, by: str, reason: str) -> Override:

@@ -7,7 +7,7 @@ from typing import Final
 
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.overrides import ON, WORKFLOW, is_overdue, read_override
+from dialpad_ivr.provisioning.overrides import ON, RESTORE, WORKFLOW, is_overdue, read_override
 from dialpad_ivr.provisioning.times import from_milliseconds
 from dialpad_ivr.telemetry.metrics import OverrideFigures
 
@@ -59,20 +59,25 @@ class OverrideWatch:
         return sum(self._left_of(workflow_id) for workflow_id in recent)
 
     def _left_of(self, workflow_id: str) -> int:
-        if workflow_id in self._left:
-            return self._left[workflow_id]
-        found = self._status(workflow_id) or {}
-        output: JsonObject = found.get("output") or {}
-        if output.get("outcome"):
-            left = int(output.get("left_rows") or 0)
-        elif (found.get("variables") or {}).get("phase") in ON:
-            left = OverrideRun(self._engine, read_override(self._engine, workflow_id)).left
-            if left:
-                return left  # its guard, or a person, may still restore it
-        else:
-            left = 0
+        left = self._left.get(workflow_id)
+        if left is None:
+            found = self._status(workflow_id) or {}
+            output: JsonObject = found.get("output") or {}
+            if output.get("outcome"):
+                left = int(output.get("left_rows") or 0)
+            elif (found.get("variables") or {}).get("phase") in ON:
+                left = self._read_left(workflow_id)
+                if left:
+                    return left  # its guard, or a person, may still restore it
+            else:
+                left = 0
+        if left and self._engine.newest(RESTORE, 1, workflow_id):  # a person has restored what it had left
+            left = self._read_left(workflow_id)
         self._left[workflow_id] = left
         return left
+
+    def _read_left(self, workflow_id: str) -> int:
+        return OverrideRun(self._engine, read_override(self._engine, workflow_id)).left
 
     def _status(self, workflow_id: str) -> JsonObject | None:
         """What has become of an override; `None` if it was removed, which the engine's index may not know."""

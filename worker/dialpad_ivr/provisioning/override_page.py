@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from dialpad_ivr import __version__
 from dialpad_ivr.provisioning.override_report import OverriddenRow, OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, not_told_text, run_text
+from dialpad_ivr.provisioning.override_text import OPEN_END, late_text, not_told_text, run_text
 from dialpad_ivr.provisioning.times import zone_text
 
 _STYLE: Final = """
@@ -99,13 +99,15 @@ def _facts(run: OverrideRun, zone: ZoneInfo) -> list[tuple[str, str]]:
         ("Approved by", output.get("approved_by")),
         ("Planned from", zone_text(override.start, zone)),
         ("Planned until", zone_text(override.end, zone) if override.end else OPEN_END),
-        ("Began", zone_text(run.began_at, zone) if run.began_at else None),
+        ("Began", late_text(run.began_at, run.began_late, zone) if run.began_at else None),
+        ("Restored from", late_text(run.restoring_at, run.restoring_late, zone) if run.restoring_at else None),
         ("Ended", zone_text(override.ended_at, zone) if override.ended_at else None),
         ("Ended early by", output.get("ended_by")),
         ("Why it ended early", output.get("end_reason")),
         ("Nested in", override.inside),
         ("People are told by", override.notify),
         ("Restored by workflow", run.restored_by),
+        ("To restore what is left", f"dialpad-ivr override end {override.workflow_id}" if run.overridden else None),
     ]
     return [(name, _named(str(text))) for name, text in found if text]
 

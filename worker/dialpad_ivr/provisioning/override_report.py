@@ -49,6 +49,11 @@ class OverriddenRow:
     ivr_name: str = ""
     previous_name: str = ""
 
+    @property
+    def overridden(self) -> bool:
+        """Whether its slot may still have the override's IVR; what a person changed meanwhile has not."""
+        return self.left and self.restored != "conflict"
+
 
 class OverrideRun:
     """An override with the results of both halves.
@@ -56,27 +61,36 @@ class OverrideRun:
     Args:
         engine: The engine.
         override: The override.
+        runs: The provisioning runs of both halves as they were read before, by id: of one that has ended, nothing is
+            read again. Those of this override are added, the last ones used at the end.
 
     Attributes:
         rows: By line.
         notifications: What people were told.
+        began_at: When it really began, in UTC; `None` if it has not.
+        restoring_at: When it began to restore by itself, in UTC; `None` if it has not.
+        phase: What it was at when it ended, or is at.
 
     Raises:
         EngineError: The engine did not answer.
     """
 
-    def __init__(self, engine: EngineApi, override: Override) -> None:
+    def __init__(self, engine: EngineApi, override: Override, runs: dict[str, ProvisioningRun] | None = None) -> None:
         self.override = override
+        runs = {} if runs is None else runs
         workflow = engine.workflow(override.workflow_id)
-        made = _results(engine, child_of(workflow, "apply"))
-        restored = _results(engine, child_of(workflow, "restore"))
+        made = _results(engine, child_of(workflow, "apply"), runs)
+        restored = _results(engine, child_of(workflow, "restore"), runs)
+        began = ((workflow.get("variables") or {}) | override.output).get("started_ms")
+        self.began_at = from_milliseconds(began) if isinstance(began, int) else None
+        self.restoring_at = _started_at(workflow, "restore")
         self.restored_by: str | None = None
         restorers = {parent: engine.workflow(parent) for parent in _restorers(engine, override)}
         for parent, restorer in restorers.items():
             found = child_of(restorer, "restore")
             if found:
                 self.restored_by = parent
-                restored.update(_results(engine, found))
+                restored.update(_results(engine, found, runs))
         self.rows = sorted(
             (_row(change, made.get(slot_of(change)), restored.get(slot_of(change))) for change in override.changes),
             key=lambda row: row.line,
@@ -91,7 +105,7 @@ class OverrideRun:
     @property
     def overridden(self) -> int:
         """How many rows of an override that has ended may still be overridden; what a person has changed is not."""
-        return sum(row.left and row.restored != "conflict" for row in self.rows) if self.override.ended else 0
+        return sum(row.overridden for row in self.rows) if self.override.ended else 0
 
     @property
     def to_restore(self) -> int:
@@ -114,10 +128,14 @@ class OverrideRun:
         return any(each.state == "pending" for each in self.notifications)
 
     @property
-    def began_at(self) -> datetime | None:
-        """When it really began, in UTC; `None` as long as it is not known."""
-        began = self.override.output.get("started_ms")
-        return from_milliseconds(began) if isinstance(began, int) else None
+    def began_late(self) -> float | None:
+        """How many seconds after its planned beginning it really began; `None` if it has not."""
+        return _seconds_after(self.override.start, self.began_at)
+
+    @property
+    def restoring_late(self) -> float | None:
+        """How many seconds after its planned end it began to restore; `None` if it has not, or was ended early."""
+        return _seconds_after(self.override.end, self.restoring_at)
 
     @property
     def made(self) -> Counter[str]:
@@ -136,6 +154,9 @@ class OverrideRun:
             **override.summary,
             "message": override.output.get("message"),
             "started_at": iso_text(self.began_at) if self.began_at else None,
+            "started_late_seconds": self.began_late,
+            "restoring_at": iso_text(self.restoring_at) if self.restoring_at else None,
+            "restoring_late_seconds": self.restoring_late,
             "ended_at": iso_text(override.ended_at) if override.ended_at else None,
             "ended_by": override.output.get("ended_by"),
             "restored_by": self.restored_by,
@@ -152,21 +173,34 @@ class OverrideRun:
         return report_csv([asdict(row) for row in self.rows], list(OverriddenRow.__dataclass_fields__))
 
 
+def _started_at(workflow: JsonObject, name: str) -> datetime | None:
+    tasks: list[JsonObject] = workflow.get("tasks") or []
+    found = (task.get("startTime") for task in tasks if task["referenceTaskName"] == name)
+    return next((from_milliseconds(started) for started in found if started), None)
+
+
+def _seconds_after(planned: datetime | None, at: datetime | None) -> float | None:
+    return (at - planned).total_seconds() if planned and at and at >= planned else None
+
+
 def _restorers(engine: EngineApi, override: Override) -> list[str]:
-    """The workflows that restored what an override had left: of its guard, its failure workflow, or our own."""
+    """The workflows that restored what an override had left: of its guard, its failure workflow, or our own in turn."""
     found = [str(override.output.get("conductor.failure_workflow") or "")]
     if override.guard:
         found.append(child_of(engine.workflow(override.guard), "restore") or "")
-    found += [each["workflowId"] for each in engine.correlated(RESTORE, override.workflow_id, ended=True)]
+    ours = engine.correlated(RESTORE, override.workflow_id, ended=True)
+    found += [each["workflowId"] for each in sorted(ours, key=lambda each: int(each.get("startTime") or 0))]
     return [each for each in found if each and " " not in each]
 
 
-def _results(engine: EngineApi, workflow_id: str | None) -> dict[Slot, ChangeResult]:
+def _results(engine: EngineApi, workflow_id: str | None, runs: dict[str, ProvisioningRun]) -> dict[Slot, ChangeResult]:
     """The results of a provisioning run, by slot."""
     if workflow_id is None:
         return {}
-    run = ProvisioningRun(engine, workflow_id)
-    run.refresh()
+    run = runs.pop(workflow_id, None) or ProvisioningRun(engine, workflow_id)
+    runs[workflow_id] = run
+    if not run.ended:
+        run.refresh()
     return {slot_of(row.change): row for row in run.rows}
 
 

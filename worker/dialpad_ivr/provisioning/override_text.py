@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Final
 
 from dialpad_ivr.provisioning.override_notify import Notification
@@ -30,6 +30,15 @@ def run_text(run: OverrideRun) -> str:
     """The same, with what has become of it since."""
     restored = run.override.left_behind and run.restored_by and not run.overridden
     return state_text(run.override) + (", and restored since" if restored else "")
+
+
+def late_text(at: datetime, late: float | None, zone: tzinfo) -> str:
+    """When something was done, and how late that was, from a second on: "2026-12-27 08:00:12 +01:00, 12 s late"."""
+    minutes, seconds = divmod(int(late or 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    lengths = ((hours, "h"), (minutes, "min"), (0 if hours else seconds, "s"))
+    length = " ".join(f"{number} {unit}" for number, unit in lengths if number)
+    return f"{zone_text(at, zone)}, {length} late" if length else zone_text(at, zone)
 
 
 def slots_text(override: Override) -> str:

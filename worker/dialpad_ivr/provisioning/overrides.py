@@ -81,7 +81,13 @@ class Override:
 
     @property
     def left_behind(self) -> bool:
-        """Whether it was terminated, or has failed, while it was on; what it had changed may be restored since."""
+        """Whether it ended with its own IVRs selected: broken off while it was on, or some could not be restored.
+
+        They may be restored since. What a person changed meanwhile does not count.
+        """
+        if self.state == "not_restored":
+            counts = (self.output.get("restored") or {}).get("counts") or {}
+            return int(self.output.get("left_rows") or 0) > int(counts.get("conflict") or 0)
         return self.state == "broken_off" and self.output.get("phase") in ON
 
     @property
@@ -201,8 +207,8 @@ def running_overrides(engine: EngineApi) -> list[Override]:
     return sorted((each for each in found if not each.ended), key=lambda each: each.start)
 
 
-def broken_off(engine: EngineApi, count: int = 50) -> list[Override]:
-    """Of the most recently started overrides, those that were terminated or have failed while they were on.
+def left_behind(engine: EngineApi, count: int = 50) -> list[Override]:
+    """Of the most recently started overrides, those that ended with their own IVRs selected.
 
     Raises:
         EngineError: The engine did not answer.

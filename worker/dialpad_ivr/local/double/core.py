@@ -59,6 +59,7 @@ class FakeConfig(BaseModel):
         page_size: Items on a page of a list.
         slot_filter: What becomes of the list's `ivr_type`, which the live reference documents and the published
             OpenAPI document does not.
+        revoked: Bearer keys that get a 401 from now on.
         random_seed: Seed of the jitter and of the faults' probability; reapplied on reset and whenever it is set.
     """
 
@@ -73,6 +74,7 @@ class FakeConfig(BaseModel):
     answer_jitter: float = Field(default=0, ge=0, le=600)
     page_size: int = Field(default=100, ge=1, le=1000)
     slot_filter: Literal["honoured", "ignored", "refused"] = "honoured"
+    revoked: tuple[str, ...] = ()
     random_seed: int = 0
 
 
@@ -271,10 +273,11 @@ class FakeDialpad:
         )
 
     def _company(self, scope: Scope) -> str | None:
-        """The company of a request's bearer key; None if the key is missing, unknown or sent twice."""
+        """The company of a request's bearer key; None if the key is missing, unknown, revoked or sent twice."""
         values = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
         scheme, _, key = values[0].decode("latin-1").partition(" ") if len(values) == 1 else ("", "", "")
-        return self._companies.get(key) if scheme.lower() == "bearer" else None
+        valid = scheme.lower() == "bearer" and key not in self._config.revoked
+        return self._companies.get(key) if valid else None
 
     def _without_keys(self, text: str | None) -> str | None:
         """The text with every key replaced: a client may have put one where it does not belong."""
