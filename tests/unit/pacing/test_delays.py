@@ -21,9 +21,11 @@ def test_delay_is_the_excess_over_the_minimum_round_trip() -> None:
         estimator.observe(number, 0.05)
     assert estimator.observe(99, 0.1) == pytest.approx(0.05 + (0.1 - 0.05) / 100)
     assert estimator.observe(100, 0.07) == pytest.approx(0.02 + (0.1 - 0.05) / 101)
-    assert estimator.assumed(100) == pytest.approx(0.0505)
-    assert estimator.observe(101, 9.0) == pytest.approx(9 - 0.05, abs=0.01)
-    assert estimator.assumed(102) == pytest.approx(0.0505 + 0.025)  # one slow response is nothing to expect
+    assert estimator.assumed(100) == 0  # two of 32 may have been read late
+    assert estimator.observe(101, 0.08) == pytest.approx(0.03, abs=0.001)
+    assert estimator.assumed(101) == pytest.approx(0.0205, abs=0.0001)
+    assert estimator.observe(102, 9.0) == pytest.approx(9 - 0.05, abs=0.01)
+    assert estimator.assumed(103) == pytest.approx(0.025)  # one slow response is nothing to expect
 
 
 def test_slow_responses_are_no_jitter() -> None:
@@ -54,7 +56,7 @@ def test_what_is_too_slow_to_be_jitter_depends_on_the_window() -> None:
     estimator.observe(0, 1.9)
     assert estimator.assumed(0) == 1.9
     estimator.observe(0, 2.1)
-    assert estimator.assumed(0) == 2.0
+    assert estimator.assumed(0) == 1.9
 
 
 def test_nothing_is_assumed_before_the_first_call() -> None:
@@ -79,7 +81,7 @@ def test_a_response_as_late_as_others_is_no_silence() -> None:
     before = estimator.average(101)
     estimator.sent(101)
     assert estimator.average(101.1) == before
-    assert estimator.average(101.2) == pytest.approx(before + 0.025)
+    assert estimator.average(101.2) == pytest.approx(max(before, 0.025))
 
 
 def test_round_trips_that_are_a_little_longer_for_two_seconds_may_be_delays() -> None:

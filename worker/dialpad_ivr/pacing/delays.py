@@ -6,7 +6,7 @@ average instead of its worst case.
 
 When Dialpad itself becomes slow, all round trips take longer, which is no jitter. So a round trip that is much longer
 than the others is compared with those of the calls that were sent shortly before. And while responses take so long that
-they tell of a delay only when it no longer matters, a fixed allowance is added.
+they tell of a delay only when it no longer matters, a fixed allowance is assumed at least.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ class DelayEstimator:
     # Before there are so many, less is assumed of it: a busy machine may be slow from the start, and quicker later.
     _ENOUGH_SAMPLES = 64
     _MAX_SHARE = 0.5  # of the window: assumed of a call without a response, more would throttle without bound
-    # Of the window, added while responses take so long that they tell of a delay only when it no longer matters.
+    # Of the window, assumed at least while responses take so long that they tell of a delay only when it no longer
+    # matters.
     _UNSEEN_SHARE = 0.025
+    _OUTLIERS = 16  # one delay in so many is one: rather a response that was read late than a call that arrived late
 
     def __init__(self, window_seconds: float) -> None:
         self._max_delay = self._MAX_SHARE * window_seconds
@@ -68,11 +70,12 @@ class DelayEstimator:
     def average(self, now: float) -> float:
         """The average delay of recent calls, in seconds."""
         seen = sum(self._delays) / len(self._delays) if self._delays else 0.0
-        return seen + self._unseen(now)
+        return max(seen, self._unseen(now))
 
     def assumed(self, now: float) -> float:
-        """The delay to assume for a call without a response, in seconds: the longest of recent calls."""
-        return min(max(self._delays, default=0.0) + self._unseen(now), self._max_delay)
+        """The delay to assume for a call without a response, in seconds: the longest of recent calls, but outliers."""
+        longest = sorted(self._delays)[-1 - len(self._delays) // self._OUTLIERS :]
+        return min(max([*longest[:1], self._unseen(now)]), self._max_delay)
 
     def _unseen(self, now: float) -> float:
         usual = self._shortest + max(self._delays, default=0.0)

@@ -69,7 +69,6 @@ class OverrideRun:
         notifications: What people were told.
         began_at: When it really began, in UTC; `None` if it has not.
         restoring_at: When it began to restore by itself, in UTC; `None` if it has not.
-        phase: What it was at when it ended, or is at.
 
     Raises:
         EngineError: The engine did not answer.
