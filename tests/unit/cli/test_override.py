@@ -325,9 +325,12 @@ def test_people_were_not_told_either_where_the_engine_could_not_start_the_notifi
 
 def test_apply_says_which_slots_are_overridden_now(invoke: Invoke, known: StubEngine) -> None:
     now = milliseconds(datetime.now(timezone.utc))
-    known.runs[ID] = [an_override(variables={"phase": "active", "from_ms": now - 1000, "until_ms": None})]
+    times = {"from_ms": now - 1000, "until_ms": None}
+    known.runs[ID] = [an_override(variables={"phase": "active", **times}, tasks=[])]
     shown = invoke("apply", a_plan("change"), code=2).all  # it asks
     assert f"1 slot overridden until it is ended by {ID} (Christmas)" in shown
+    known.runs[ID] = [an_override(variables={"phase": "approval", **times}, tasks=[])]
+    assert "overridden" not in invoke("apply", a_plan("change"), code=2).all
     known.runs[ID] = [an_override()]
     assert "overridden" not in invoke("apply", a_plan("change"), code=2).all
 

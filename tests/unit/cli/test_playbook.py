@@ -134,7 +134,19 @@ def test_rehearse_of_what_cannot_be_started_says_why_and_exits_1(invoke: Invoke,
 def test_rehearse_tells_of_an_override_of_the_same_slot(invoke: Invoke, engine: StubEngine) -> None:
     invoke(*SAVE)
     engine.runs[ID] = [an_override(SLOT["target_id"])]
-    assert f"Override {ID} has callcenter" in invoke("playbook", "rehearse", "snow-day").out
+    shown = invoke("playbook", "rehearse", "snow-day", code=1).out
+    assert f"Override {ID} has callcenter" in shown
+    assert "It cannot be started now. End the other override first, or nest this one in it with --nested." in shown
+    found = invoke("playbook", "rehearse", "snow-day", "--json", code=1).json
+    assert (found["ok"], found["overrides"]) == (False, [ID])
+
+
+def test_rehearse_of_what_is_selected_already_says_that_there_is_nothing_to_start(
+    invoke: Invoke, engine: StubEngine
+) -> None:
+    Path("snow.csv").write_text(SNOW.replace("Summer", "Winter"))
+    invoke(*SAVE)
+    assert "There is nothing to start: all of it is selected already." in invoke("playbook", "rehearse", "snow-day").all
 
 
 def test_start_hands_the_guard_what_it_has_found_for_as_long_as_was_saved(invoke: Invoke, engine: StubEngine) -> None:
@@ -167,8 +179,8 @@ def test_start_takes_another_end_in_the_playbooks_zone(invoke: Invoke, engine: S
 def test_start_with_impossible_times_reads_nothing(invoke: Invoke, engine: StubEngine, double: DoubleControl) -> None:
     invoke(*SAVE)
     wrong = ("--until", "never", "--for", "5x", "--zone", "Mars")
-    shown = invoke("playbook", "start", "snow-day", "--reason", "x", *wrong, code=2).err
-    for part in ('"never" is no time', '"5x" is no duration', '"Mars" is no time zone'):
+    shown = invoke("playbook", "start", "snow-day", "--reason", " ", *wrong, code=2).err
+    for part in ("--reason is empty", '"never" is no time', '"5x" is no duration', '"Mars" is no time zone'):
         assert part in shown
     assert double.ledger() == []
 

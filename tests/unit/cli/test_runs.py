@@ -104,6 +104,7 @@ def test_approve_asks_first_and_says_how_many_changes_there_are(invoke: Invoke, 
 def test_approve_of_a_run_that_does_not_wait_exits_1(invoke: Invoke, stub_engine: StubEngine) -> None:
     stub_engine.runs = run_states("RUNNING")
     invoke("approve", ID, code=1)
+    assert "There is no workflow nothing." in invoke("approve", "nothing", code=1).err
     assert stub_engine.completed_tasks == []
 
 

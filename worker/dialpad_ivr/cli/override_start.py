@@ -119,8 +119,7 @@ def start(
     started: list[str] = []
     planned: list[PlannedOverride] = []
     problems = override_control.notify_problems(notify)
-    if not reason.strip():
-        problems.append(Problem("--reason", "--reason is empty. Say why, for the record."))
+    problems += reason_problems(reason)
     try:
         if by_row:
             if problems:
@@ -227,6 +226,11 @@ def _planned_by_row(engine: EngineApi, made: Plan, zone: str, *, nested: bool, a
     if violations:
         invalid(sorted(violations, key=lambda violation: violation.line), as_json=as_json, nothing="")
     return planned
+
+
+def reason_problems(reason: str) -> list[Problem]:
+    """What is wrong with the reason of an override."""
+    return [] if reason.strip() else [Problem("--reason", "--reason is empty. Say why, for the record.")]
 
 
 def read_options(

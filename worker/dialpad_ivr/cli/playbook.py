@@ -24,7 +24,16 @@ from dialpad_ivr.cli.common import (
 )
 from dialpad_ivr.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from dialpad_ivr.cli.options import JsonFlag, Yes
-from dialpad_ivr.cli.override_start import Nested, Notify, Zone, fitted_or_fail, read_options, refuse, show_nothing
+from dialpad_ivr.cli.override_start import (
+    Nested,
+    Notify,
+    Zone,
+    fitted_or_fail,
+    read_options,
+    reason_problems,
+    refuse,
+    show_nothing,
+)
 from dialpad_ivr.cli.plan import valid_changes
 from dialpad_ivr.cli.reading import read_dialpad
 from dialpad_ivr.engine.api import EngineApi, EngineError, current_user
@@ -131,7 +140,7 @@ def rehearse(name: Name, as_json: JsonFlag = False) -> None:
     """Look up all names of a playbook now, and show what starting it would do. Changes nothing.
 
     The exit code is 1 if it could not be started: a target or an IVR is missing or ambiguous, could not be read, or
-    could not be restored.
+    could not be restored, or another override has one of the slots.
 
     Examples:
     - `dialpad-ivr playbook rehearse snow-day`
@@ -141,21 +150,29 @@ def rehearse(name: Name, as_json: JsonFlag = False) -> None:
     engine = EngineApi(settings)
     found = _read(engine, name)
     rehearsal = _rehearsed(settings, found)
+    window = read_options(None, None, found.lasts, found.zone, 0, as_json=as_json)
+    try:
+        others = rehearsals.others(engine, rehearsal.plan, window.end)
+    except EngineError as exc:
+        engine_failed(exc)
+    ok = rehearsal.ok and not others
     if as_json:
-        typer.echo(json.dumps(render_playbook.rehearsal_json(rehearsal), indent=2))
+        met = [overlap.other.workflow_id for overlap in others]
+        typer.echo(json.dumps({**render_playbook.rehearsal_json(rehearsal), "ok": ok, "overrides": met}, indent=2))
     else:
         render_playbook.show_rehearsal(out, rehearsal)
-        window = read_options(None, None, found.lasts, found.zone, 0, as_json=as_json)
-        try:
-            others = rehearsals.others(engine, rehearsal.plan, window.end)
-        except EngineError as exc:
-            engine_failed(exc)
         for overlap in others:
             render_override.show_overlap(out, overlap, window.zone)
-        what = f"Start it with: {shell_command('playbook', 'start', name, '--reason', 'REASON')}"
-        text = what if rehearsal.ok else "It cannot be started now. Correct the file and save it again."
-        out.print(Text(f"Nothing was changed. {text}", style="" if rehearsal.ok else "red"), soft_wrap=True)
-    if not rehearsal.ok:
+        if not rehearsal.ok:
+            text = "It cannot be started now. Correct the file and save it again."
+        elif others:
+            text = "It cannot be started now. End the other override first, or nest this one in it with --nested."
+        elif rehearsal.plan.changes:
+            text = f"Start it with: {shell_command('playbook', 'start', name, '--reason', 'REASON')}"
+        else:
+            text = "There is nothing to start: all of it is selected already."
+        out.print(Text(f"Nothing was changed. {text}", style="" if ok else "red"), soft_wrap=True)
+    if not ok:
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -186,7 +203,7 @@ def start(
     found = _read(engine, name)
     lasts = found.lasts if until is None and lasts is None else lasts
     rows = len(found.rows)  # at least; what is wrong with the times is told before anything is read
-    read_options(None, until, lasts, zone or found.zone, rows, as_json=as_json)
+    read_options(None, until, lasts, zone or found.zone, rows, reason_problems(reason), as_json=as_json)
     rehearsal = _rehearsed(settings, found)
     if not rehearsal.ok:
         _not_ok(rehearsal, as_json=as_json)

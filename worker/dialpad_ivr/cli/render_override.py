@@ -209,14 +209,14 @@ def considering_overrides(checked: list[CheckedRow], settings: Settings) -> list
 
 
 def note_overridden(console: Console, changes: Sequence[JsonObject], settings: Settings) -> None:
-    """Say which of these slots an override has now: what is changed in them stays, and is not restored.
+    """Say in which of these slots an override has its IVRs now: what is changed in them stays, and is not restored.
 
     Nothing is said where no engine answers: the plan of a file needs none.
     """
     now = datetime.now(timezone.utc)
     with contextlib.suppress(EngineError):
-        running = running_overrides(EngineApi(settings, _PATIENCE_SECONDS))
-        for overlap in overlaps(changes, now, now + timedelta(seconds=1), running):
+        on = [each for each in running_overrides(EngineApi(settings, _PATIENCE_SECONDS)) if each.on]
+        for overlap in overlaps(changes, now, now + timedelta(seconds=1), on):
             count, other = plural(len(overlap.slots), "slot"), overlap.other
             until = f"until {utc_text(other.end)}" if other.end else OPEN_END
             text = f"{count} overridden {until} by {other.workflow_id} ({short(other.reason)}). A change now will stay."

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from dialpad_ivr.contract.validation import short
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
 from dialpad_ivr.engine.follow import Progress, Report, poll
@@ -153,9 +154,14 @@ def waiting_for_approval(engine: EngineApi, workflow_id: str) -> tuple[JsonObjec
     """A run, or an override (also by the id of its guard), and the task in which it waits for approval.
 
     Raises:
-        EngineError: It does not wait for approval (409).
+        EngineError: It does not wait for approval (409), there is none (404), or the engine did not answer.
     """
-    found = engine.workflow(workflow_id)
+    try:
+        found = engine.workflow(workflow_id)
+    except EngineError as exc:
+        if exc.status != 404:
+            raise
+        raise EngineError(f"There is no workflow {short(workflow_id)}.", 404) from None
     if found.get("workflowName") == GUARD and (override := child_of(found, "override")):
         found = engine.workflow(override)
     task = approval_task(found)
