@@ -146,7 +146,7 @@ def test_people_are_told_what_was_made_and_restored_only_where_it_was_asked_for(
     ("more", "event", "text"),
     [
         ({}, "started", "\nAs of 2000-02-28 12:34 UTC: 2 of 2 changes made, until 2000-02-29 12:34 UTC."),
-        ({"counts": {"updated": 1, "unchanged": 1}}, "started", "1 of 2 changes made, 1 was selected already and is not"),
+        ({"counts": {"updated": 1, "unchanged": 1}}, "started", "1 of 2 changes made, 1 was selected already and is"),
         ({"counts": {"unchanged": 2}}, "unchanged", "nothing will be restored. Requested by"),
         ({"ok_rows": 1}, "partly_started", "1 of 2 changes made,"),
         ({"ok_rows": 1, "counts": {"unchanged": 1}}, "not_started", "0 of 2 changes made, 1 was"),
