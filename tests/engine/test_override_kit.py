@@ -45,6 +45,7 @@ def kit(engine: EngineRest) -> KitEngine:
         ({}, {"apply": MADE, "restore": half("partial", 1)}, "not_restored", 1),
         ({}, {"apply": MADE, "restore": NO_RESULT}, "not_restored", 2),
         ({}, {"apply": half("failed", 0, 0, 1)}, "failed", 0),
+        ({}, {"apply": said(outcome="success", ok_rows=2, counts={"unchanged": 2}, not_made=[0, 1])}, "unchanged", 0),
         ({}, {"apply": NO_RESULT, "restore": MADE}, "partial", 0),
         ({}, {"before_wait": said(action="cancel")}, "cancelled", 0),
         ({"approval": True}, {"approval": said(approved=True), "apply": MADE, "restore": MADE}, "success", 0),
@@ -61,7 +62,7 @@ def test_an_override_ends_with_the_outcome_of_both_halves(
     ended: Mocks = {"during_wait": END, **mocks}
     run = run_definition(DEFINITIONS["override_custom_ivrs"], {"changes": CHANGES, **more}, ended, kit)
     assert (run.output["outcome"], run.output["left_rows"]) == (outcome, left)
-    assert run.output["ok"] == (outcome in ("success", "cancelled"))
+    assert run.output["ok"] == (outcome in ("success", "unchanged", "cancelled"))
     assert run.status == ("COMPLETED" if run.output["ok"] else "FAILED")
 
 
@@ -106,11 +107,12 @@ def test_what_an_override_left_is_restored_unless_nothing_was_changed(
     ("override", "restores"),
     [
         (said(outcome="success"), False),
+        (said(outcome="unchanged"), False),
         (said(outcome="cancelled"), False),
         (half("not_restored", 1), False),
         (Mock(status="FAILED", output={"phase": "active"}), True),
     ],
-    ids=["success", "cancelled", "not_restored", "broken_off"],
+    ids=["success", "unchanged", "cancelled", "not_restored", "broken_off"],
 )
 def test_a_guard_restores_only_after_an_override_that_did_not_end_by_itself(
     kit: KitEngine, override: Mock, restores: bool
@@ -141,22 +143,27 @@ def test_people_are_told_what_was_made_and_restored_only_where_it_was_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("more", "event"),
+    ("more", "event", "text"),
     [
-        ({}, "started"),
-        ({"ok_rows": 1}, "partly_started"),
-        ({"ok_rows": None}, "partly_started"),
-        ({"ok_rows": 0}, "not_started"),
-        ({"half": "restored", "left_rows": 0, "message": "2 of 2 restored"}, "restored"),
-        ({"half": "restored", "left_rows": 1, "message": "1 of 2 restored"}, "not_restored"),
+        ({}, "started", "\nAs of 2000-02-28 12:34 UTC: 2 of 2 changes made, until 2000-02-29 12:34 UTC."),
+        ({"counts": {"updated": 1, "unchanged": 1}}, "started", "1 of 2 changes made, 1 was selected already and is"),
+        ({"counts": {"unchanged": 2}}, "unchanged", "nothing will be restored. Requested by"),
+        ({"ok_rows": 1}, "partly_started", "1 of 2 changes made,"),
+        ({"ok_rows": 1, "counts": {"unchanged": 1}}, "not_started", "0 of 2 changes made, 1 was"),
+        ({"ok_rows": None}, "partly_started", "not known"),
+        ({"ok_rows": 0, "at_ms": None}, "not_started", "\n0 of 2 changes made,"),
+        ({"half": "restored", "left_rows": 0, "message": "2 of 2 restored"}, "restored", "UTC: 2 of 2 restored."),
+        ({"half": "restored", "left_rows": 1, "message": "1 of 2 restored"}, "not_restored", "UTC: 1 of 2 restored."),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_event_is_told_by_its_name(kit: KitEngine, more: dict[str, Any], event: str) -> None:
-    inputs = {"notify": "a-b_1", "half": "made", "rows": 2, "ok_rows": 2, "until_ms": 951_827_696_000, **more}
+def test_each_event_is_told_by_its_name(kit: KitEngine, more: dict[str, Any], event: str, text: str) -> None:
+    times = {"until_ms": 951_827_696_000, "at_ms": 951_741_296_000}
+    inputs = {"notify": "a-b_1", "half": "made", "rows": 2, "ok_rows": 2, **times, **more}
     posted = said(response={"statusCode": 200})
     run = run_definition(DEFINITIONS["override_custom_ivrs_notify"], inputs, {"post": posted}, kit)
     assert run.output == {"sent": True, "event": event, "message": "Sent: 200."}
     composed = next(step for step in run.steps if step.reference == "compose").output["result"]
     assert composed["uri"].endswith("/a-b_1")
     assert (composed["body"]["until"], composed["body"]["from"]) == ("2000-02-29T12:34:56Z", None)
+    assert text in composed["body"]["text"]

@@ -43,6 +43,14 @@ def test_people_are_told_what_was_made_and_what_was_restored(
     options = ("--for", "1h", "--reason", "<!channel> snow\n", "--notify", "ops_chat", "--yes")
     started = command.json("override", "start", plan, *options)["workflow_id"]
     receiver.wait_for("ops_chat", 1)
+    again = {"changes": [noted(number) for number in range(ROWS)], "until": "1h", "notify": "again"}
+    (unchanged,) = engine.ended([engine.start(WORKFLOW, again)])
+    assert (unchanged["status"], unchanged["output"]["outcome"]) == ("COMPLETED", "unchanged")
+    assert "selected already, so nothing is held and nothing will be restored" in unchanged["output"]["message"]
+    (held_nothing,) = receiver.wait_for("again", 1)
+    assert held_nothing["event"] == "unchanged"
+    assert unchanged["output"]["message"] in held_nothing["text"]
+    assert "until" not in held_nothing["text"]
     command("override", "end", started, "--yes")
     first, second = receiver.wait_for("ops_chat", 2)
     assert (first["event"], first["rows"], first["ok_rows"]) == ("started", ROWS, ROWS)
@@ -53,6 +61,7 @@ def test_people_are_told_what_was_made_and_what_was_restored(
         assert (each["override_id"], each["reason"]) == (started, "(!channel) snow ")
         assert each["requested_by"] in each["text"]
         assert each["until"][:19] == until_[:19]
+        assert f"\nAs of {each['at'][:10]} {each['at'][11:16]} UTC: {ROWS} of {ROWS}" in each["text"]
     assert first["text"].startswith("Override started: (!channel) snow")
     assert f"{ROWS} of {ROWS} changes made, until {until_[:10]} {until_[11:16]} UTC." in first["text"]
     assert told(engine, started, "notify_made")["output"] == {"sent": True, "event": "started", "message": "Sent: 200."}
@@ -70,7 +79,8 @@ def test_people_are_told_of_what_was_not_made_and_of_what_was_not_restored(
     assert ended["output"]["outcome"] == "not_restored"
     last = receiver.wait_for("conflicts", 2)[1]
     assert (last["event"], last["left_rows"], last["counts"]) == ("not_restored", 1, {"conflict": 1})
-    assert last["text"].startswith("Override NOT restored: snow\n1 of 2 changes made; 0 of 1 restored, 1 not")
+    assert last["text"].startswith("Override NOT restored: snow\nAs of ")
+    assert ": 1 of 2 changes made; 0 of 1 restored, 1 not" in last["text"]
 
 
 def test_people_are_told_once_what_the_guard_restored(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.engine.api import current_user
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
@@ -28,6 +29,7 @@ from support.overrides import (
     phase,
 )
 from support.provisioning import change, old_ivr, planned, target
+from support.receiver import Receiver
 from support.worker import WorkerProcess
 
 WORKFLOW = "override_custom_ivrs"
@@ -166,8 +168,9 @@ def test_it_is_extended_and_ends_then(
     started = start()
     active(engine, started)
     command("override", "extend", started, "--until", "2099-01-01 00:00", code=2)
+    assert f"override end {started}" in command("override", "extend", started, "--for", "2s", code=2)
     command("override", "extend", started, "--until", "2030-01-01 00:00")
-    command("override", "extend", started, "--until", from_now(9)[:19], "--zone", "UTC")
+    command("override", "extend", started, "--until", from_now(15)[:19], "--zone", "UTC")
     extended = command.json("override", "show", started)["until"]
     (ended,) = engine.ended([started])
     assert iso_text(from_milliseconds(ended["output"]["until_ms"])) == extended
@@ -267,10 +270,11 @@ def test_terminated_in_the_middle_it_is_restored_by_its_guard(
 
 
 def test_terminated_without_its_guard_it_is_listed_with_what_is_left_and_ended_by_the_command(
-    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess
+    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, receiver: Receiver
 ) -> None:
-    started = engine.start(WORKFLOW, {"changes": [noted(number) for number in range(ROWS)]})
-    active(engine, started)
+    changes = [noted(number) for number in range(ROWS)]
+    started = engine.start(WORKFLOW, {"changes": changes, "reason": "snow", "notify": "left_behind"})
+    receiver.wait_for("left_behind", 1)
     engine.terminate(started)
     until(lambda: started in listed_overrides(command), 30, "the engine's index to know of the end")
     assert listed_overrides(command)[started]["state"] == "broken_off"
@@ -278,6 +282,9 @@ def test_terminated_without_its_guard_it_is_listed_with_what_is_left_and_ended_b
     command("override", "end", started, "--yes")
     until(lambda: as_before(targets, ROWS), 30, "the targets to be as before")
     until(lambda: started not in listed_overrides(command), 60, "nothing to be left")
+    last = receiver.wait_for("left_behind", 2)[1]
+    assert (last["event"], last["override_id"], last["reason"]) == ("restored", started, "snow")
+    assert f": Restoring what was left, as ordered by {current_user()}: {ROWS} of {ROWS} restored." in last["text"]
 
 
 def test_a_failed_override_is_restored_by_the_failure_workflow(

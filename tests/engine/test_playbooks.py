@@ -175,7 +175,9 @@ def test_the_command_starts_it_once_and_another_start_in_its_slots_is_refused(
     until(lambda: phase(engine, started) == "active", 30, "the override to be active")
     assert f"Override {started} has callcenter Call center 1 ({target(1)}) HOLD_MUSIC" in command(*start, code=1)
     # In the engine's UI nobody looks; but what is selected already is not overridden again.
-    assert run_of(engine, workflow, until="", reason="snow")["outcome"] == "unchanged"
+    again = run_of(engine, workflow, until="", reason="snow")
+    assert (again["outcome"], again["override"]) == ("unchanged", None)
+    assert "this run holds nothing. If another override has selected it, that one still restores" in again["message"]
     command("override", "end", started, "--yes")
     engine.ended([started])
     assert as_before(targets, 3)

@@ -419,7 +419,12 @@ async def test_one_that_is_in_another_state_by_now_is_left_alone(
     known.runs["o1"] = [override("restoring")]
     answer = await on_engine.post("/overrides/o1/end", data={"confirmed": confirmed})
     assert answer.url.path == "/overrides/o1"
-    assert "restoring" in text_of(answer.text)
+    assert "Nothing was done. Override o1 is being restored already." in text_of(answer.text)
+    assert "refused=end" in answer.text  # the page that is polled says so, too
+    active(known)
+    for action, why in (("cancel", "has already begun"), ("approve", "does not wait for approval: it is active")):
+        page = text_of((await on_engine.post(f"/overrides/o1/{action}")).text)
+        assert f"Nothing was done. Override o1 {why}." in page
     assert known.writes == []
 
 

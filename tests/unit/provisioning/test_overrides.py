@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -213,6 +214,12 @@ def test_ended_while_changes_are_made_it_goes_on_where_the_last_one_was_made_mea
     assert stub_engine.completed_tasks[0]["outputData"]["action"] == "end"
 
 
+def told(override_id: str, reason: str, requested_by: str) -> dict[str, Any]:
+    """What the workflow that restores needs to tell people."""
+    whose = {"override_id": override_id, "reason": reason, "requested_by": requested_by}
+    return {"notify": None, **whose, "ended_by": "ann@desk"}
+
+
 def test_one_that_was_broken_off_is_restored_by_a_workflow_of_its_own(
     engine: EngineApi, stub_engine: StubEngine
 ) -> None:
@@ -222,7 +229,7 @@ def test_one_that_was_broken_off_is_restored_by_a_workflow_of_its_own(
     (started,) = stub_engine.writes
     assert started.body["name"] == overrides.RESTORE
     assert started.body["correlationId"] == ID
-    assert started.body["input"] == {"changes": [CHANGE], "domain": None, **kept}
+    assert started.body["input"] == {"changes": [CHANGE], "domain": None, **kept, **told(ID, "snow", "")}
 
 
 def test_of_one_that_could_not_restore_everything_only_what_is_left_is_restored(
@@ -230,11 +237,13 @@ def test_of_one_that_could_not_restore_everything_only_what_is_left_is_restored(
 ) -> None:
     stub_engine.runs = ended("updated", "unauthorized", "not_restored", left=1)
     change = stub_engine.runs["o1"][0]["input"]["changes"][0]
-    stub_engine.runs["o1"][0]["input"]["changes"] = [{**change, "target_id": "7"}, change]  # the first was never made
+    inputs = stub_engine.runs["o1"][0]["input"]
+    inputs["changes"] = [{**change, "target_id": "7"}, change]  # the first was never made
     override_control.end_override(engine, "o1", by="ann@desk", reason="")
     (started,) = stub_engine.writes
     assert (started.body["name"], started.body["correlationId"]) == (overrides.RESTORE, "o1")
-    assert started.body["input"] == {"changes": [change], "phase": "active", "domain": None}
+    people = told("o1", inputs["reason"], inputs["requested_by"])
+    assert started.body["input"] == {"changes": [change], "phase": "active", "domain": None, **people}
 
 
 @pytest.mark.parametrize(
@@ -257,6 +266,13 @@ def test_what_makes_no_sense_in_its_state_is_refused(
     with pytest.raises(EngineError, match=said):
         act(engine, ID, by="ann@desk", reason="")
     assert stub_engine.completed_tasks == []
+
+
+@pytest.mark.parametrize(("seconds", "problem"), [(2, True), (12, False)])
+def test_one_that_is_on_cannot_be_moved_to_end_sooner_than_the_engine_notices(seconds: int, problem: bool) -> None:
+    active = replace(override(-24 * 366, None), state="active")
+    found = override_control.end_problem(active, datetime.now(timezone.utc) + timedelta(seconds=seconds))
+    assert (found is not None and "dialpad-ivr override end override-1" in found) == problem
 
 
 def test_one_that_waits_for_approval_can_be_canceled(engine: EngineApi, stub_engine: StubEngine) -> None:

@@ -92,7 +92,7 @@ class OverrideActions:
         form: Mapping[str, str] = await read_form(request) if request.method == "POST" else {}
         run = await self.read_run(request)
         if action not in actions_of(run):
-            return RedirectResponse(_url(run, request), 303)  # its page says why: it is in another state by now
+            return RedirectResponse(f"{_url(run, request)}&refused={action}", 303)  # its page says why
         if action == "extend":
             return await self._extend(request, run, form)
         confirmation = digest(action, run.override.workflow_id)
@@ -207,6 +207,14 @@ def actions_of(run: OverrideRun) -> list[str]:
     if run.override.left_behind and run.overridden:
         return ["end"]
     return [action for action, states in STATES.items() if run.override.state in states]
+
+
+def refused(run: OverrideRun, request: Request) -> str | None:
+    """Why what a person wanted was not done: the override was in another state by then."""
+    action = request.query_params.get("refused")
+    if action not in STATES or action in actions_of(run):
+        return None
+    return f"Nothing was done. {control.impossible(run.override, action)}"
 
 
 def _url(run: OverrideRun, request: Request) -> str:

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from dialpad_ivr.console.override_actions import OverrideActions, actions_of, override_path
+from dialpad_ivr.console.override_actions import OverrideActions, actions_of, override_path, refused
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.console.run_pages import REPORTS
 from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
@@ -122,7 +122,8 @@ class OverridePages:
             url=override_path(run.override),
             actions=[] if doing else actions_of(run),
             doing=doing,
-            not_done=not_done,
+            not_done=not_done or refused(run, request),
+            refused=request.query_params.get("refused", ""),
             due=None if doing else _due(run.override),
             rows=rows[first : first + _ROWS_SHOWN],
             first=first + 1,

@@ -214,11 +214,12 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
             inputs = {"changes": [*override.changes], **kept}
         else:
             inputs = {"changes": _changes_left(run), "phase": "active"}
-        inputs["domain"] = override.domain
+        inputs |= {"domain": override.domain, "notify": override.notify, "override_id": override.workflow_id}
+        inputs |= {"reason": override.reason, "requested_by": override.requested_by, "ended_by": by}
         engine.start_workflow(RESTORE, inputs, correlation_id=override.workflow_id)
         return override
     if override.state not in ("applying", "active"):
-        raise _impossible(override, "end")
+        raise impossible(override, "end")
     if override.state == "applying":
         child = child_of(engine.workflow(override.workflow_id), "apply")
         if child:
@@ -249,7 +250,7 @@ def extend_override(engine: EngineApi, workflow_id: str, until: datetime | None,
     """
     override = read_override(engine, workflow_id)
     if override.state not in ("planned", "applying", "active"):
-        raise _impossible(override, "extend")
+        raise impossible(override, "extend")
     answer = {"action": "extend", "until_ms": milliseconds(until) if until else None, "by": by, "reason": reason}
     _answer(engine, override.workflow_id, (*BEFORE, *DURING), answer)
     return override
@@ -261,7 +262,12 @@ def end_problem(override: Override, until: datetime | None) -> str | None:
         return None
     if until <= override.start:
         return "The new end must be after the beginning of the override."
-    return None if override.on else too_short(until - override.start, len(override.changes))
+    now = datetime.now(timezone.utc)
+    if not override.on:
+        return too_short(until - max(override.start, now), len(override.changes))
+    if too_short(until - now, 0):
+        return f"The new end is too soon. To restore now: dialpad-ivr override end {override.workflow_id}"
+    return None
 
 
 def overlaps_if_extended(engine: EngineApi, override: Override, until: datetime | None) -> list[Overlap]:
@@ -283,7 +289,7 @@ def cancel_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str
     """
     override = read_override(engine, workflow_id)
     if override.state not in ("approval", "planned"):
-        raise _impossible(override, "cancel")
+        raise impossible(override, "cancel")
     answer = {"action": "cancel", "by": by, "reason": reason}
     _answer(engine, override.workflow_id, ("approval", *BEFORE), answer)
     return override
@@ -300,13 +306,15 @@ def approve_override(engine: EngineApi, workflow_id: str, *, by: str, reason: st
     return override
 
 
-def _impossible(override: Override, action: str) -> EngineError:
-    """That an override in its state cannot be ended, extended or canceled, and what can be done."""
+def impossible(override: Override, action: str) -> EngineError:
+    """That an override in its state cannot be approved, ended, extended or canceled, and what can be done."""
     workflow_id, state = override.workflow_id, override.state
     if override.ended:
         text = f"has already ended ({state_text(override)}). There is nothing to {action}."
     elif state == "restoring":
         text = f"is being restored already.\nSee how far it is with: dialpad-ivr override report {workflow_id}"
+    elif action == "approve":
+        text = f"does not wait for approval: it is {state_text(override)}."
     elif action == "extend":
         text = f"waits for approval.\nApprove it first with: dialpad-ivr approve {workflow_id}"
     elif action == "end":
