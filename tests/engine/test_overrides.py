@@ -263,7 +263,7 @@ def test_terminated_in_the_middle_it_is_restored_by_its_guard(
     assert ended["output"]["outcome"] == "broken_off"
     assert ended["output"]["restored"]["left_rows"] == 0
     assert as_before(targets, 150)
-    assert command.json("override", "report", started)["left"] == 0
+    assert command.json("override", "report", started, code=1)["left"] == 0
 
 
 def test_terminated_without_its_guard_it_is_listed_with_what_is_left_and_ended_by_the_command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import datetime, timezone
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
 from dialpad_ivr.provisioning.plan import make_plan, read_plan, write_plan
@@ -211,16 +213,21 @@ def test_list_shows_slots_times_in_the_zone_who_and_why(invoke: Invoke, known: S
         assert part in shown
 
 
-def test_list_keeps_every_line_within_80_columns(invoke: Invoke, known: StubEngine) -> None:
+def test_list_has_short_lines_on_a_terminal_and_one_an_override_in_a_pipe(
+    invoke: Invoke, known: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     known.runs[ID] = [an_override()]
-    shown = invoke("override", "list", "--zone", "Europe/Berlin").out.splitlines()
-    assert shown == [
-        "Times in Europe/Berlin:",
-        f"{ID} 1 callcenter: HOLD_MUSIC: Christmas",
-        "  planned; by ann@desk",
-        "  from 2027-12-24 18:00 +01:00 until 2027-12-27 08:00 +01:00",
-    ]
-    assert max(map(len, shown)) <= 80
+    window, slots = "from 2027-12-24 18:00 +01:00 until 2027-12-27 08:00 +01:00", "1 callcenter: HOLD_MUSIC"
+    piped = invoke("override", "list", "--zone", "Europe/Berlin").out
+    assert piped == f"{ID} | planned | {window} | {slots} | ann@desk | Christmas\n"
+    lines = [f"{ID} planned", f"  {window}", f"  {slots}; by ann@desk: Christmas"]
+    on_terminal = Console(force_terminal=True, no_color=True, width=80, file=io.StringIO())
+    monkeypatch.setattr("dialpad_ivr.cli.override.out", on_terminal)
+    invoke("override", "list", "--zone", "Europe/Berlin")
+    shown = on_terminal.file
+    assert isinstance(shown, io.StringIO)
+    assert shown.getvalue().splitlines() == lines
+    assert max(map(len, lines)) <= 80
 
 
 def test_list_tells_which_one_should_have_been_restored_by_now(invoke: Invoke, known: StubEngine) -> None:
@@ -405,7 +412,7 @@ def test_rows_that_were_not_made_are_told_with_their_reason(
     invoke("override", "report", "o1", "--report", "r", code=1)
     assert "1 row, 1 not made, which come first" in Path("r.report.html").read_text()
     if state == "active":
-        assert f"{told}; by ann@desk" in invoke("override", "list").out
+        assert f"{told} | from 2027" in invoke("override", "list").out
 
 
 def test_after_a_repair_the_report_and_show_say_what_is_so_now(invoke: Invoke, stub_engine: StubEngine) -> None:

@@ -64,21 +64,19 @@ def override_json(override: Override) -> JsonObject:
 
 
 def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> None:
-    """The overrides, three short lines each: a table of them would be wider than most terminals."""
+    """The overrides: three short lines each on a terminal, which is too narrow for a table; one line in a pipe."""
     if not found:
         console.print("No override is planned or active.")
         return
-    console.print(Text(f"Times in {zone.key}:", style="dim"))
     for each in found:
         end = f"until {zone_text(each.end, zone)}" if each.end else OPEN_END
-        lines = (
-            f"{slots_text(each)}: {short(each.reason)}",
-            f"{state_text(each)}; by {short(each.requested_by)}",
-            f"from {zone_text(each.start, zone)} {end}",
-        )
-        console.print(Text(each.workflow_id, style="bold"), Text(lines[0]), soft_wrap=True)
-        for line in lines[1:]:
-            console.print(Text(f"  {line}"), soft_wrap=True)
+        window, slots = f"from {zone_text(each.start, zone)} {end}", slots_text(each)
+        by, reason = short(each.requested_by), short(each.reason)
+        if console.is_terminal:
+            text = f"{each.workflow_id} {state_text(each)}\n  {window}\n  {slots}; by {by}: {reason}"
+        else:
+            text = " | ".join((each.workflow_id, state_text(each), window, slots, by, reason))
+        console.print(Text(text), soft_wrap=True)
     if any(each.left_behind for each in found):
         how = "Restore what one that has ended has left with: dialpad-ivr override end ID"
         console.print(Text(how, style="yellow"), soft_wrap=True)
