@@ -139,8 +139,11 @@ def remove_old_ivr(double: DoubleControl, number: int) -> None:
 def test_an_ivr_that_was_deleted_meanwhile_is_reported_and_the_other_rows_are_restored(
     command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, start: Start
 ) -> None:
+    change_by_a_person(targets, 3)  # after it was planned
     started = start()
     active(engine, started)
+    assert listed_overrides(command)[started]["not_made"] == 1
+    assert "active, 1 of 4 not made" in command("override", "report", started, code=1)
     remove_old_ivr(targets, 1)
     command("override", "end", started, "--yes")
     (ended,) = engine.ended([started])
@@ -149,6 +152,7 @@ def test_an_ivr_that_was_deleted_meanwhile_is_reported_and_the_other_rows_are_re
     assert [row["left"] for row in report["rows"]] == [False, True, False, False]
     assert report["rows"][1]["restored"] in ("not_found", "rejected")
     assert report["rows"][1]["restored_message"]
+    assert f"({old_ivr(1)}), is gone" in command("override", "report", started, code=1)
     assert [targets.selected("callcenter", target(n), "HOLD_MUSIC")["inbound"] for n in (0, 2)] == [
         old_ivr(0),
         old_ivr(2),
@@ -159,6 +163,9 @@ def test_an_ivr_that_was_deleted_meanwhile_is_reported_and_the_other_rows_are_re
     (restoring,) = engine.correlated("override_custom_ivrs_restore", started)
     engine.ended([restoring["workflowId"]])
     assert targets.selected("callcenter", target(1), "HOLD_MUSIC")["inbound"] == BY_A_PERSON
+    report = command.json("override", "report", started, code=1)
+    assert (report["left"], report["settled"], report["not_made"]) == (0, 1, 1)
+    assert report["message"] == "3 of 4 changes made; 2 of 3 restored, 1 settled by hand"
     assert started not in listed_overrides(command)
 
 
@@ -171,7 +178,9 @@ def test_it_is_extended_and_ends_then(
     assert f"override end {started}" in command("override", "extend", started, "--for", "2s", code=2)
     command("override", "extend", started, "--until", "2030-01-01 00:00")
     command("override", "extend", started, "--until", from_now(15)[:19], "--zone", "UTC")
-    extended = command.json("override", "show", started)["until"]
+    shown = command.json("override", "show", started)
+    extended = shown["until"]
+    assert [each["action"] for each in shown["decisions"]] == ["extend", "extend"]
     (ended,) = engine.ended([started])
     assert iso_text(from_milliseconds(ended["output"]["until_ms"])) == extended
     restored = [line for line in targets.ledger() if line["method"] == "PATCH"][ROWS]
@@ -266,7 +275,7 @@ def test_terminated_in_the_middle_it_is_restored_by_its_guard(
     assert ended["output"]["outcome"] == "broken_off"
     assert ended["output"]["restored"]["left_rows"] == 0
     assert as_before(targets, 150)
-    assert command.json("override", "report", started)["left"] == 0
+    assert command.json("override", "report", started, code=1)["left"] == 0
 
 
 def test_terminated_without_its_guard_it_is_listed_with_what_is_left_and_ended_by_the_command(

@@ -85,3 +85,27 @@ def ended(
     status = {"success": "COMPLETED", "broken_off": "TERMINATED"}.get(outcome, "FAILED")
     known = {"status": status, "output": output, "endTime": XMAS["until_ms"] + 5000, "tasks": tasks, **more}
     return {**runs, workflow_id: [override("ended", workflow_id, **known)]}
+
+
+def decided(reference: str, at: int, **output: Any) -> dict[str, Any]:
+    """A task in which it waited, until a person decided something or its time was over."""
+    task = {"taskType": "WAIT", "referenceTaskName": reference, "status": "COMPLETED", "endTime": at}
+    return {**task, "outputData": output}
+
+
+def not_made(outcome: str, state: str) -> dict[str, Any]:
+    """The states of one, `active` or `ended`, whose change was not made, with its run."""
+    states = ended(outcome, None, "failed")
+    (found,) = states["o1"]
+    found["tasks"][0]["outputData"] = {"rows": 1, "ok_rows": 0, "counts": {outcome: 1}}
+    if state == "active":
+        found |= {"status": "RUNNING", "output": {}, "endTime": 0, "variables": {"phase": "active", **XMAS}}
+    return states
+
+
+def repaired(restored: str, again: str) -> dict[str, Any]:
+    """The states of one that ended with its slot left, and of the workflow that was to restore it since."""
+    states = ended("updated", restored, "not_restored", left=1)
+    task, runs = half("restore", again, "o1-again")
+    states["o1"][0]["output"]["conductor.failure_workflow"] = "restorer"
+    return {**states, **runs, "restorer": [{"workflowId": "restorer", "status": "COMPLETED", "tasks": [task]}]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from datetime import datetime, timezone
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from dialpad_ivr.provisioning.overrides import GUARD, WORKFLOW
 from dialpad_ivr.provisioning.plan import make_plan, read_plan, write_plan
 from dialpad_ivr.provisioning.times import milliseconds
 from support.invoke import Invoke
-from support.override_states import NOT_SENT, ended, notification
+from support.override_states import NOT_SENT, XMAS, decided, ended, not_made, notification, override, repaired
 from support.runs import CHANGE, OLD, SLOT, a_plan
 from support.stub import StubEngine
 
@@ -211,6 +213,23 @@ def test_list_shows_slots_times_in_the_zone_who_and_why(invoke: Invoke, known: S
         assert part in shown
 
 
+def test_list_has_short_lines_on_a_terminal_and_one_an_override_in_a_pipe(
+    invoke: Invoke, known: StubEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known.runs[ID] = [an_override()]
+    window, slots = "from 2027-12-24 18:00 +01:00 until 2027-12-27 08:00 +01:00", "1 callcenter: HOLD_MUSIC"
+    piped = invoke("override", "list", "--zone", "Europe/Berlin").out
+    assert piped == f"{ID} | planned | {window} | {slots} | ann@desk | Christmas\n"
+    lines = [f"{ID} planned", f"  {window}", f"  {slots}; by ann@desk: Christmas"]
+    on_terminal = Console(force_terminal=True, no_color=True, width=80, file=io.StringIO())
+    monkeypatch.setattr("dialpad_ivr.cli.override.out", on_terminal)
+    invoke("override", "list", "--zone", "Europe/Berlin")
+    shown = on_terminal.file
+    assert isinstance(shown, io.StringIO)
+    assert shown.getvalue().splitlines() == lines
+    assert max(map(len, lines)) <= 80
+
+
 def test_list_tells_which_one_should_have_been_restored_by_now(invoke: Invoke, known: StubEngine) -> None:
     now = milliseconds(datetime.now(timezone.utc))
     for over, expected in ((62_000, True), (10_000, False)):  # restoring one change may take a minute
@@ -374,6 +393,120 @@ def test_report_says_how_late_each_half_was_and_how_to_restore_what_is_left(
     page = Path("xmas.report.html").read_text()
     for text in ("18:00:02 +01:00, 2 s late", "1 h 2 min late", "dialpad-ivr override end o1"):
         assert text in page
+
+
+@pytest.mark.parametrize("state", ["active", "ended"])
+def test_rows_that_were_not_made_are_told_with_their_reason(
+    invoke: Invoke, stub_engine: StubEngine, state: str
+) -> None:
+    stub_engine.runs = not_made("unauthorized", state)
+    stub_engine.definitions = {(WORKFLOW, "1"): {}}
+    told = "failed, 1 of 1 not made" if state == "ended" else "active, 1 of 1 not made"
+    shown = invoke("override", "report", "o1", code=1).out
+    row = (
+        f"line 2: callcenter Support ({SLOT['target_id']}) HOLD_MUSIC\n  selected before: Winter ({OLD})\n"
+        "  made: unauthorized\n  about apply\n"
+    )
+    assert row in shown
+    assert f"Override o1: {told}." in shown
+    assert f"State          {told}\n" in invoke("override", "show", "o1").out
+    assert invoke("override", "show", "o1", "--json").json["not_made"] == 1
+    assert invoke("override", "report", "o1", "--json", code=1).json["not_made"] == 1
+    invoke("override", "report", "o1", "--report", "r", code=1)
+    assert "1 row, 1 not made, which come first" in Path("r.report.html").read_text()
+    if state == "active":
+        assert f"{told} | from 2027" in invoke("override", "list").out
+
+
+def test_after_a_repair_the_report_and_show_say_what_is_so_now(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.runs = repaired("unauthorized", "updated")
+    now = "1 of 1 changes made; 1 of 1 restored"
+    shown = invoke("override", "report", "o1", "--report", "r").out
+    assert f"Override o1: restored since. {now}\n" in shown
+    shown += invoke("override", "show", "o1").out + Path("r.report.html").read_text()
+    assert "not restored" not in shown
+    assert shown.count(now) == 3
+    assert invoke("override", "show", "o1", "--json").json["message"] == now
+
+
+def test_where_the_ivr_that_was_selected_before_is_gone_it_says_how_to_go_on(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = repaired("unauthorized", "not_found")
+    shown = invoke("override", "report", "o1", "--report", "r", code=1).out
+    advice = (
+        f"The IVR that was selected before, Winter ({OLD}), is gone, unless the target itself is. Select another one "
+        "with dialpad-ivr plan and dialpad-ivr apply of a file with this slot, then run: dialpad-ivr override end o1."
+    )
+    assert advice in shown
+    assert advice in Path("r.report.html").read_text()
+    assert "Override o1: not restored. 1 of 1 changes made; 0 of 1 restored, 1 not:" in shown
+
+
+def test_a_slot_that_a_person_has_set_since_is_settled(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.runs = repaired("not_found", "conflict")
+    shown = invoke("override", "report", "o1", "--report", "r").out
+    assert "Settled by hand: a person has set this slot since." in shown
+    assert "Override o1: settled by hand. 1 of 1 changes made; 0 of 1 restored, 1 settled by hand\n" in shown
+    assert "not restored" not in shown + Path("r.report.html").read_text()
+    report = invoke("override", "report", "o1", "--json").json
+    assert (report["left"], report["settled"]) == (0, 1)
+
+
+def test_what_a_person_changed_before_its_end_is_not_settled_by_the_guards_restoring(
+    invoke: Invoke, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = repaired("conflict", "conflict")
+    assert invoke("override", "report", "o1", "--json", code=1).json["left"] == 1
+
+
+def test_one_that_waited_for_approval_is_late_from_then_on(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.runs = ended("updated", "updated", "success")
+    (state,) = stub_engine.runs["o1"]
+    begun = XMAS["from_ms"] + 45_000
+    state["output"]["started_ms"] = begun
+    state["tasks"].append(decided("approval", begun - 2000, approved=True, by="bob@desk", reason="checked"))
+    shown = invoke("override", "report", "o1", "--zone", "Europe/Berlin").out
+    assert re.search(r"Began +2027-12-24 18:00:45 [+]01:00, 2 s late", shown)
+    assert invoke("override", "report", "o1", "--json").json["started_late_seconds"] == 2
+
+
+def test_what_people_decided_is_told_with_who_when_and_why(invoke: Invoke, stub_engine: StubEngine) -> None:
+    stub_engine.runs = ended("updated", "updated", "success")
+    (state,) = stub_engine.runs["o1"]
+    at, later = XMAS["from_ms"], XMAS["until_ms"]
+    state["tasks"] += [
+        decided("approval", at, approved=True, by="bob@desk", reason="checked"),
+        decided("before_wait", at),  # whose time was over
+        decided("during_wait", at + 60_000, action="extend", until_ms=later, by="cid@desk", reason="more snow"),
+        decided("during_again_wait__1", at + 120_000, action="end", by="dora@desk", reason="melted"),
+    ]
+    told = {
+        "Approved": "2027-12-24 18:00 +01:00 by bob@desk: checked",
+        "Extended": "2027-12-24 18:01 +01:00 by cid@desk, until 2027-12-27 08:00 +01:00: more snow",
+        "Ended early": "2027-12-24 18:02 +01:00 by dora@desk: melted",
+        "Ended": "2027-12-27 08:00:05 +01:00",
+    }
+    shown = [invoke("override", name, "o1", "--zone", "Europe/Berlin").out for name in ("show", "report")]
+    for each in shown:
+        for name, text in told.items():
+            assert re.search(f"^{name} +{re.escape(text)}", each, re.MULTILINE)
+    for name in ("show", "report"):
+        found = invoke("override", name, "o1", "--json").json
+        assert found["ended_at"] == "2027-12-27T07:00:05Z"
+        assert [each["action"] for each in found["decisions"]] == ["approve", "extend", "end"]
+        assert found["decisions"][1]["until"] == "2027-12-27T07:00:00Z"
+    invoke("override", "report", "o1", "--report", "r", "--zone", "Europe/Berlin")
+    page = Path("r.report.html").read_text()
+    assert all(f"<dt>{name}</dt><dd><bdi>{text}" in page for name, text in told.items())
+
+
+def test_show_tells_who_rejected_it_and_why(invoke: Invoke, stub_engine: StubEngine) -> None:
+    task = decided("approval", XMAS["from_ms"], approved=False, by="bob@desk", reason="too early")
+    found = override("approval", status="FAILED", output={"outcome": "not_approved"}, tasks=[task])
+    stub_engine.runs = {"o1": [found]}
+    shown = invoke("override", "show", "o1", "--zone", "Europe/Berlin").out
+    assert "Rejected       2027-12-24 18:00 +01:00 by bob@desk: too early" in shown
 
 
 def test_report_in_a_zone_that_there_is_not_is_refused_before_anything_is_read(

@@ -17,7 +17,17 @@ from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.overrides import RESTORE, WORKFLOW
 from dialpad_ivr.provisioning.times import milliseconds
 from support.console import CONFIRMATION, text_of
-from support.override_states import NOT_SENT, XMAS, ended, half, notification, override
+from support.override_states import (
+    NOT_SENT,
+    XMAS,
+    decided,
+    ended,
+    half,
+    not_made,
+    notification,
+    override,
+    repaired,
+)
 from support.runs import CHANGE, OLD
 from support.stub import StubEngine
 
@@ -165,6 +175,33 @@ async def test_page_offers_what_can_be_done_in_each_state(
     assert re.findall(r'id="do-(\w+)"', page) == actions
     assert re.findall(r'data-due="(\w+)"', page) == ([due] if due else [])
     assert 'data-poll="/overrides/o1?' in page
+
+
+@pytest.mark.parametrize(
+    ("restored", "again", "state"),
+    [("unauthorized", "updated", "restored since"), ("not_found", "conflict", "settled by hand")],
+)
+async def test_what_was_restored_or_settled_since_is_past_and_is_not_said_to_be_left(
+    on_engine: httpx.AsyncClient, known: StubEngine, restored: str, again: str, state: str
+) -> None:
+    known.runs = {"search": [{}], **repaired(restored, again)}
+    listed, page = [(await on_engine.get(path)).text for path in ("/overrides", "/overrides/o1")]
+    assert [row[:2] for row in section(listed, "Past")] == [["Christmas o1", state]]
+    assert f"{state} 1 of 1 changes made; {int(again == 'updated')} of 1 restored" in text_of(page)
+    assert "not restored" not in text_of(listed) + text_of(page)
+    assert 'badge bad">' not in listed
+
+
+async def test_page_of_one_says_what_was_not_made_and_what_people_decided(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = not_made("unauthorized", "active")
+    approval = decided("approval", XMAS["from_ms"], approved=True, by="bob@desk", reason="<checked>")
+    known.runs["o1"][0]["tasks"].append(approval)
+    page = (await on_engine.get("/overrides/o1", params=BERLIN)).text
+    assert '<span class="badge warn">active, 1 of 1 not made</span>' in page
+    assert "1 of 1 slots was not changed. They stand first below" in text_of(page)
+    assert "<dt>Approved</dt><dd><bdi>2027-12-24 18:00 +01:00 by bob@desk: &lt;checked&gt;</bdi>" in page
 
 
 async def test_page_of_one_that_lasts_until_it_is_ended_is_polled_seldom(

@@ -69,15 +69,16 @@ def show(workflow_id: OverrideId, zone: Zone = None, as_json: JsonFlag = False) 
     engine = EngineApi(settings_or_fail())
     try:
         found = overrides.read_override(engine, workflow_id)
-        notifications = OverrideRun(engine, found).notifications if found.notify else []
+        run = OverrideRun(engine, found) if found.notify or found.left_behind else None
     except EngineError as exc:
         engine_failed(exc)
     if as_json:
-        told = [each.summary for each in notifications]
-        typer.echo(json.dumps({**render_override.override_json(found), "notifications": told}, indent=2))
+        told = [each.summary for each in run.notifications] if run else []
+        shown = {**render_override.override_json(found), "notifications": told}
+        typer.echo(json.dumps(shown | ({"message": run.message} if run else {}), indent=2))
     else:
-        render_override.show_override(out, found, shown_in)
-        render_override.show_not_told(out, notifications, shown_in)
+        render_override.show_override(out, found, run, shown_in)
+        render_override.show_not_told(out, run.notifications if run else (), shown_in)
 
 
 def report(
@@ -91,7 +92,8 @@ def report(
 ) -> None:
     """Report both halves of an override row by row: what was made, and what was restored.
 
-    The exit code is 1 if a row of an override that has ended was not restored. BASE.report.html can be printed.
+    The exit code is 1 if a change was not made, or if an override that has ended left a slot not restored. A slot that
+    a person has set since counts as settled. BASE.report.html can be printed.
 
     Examples:
     - `dialpad-ivr override report 5f0c...`
@@ -119,7 +121,7 @@ def report(
             fail(f"The report cannot be written: {exc}", EXIT_USAGE)
         if not as_json:
             out.print(Text(f"Report: {base}.report.json, {base}.report.csv, {base}.report.html"), soft_wrap=True)
-    if run.left:
+    if run.left or run.not_made:
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -22,8 +22,10 @@ from dialpad_ivr.provisioning.override_notify import Notification
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.override_text import (
     OPEN_END,
+    decision_texts,
     late_text,
     not_told_text,
+    row_texts,
     run_text,
     slots_text,
     state_text,
@@ -36,7 +38,6 @@ from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
 from dialpad_ivr.settings import Settings
 
 _PATIENCE_SECONDS: Final = 2.0
-_ID_WIDTH: Final = 36
 _SLOTS_SHOWN: Final = 20  # on a terminal; --json has all
 
 
@@ -57,52 +58,47 @@ def override_json(override: Override) -> JsonObject:
         "overdue": override.overdue,
         "inside": override.inside,
         "message": override.output.get("message"),
+        "not_made": override.not_made,
         "slots": [{key: value for key, value in change.items() if key != "note"} for change in override.changes],
     }
 
 
 def show_list(console: Console, found: Sequence[Override], zone: ZoneInfo) -> None:
-    """The overrides, one a row."""
+    """The overrides: three short lines each on a terminal, which is too narrow for a table; one line in a pipe."""
     if not found:
         console.print("No override is planned or active.")
         return
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("id", no_wrap=True, min_width=_ID_WIDTH)  # to be copied, also from a narrow terminal
-    for heading in ("state", f"from ({zone.key})", "until", "slots", "by", "reason"):
-        table.add_column(heading, overflow="fold")
     for each in found:
-        table.add_row(
-            Text(each.workflow_id),
-            Text(state_text(each)),
-            Text(zone_text(each.start, zone)),
-            Text(zone_text(each.end, zone) if each.end else OPEN_END),
-            Text(slots_text(each)),
-            Text(short(each.requested_by)),
-            Text(short(each.reason)),
-        )
-    console.print(table)
+        end = f"until {zone_text(each.end, zone)}" if each.end else OPEN_END
+        window, slots = f"from {zone_text(each.start, zone)} {end}", slots_text(each)
+        by, reason = short(each.requested_by), short(each.reason)
+        if console.is_terminal:
+            text = f"{each.workflow_id} {state_text(each)}\n  {window}\n  {slots}; by {by}: {reason}"
+        else:
+            text = " | ".join((each.workflow_id, state_text(each), window, slots, by, reason))
+        console.print(Text(text), soft_wrap=True)
     if any(each.left_behind for each in found):
         how = "Restore what one that has ended has left with: dialpad-ivr override end ID"
         console.print(Text(how, style="yellow"), soft_wrap=True)
 
 
-def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
-    """An override with its slots."""
+def show_override(console: Console, override: Override, run: OverrideRun | None, zone: ZoneInfo) -> None:
+    """An override with its slots, and what came of it since where both halves are given."""
     end = zone_text(override.end, zone) if override.end else OPEN_END
     lines = [
         ("Override", override.workflow_id),
-        ("State", state_text(override)),
+        ("State", run_text(run) if run else state_text(override)),
         ("From", f"{zone_text(override.start, zone)} ({iso_text(override.start)})"),
         ("Until", f"{end} ({iso_text(override.end)})" if override.end else end),
         ("By", override.requested_by),
         ("Reason", override.reason),
+        *(decision_texts(each, zone) for each in override.decisions),
+        ("Ended", zone_text(override.ended_at, zone) if override.ended_at else ""),
         ("Within", override.inside or ""),
         ("Notify", override.notify or ""),
-        ("Result", str(override.output.get("message") or "")),
+        ("Result", str((run.message if run else override.output.get("message")) or "")),
     ]
-    for name, value in lines:
-        if value:
-            console.print(Text(f"{name:<9}", style="bold"), Text(value), sep="", soft_wrap=True)
+    _show_facts(console, lines)
     table = Table("target", "slot", "selected meanwhile", "restored then", show_edge=False, pad_edge=False)
     for change in override.changes[:_SLOTS_SHOWN]:
         table.add_row(*map(Text, _change_texts(change)))
@@ -111,6 +107,13 @@ def show_override(console: Console, override: Override, zone: ZoneInfo) -> None:
         console.print(
             Text(f"... and {len(override.changes) - _SLOTS_SHOWN} more; --json has all of them.", style="dim")
         )
+
+
+def _show_facts(console: Console, facts: Sequence[tuple[str, str]]) -> None:
+    """What is known of these, each on a line of its own."""
+    for name, value in facts:
+        if value:
+            console.print(Text(f"{name:<15}", style="bold"), Text(value), sep="", soft_wrap=True)
 
 
 def _change_texts(change: JsonObject) -> tuple[str, str, str, str]:
@@ -164,41 +167,51 @@ def show_not_told(console: Console, notifications: Sequence[Notification], zone:
 
 
 def show_report(console: Console, run: OverrideRun, zone: ZoneInfo) -> None:
-    """Both halves: when they began, rows by outcome, and the rows that are left."""
-    for name, at, late in (
-        ("Began", run.began_at, run.began_late),
-        ("Restored from", run.restoring_at, run.restoring_late),
-    ):
-        if at:
-            console.print(Text(f"{name:<15}", style="bold"), Text(late_text(at, late, zone)), sep="", soft_wrap=True)
+    """Both halves: when they began, rows by outcome, and the rows that were not made or not restored."""
+    ended_at = run.override.ended_at
+    _show_facts(
+        console,
+        [
+            *(decision_texts(each, zone) for each in run.override.decisions),
+            ("Began", late_text(run.began_at, run.began_late, zone) if run.began_at else ""),
+            ("Restored from", late_text(run.restoring_at, run.restoring_late, zone) if run.restoring_at else ""),
+            ("Ended", zone_text(ended_at, zone) if ended_at else ""),
+        ],
+    )
     table = Table("half", "outcome", "rows", show_edge=False, pad_edge=False)
     for half, counts in (("made", run.made), ("restored", run.restored)):
         for outcome, count in counts.most_common():
             table.add_row(half, outcome_text(None if outcome == "pending" else outcome), Text(str(count)))
     console.print(table)
-    left = [row for row in run.rows if row.left] if run.override.ended else []
-    if left:
-        table = Table("line", "target", "IVR type", "made", "restored", "reason", show_edge=False, pad_edge=False)
-        for row in left[:_SLOTS_SHOWN]:
-            table.add_row(
-                Text(str(row.line or "")),
-                Text(f"{row.target_type} {target_text(row.target_id, row.target_name, row.office_name)}"),
-                Text(f"{row.ivr_type} {row.select_option or ''}".rstrip()),
-                Text(outcome_label(row.made)),
-                Text(outcome_label(row.restored)),
-                Text(row.restored_message or row.made_message),
-            )
-        console.print(table)
-        if len(left) > _SLOTS_SHOWN:
-            console.print(Text(f"... and {len(left) - _SLOTS_SHOWN} more; the report has all of them.", style="dim"))
-    message = run.override.output.get("message") or ""
+    _show_worst(console, run)
     state = run_text(run)
     console.print(
-        Text(f"Override {run.override.workflow_id}: {state}. {message}".rstrip(), style="bold"), soft_wrap=True
+        Text(f"Override {run.override.workflow_id}: {state}. {run.message or ''}".rstrip(), style="bold"),
+        soft_wrap=True,
     )
     if run.overridden:
         how = shell_command("override", "end", run.override.workflow_id)
         console.print(Text(f"To restore what is left, once the reason is fixed: {how}"), soft_wrap=True)
+
+
+def _show_worst(console: Console, run: OverrideRun) -> None:
+    """The rows that were not made or not restored, each with its reason."""
+    override = run.override
+    worst = [row for row in run.worst_first if row.not_made or row.settled or (row.left and override.ended)]
+    for row in worst[:_SLOTS_SHOWN]:
+        target = f"{row.target_type} {target_text(row.target_id, row.target_name, row.office_name)}"
+        slot = f"{row.ivr_type} {row.select_option or ''}".rstrip()
+        restored = f"; restored: {outcome_label(row.restored)}" if row.restored or row.left else ""
+        console.print(Text(f"{f'line {row.line}: ' if row.line else ''}{target} {slot}", style="bold"), soft_wrap=True)
+        lines = (
+            f"selected before: {_ivr_text(row.previous, row.previous_name) or 'unknown'}",
+            f"made: {outcome_label(row.made)}{restored}",
+            *row_texts(row, override),
+        )
+        for line in lines:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+    if len(worst) > _SLOTS_SHOWN:
+        console.print(Text(f"... and {len(worst) - _SLOTS_SHOWN} more; the report has all of them.", style="dim"))
 
 
 def considering_overrides(checked: list[CheckedRow], settings: Settings) -> list[CheckedRow]:

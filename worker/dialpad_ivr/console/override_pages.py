@@ -18,7 +18,15 @@ from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
 from dialpad_ivr.engine.api import EngineError
 from dialpad_ivr.provisioning.override_page import POLICY, report_page
 from dialpad_ivr.provisioning.override_report import OverrideRun
-from dialpad_ivr.provisioning.override_text import late_text, not_told_text, run_text, slots_text, state_text
+from dialpad_ivr.provisioning.override_text import (
+    decision_texts,
+    late_text,
+    not_told_text,
+    row_texts,
+    run_text,
+    slots_text,
+    state_text,
+)
 from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_override, running_overrides
 from dialpad_ivr.provisioning.times import milliseconds
 
@@ -93,8 +101,10 @@ class OverridePages:
         return found
 
     def _ended(self, override: Override) -> Listed:
-        left = override.left_behind and OverrideRun(self._pages.engine, override).overridden
-        return _listed(override, "left" if left else "past")
+        if not override.left_behind:
+            return _listed(override, "past")
+        run = OverrideRun(self._pages.engine, override)
+        return _listed(override, "left" if run.overridden else "past", run_text(run))
 
     async def override(self, request: Request) -> Response:
         """An override: its window, its slots, and both halves row by row."""
@@ -107,7 +117,7 @@ class OverridePages:
                 raise
             again = f"{request.url.path}?{request.url.query}"  # a page that is open stays, and asks again
             return self._pages.page(request, "override", run=None, problem=exc.detail, again=again)
-        rows = run.left_first
+        rows = run.worst_first
         pages = max(1, -(-len(rows) // _ROWS_SHOWN))
         asked = request.query_params.get("page", "")
         page = min(int(asked), pages) if re.fullmatch("[1-9][0-9]{0,3}", asked) else 1
@@ -131,6 +141,8 @@ class OverridePages:
             pages=pages,
             not_told_text=not_told_text,
             late_text=late_text,
+            row_texts=row_texts,
+            decisions=[decision_texts(each, zone) for each in run.override.decisions],
             **shown_in(zone),
         )
 
@@ -156,11 +168,11 @@ def _due(override: Override) -> int | None:
     return milliseconds(at) if at else None
 
 
-def _listed(override: Override, section: str = "") -> Listed:
+def _listed(override: Override, section: str = "", state: str = "") -> Listed:
     return Listed(
         override.workflow_id,
         section or ("planned" if override.state in ("approval", "planned") else "active"),
-        state_text(override),
+        state or state_text(override),
         override.start,
         override.end,
         len(override.changes),

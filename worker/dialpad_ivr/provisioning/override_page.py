@@ -14,7 +14,15 @@ from zoneinfo import ZoneInfo
 
 from dialpad_ivr import __version__
 from dialpad_ivr.provisioning.override_report import OverriddenRow, OverrideRun
-from dialpad_ivr.provisioning.override_text import OPEN_END, late_text, not_told_text, run_text
+from dialpad_ivr.provisioning.override_text import (
+    OPEN_END,
+    decision_texts,
+    late_text,
+    not_told_text,
+    row_texts,
+    run_text,
+)
+from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.times import zone_text
 
 _STYLE: Final = """
@@ -71,9 +79,11 @@ def report_page(run: OverrideRun, zone: ZoneInfo, now: datetime) -> str:
         now: When it was read.
     """
     override = run.override
-    message = str(override.output.get("message") or "")
+    message = run.message or ""
     count = f"{len(run.rows)} row{'' if len(run.rows) == 1 else 's'}"
-    left = f"{count}, {run.left} not restored, which come first" if run.left else count
+    worst = ((run.left, "not restored"), (run.not_made, "not made"))
+    worst_text = ", ".join(f"{number} {what}" for number, what in worst if number)
+    left = f"{count}, {worst_text}, which come first" if worst_text else count
     return _TEMPLATE.substitute(
         policy=POLICY,
         style=_STYLE,
@@ -84,7 +94,7 @@ def report_page(run: OverrideRun, zone: ZoneInfo, now: datetime) -> str:
         facts="\n".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in _facts(run, zone)),
         counts="\n".join(_counts(run)),
         heading=f"Both halves: {left}",
-        rows="\n".join(map(_row, run.left_first)),
+        rows="\n".join(_row(row, override) for row in run.worst_first),
         foot=escape(f"Read {zone_text(now, zone)} ({zone.key}) by dialpad-ivr {__version__}. Override ")
         + f"<code>{escape(override.workflow_id)}</code>.",
     )
@@ -92,18 +102,16 @@ def report_page(run: OverrideRun, zone: ZoneInfo, now: datetime) -> str:
 
 def _facts(run: OverrideRun, zone: ZoneInfo) -> list[tuple[str, str]]:
     """Who, when and why, as HTML; what is not known is left out."""
-    override, output = run.override, run.override.output
+    override = run.override
     found = [
         ("Requested by", override.requested_by),
         ("Reason", override.reason),
-        ("Approved by", output.get("approved_by")),
         ("Planned from", zone_text(override.start, zone)),
         ("Planned until", zone_text(override.end, zone) if override.end else OPEN_END),
+        *(decision_texts(each, zone) for each in override.decisions),
         ("Began", late_text(run.began_at, run.began_late, zone) if run.began_at else None),
         ("Restored from", late_text(run.restoring_at, run.restoring_late, zone) if run.restoring_at else None),
         ("Ended", zone_text(override.ended_at, zone) if override.ended_at else None),
-        ("Ended early by", output.get("ended_by")),
-        ("Why it ended early", output.get("end_reason")),
         ("Nested in", override.inside),
         ("People are told by", override.notify),
         ("Restored by workflow", run.restored_by),
@@ -118,20 +126,21 @@ def _counts(run: OverrideRun) -> Iterable[str]:
             yield f'<tr><th scope="row">{half}</th><td>{escape(outcome)}</td><td>{count}</td></tr>'
 
 
-def _row(row: OverriddenRow) -> str:
+def _row(row: OverriddenRow, override: Override) -> str:
     """The row, and below it the messages of both halves: beside it they would make it too wide for paper."""
+    left = row.left and override.ended
     cells = (
         escape(f"{row.ivr_type} {row.select_option or ''}".rstrip()).replace("_", "_<wbr>"),
         _with_id(row.ivr_name, row.ivr_id),
         _with_id(row.previous_name, row.previous),
         escape(row.made or "pending"),
-        "<br>".join((["<b>not restored</b>"] if row.left else []) + ([escape(row.restored)] if row.restored else [])),
+        "<br>".join((["<b>not restored</b>"] if left else []) + ([escape(row.restored)] if row.restored else [])),
     )
     name = f"{row.target_name}, {row.office_name}" if row.office_name else row.target_name
     target = _with_id(name, row.target_id, row.target_type)
     texts = "".join(f"<td>{cell}</td>" for cell in cells)
-    kind = "left" if row.left else ""
-    messages = [_named(message) for message in (row.made_message, row.restored_message) if message]
+    kind = "left" if left or row.not_made else ""
+    messages = [_named(text) for text in row_texts(row, override)]
     below = f'<tr class="{kind} detail"><td></td><td colspan="6">{"<br>".join(messages)}</td></tr>' if messages else ""
     return f'<tr class="{kind}"><td>{row.line or ""}</td><th scope="row">{target}</th>{texts}</tr>{below}'
 

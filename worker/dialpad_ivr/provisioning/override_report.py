@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
+from dialpad_ivr.contract.outcomes import OK_OUTCOMES
 from dialpad_ivr.engine.api import EngineApi, JsonObject
 from dialpad_ivr.provisioning.override_notify import Notification, read_notifications
 from dialpad_ivr.provisioning.overrides import RESTORE, Override, Slot, child_of, note_of, slot_of
@@ -25,6 +26,7 @@ class OverriddenRow:
         made: The outcome of the change; `None` while it is pending.
         restored: The outcome of restoring it; `None` while it is pending, or where nothing was to be restored.
         left: Whether the slot has not been restored: it may still be overridden, or a person changed it meanwhile.
+        settled: Whether a person has set the slot since restoring it was first tried, so that it is not left any more.
         target_name: The target's name; empty if unknown, as the names below.
         office_name: The name of its office.
         ivr_name: The name of the IVR that it selects.
@@ -44,6 +46,7 @@ class OverriddenRow:
     restored: str | None = None
     restored_message: str = ""
     left: bool = False
+    settled: bool = False
     target_name: str = ""
     office_name: str = ""
     ivr_name: str = ""
@@ -53,6 +56,16 @@ class OverriddenRow:
     def overridden(self) -> bool:
         """Whether its slot may still have the override's IVR; what a person changed meanwhile has not."""
         return self.left and self.restored != "conflict"
+
+    @property
+    def not_made(self) -> bool:
+        """Whether the change was tried, or was to be, and is not known to have been made."""
+        return self.made is not None and self.made not in OK_OUTCOMES
+
+    @property
+    def gone(self) -> bool:
+        """Whether the IVR that was selected before cannot be selected any more: Dialpad knows no such one."""
+        return self.left and self.restored == "not_found"
 
 
 class OverrideRun:
@@ -83,18 +96,29 @@ class OverrideRun:
         began = ((workflow.get("variables") or {}) | override.output).get("started_ms")
         self.began_at = from_milliseconds(began) if isinstance(began, int) else None
         self.restoring_at = _started_at(workflow, "restore")
+        self.approved_at = next((each.at for each in override.decisions if each.action == "approve"), None)
         self.restored_by: str | None = None
+        settled = set[Slot]()
         restorers = {parent: engine.workflow(parent) for parent in _restorers(engine, override)}
         for parent, restorer in restorers.items():
             found = child_of(restorer, "restore")
             if found:
                 self.restored_by = parent
-                restored.update(_results(engine, found, runs))
+                again = _results(engine, found, runs)
+                tried = {slot for slot, row in restored.items() if row.outcome not in (None, "conflict")}
+                settled |= {slot for slot, row in again.items() if row.outcome == "conflict" and slot in tried}
+                restored.update(again)
+        changes = [(slot_of(change), change) for change in override.changes]
         self.rows = sorted(
-            (_row(change, made.get(slot_of(change)), restored.get(slot_of(change))) for change in override.changes),
+            (_row(change, made.get(slot), restored.get(slot), settled=slot in settled) for slot, change in changes),
             key=lambda row: row.line,
         )
         self.notifications = read_notifications(engine, (workflow, *restorers.values()))
+
+    @property
+    def settled(self) -> int:
+        """How many slots a person has set since restoring them was first tried."""
+        return sum(row.settled for row in self.rows)
 
     @property
     def left(self) -> int:
@@ -107,14 +131,20 @@ class OverrideRun:
         return sum(row.overridden for row in self.rows) if self.override.ended else 0
 
     @property
+    def not_made(self) -> int:
+        """How many changes were not made."""
+        return sum(row.not_made for row in self.rows)
+
+    @property
     def to_restore(self) -> int:
         """How many rows ending it now would restore, as far as it has changed them."""
         return self.overridden if self.override.ended else sum(row.made in MAY_BE_MADE for row in self.rows)
 
     @property
-    def left_first(self) -> list[OverriddenRow]:
-        """The rows, those first that an override which has ended did not restore."""
-        return sorted(self.rows, key=lambda row: not row.left) if self.override.ended else self.rows
+    def worst_first(self) -> list[OverriddenRow]:
+        """The rows: first those that an override which has ended did not restore, then those not made."""
+        ended = self.override.ended
+        return sorted(self.rows, key=lambda row: (not (row.left and ended), not row.not_made))
 
     @property
     def not_told(self) -> list[Notification]:
@@ -128,13 +158,28 @@ class OverrideRun:
 
     @property
     def began_late(self) -> float | None:
-        """How many seconds after its planned beginning it really began; `None` if it has not."""
-        return _seconds_after(self.override.start, self.began_at)
+        """How many seconds after its planned beginning it really began, or after its approval, if that came later.
+
+        `None` if it has not begun.
+        """
+        due = max(self.override.start, self.approved_at) if self.approved_at else self.override.start
+        return _seconds_after(due, self.began_at)
 
     @property
     def restoring_late(self) -> float | None:
         """How many seconds after its planned end it began to restore; `None` if it has not, or was ended early."""
         return _seconds_after(self.override.end, self.restoring_at)
+
+    @property
+    def message(self) -> str | None:
+        """What came of an override that has ended, as of now: also after it was restored since."""
+        if not self.restored_by:
+            return self.override.output.get("message")
+        restored, due = self.restored, self.restored.total()
+        back = sum(restored[outcome] for outcome in OK_OUTCOMES)
+        settled = f", {self.settled} settled by hand" if self.settled else ""
+        left = f", {self.left} not: a person changed them meanwhile, or restoring failed" if self.left else ""
+        return f"{self.made['updated']} of {len(self.rows)} changes made; {back} of {due} restored{settled}{left}"
 
     @property
     def made(self) -> Counter[str]:
@@ -151,16 +196,17 @@ class OverrideRun:
         override = self.override
         report = {
             **override.summary,
-            "message": override.output.get("message"),
+            "message": self.message,
             "started_at": iso_text(self.began_at) if self.began_at else None,
             "started_late_seconds": self.began_late,
             "restoring_at": iso_text(self.restoring_at) if self.restoring_at else None,
             "restoring_late_seconds": self.restoring_late,
-            "ended_at": iso_text(override.ended_at) if override.ended_at else None,
             "ended_by": override.output.get("ended_by"),
             "restored_by": self.restored_by,
             "made": dict(self.made),
             "restored": dict(self.restored),
+            "not_made": self.not_made,
+            "settled": self.settled,
             "left": self.left,
             "notifications": [each.summary for each in self.notifications],
             "rows": [asdict(row) for row in self.rows],
@@ -203,7 +249,9 @@ def _results(engine: EngineApi, workflow_id: str | None, runs: dict[str, Provisi
     return {slot_of(row.change): row for row in run.rows}
 
 
-def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult | None) -> OverriddenRow:
+def _row(
+    change: JsonObject, made: ChangeResult | None, restored: ChangeResult | None, *, settled: bool
+) -> OverriddenRow:
     note = note_of(change)
     planned = note.get("previous")
     planned = [each for each in planned if isinstance(each, dict)] if isinstance(planned, list) else []
@@ -222,7 +270,10 @@ def _row(change: JsonObject, made: ChangeResult | None, restored: ChangeResult |
         made_message=made.message if made else "",
         restored=restored.outcome if restored else None,
         restored_message=restored.message if restored else "",
-        left=made is not None and made.outcome in MAY_BE_MADE and not (restored is not None and restored.ok),
+        left=made is not None
+        and made.outcome in MAY_BE_MADE
+        and not ((restored is not None and restored.ok) or settled),
+        settled=settled,
         target_name=str(note.get("target_name") or ""),
         office_name=str(note.get("office_name") or ""),
         ivr_name=str(note.get("ivr_name") or ""),

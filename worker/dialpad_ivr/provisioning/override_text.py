@@ -6,8 +6,10 @@ from collections import Counter
 from datetime import datetime, tzinfo
 from typing import Final
 
+from dialpad_ivr.contract.validation import short
+from dialpad_ivr.provisioning.override_decisions import Decision
 from dialpad_ivr.provisioning.override_notify import Notification
-from dialpad_ivr.provisioning.override_report import OverrideRun
+from dialpad_ivr.provisioning.override_report import OverriddenRow, OverrideRun
 from dialpad_ivr.provisioning.overrides import Override
 from dialpad_ivr.provisioning.times import Window, zone_text
 
@@ -22,14 +24,55 @@ _STATES: Final = {
 
 
 def state_text(override: Override) -> str:
-    """Its state, or once it has ended its outcome."""
-    return _STATES.get(override.state, override.state.replace("_", " ")) + (", overdue" if override.overdue else "")
+    """Its state, or once it has ended its outcome, and how many changes were not made."""
+    text = _STATES.get(override.state, override.state.replace("_", " ")) + (", overdue" if override.overdue else "")
+    return text + _not_made(override.not_made, override)
 
 
 def run_text(run: OverrideRun) -> str:
     """The same, with what has become of it since."""
-    restored = run.override.left_behind and run.restored_by and not run.overridden
-    return state_text(run.override) + (", and restored since" if restored else "")
+    if not (run.override.left_behind and run.restored_by) or run.left:
+        return state_text(run.override)
+    by_hand = run.settled == run.restored.total()
+    return ("settled by hand" if by_hand else "restored since") + _not_made(run.not_made, run.override)
+
+
+def _not_made(count: int, override: Override) -> str:
+    return f", {count} of {len(override.changes)} not made" if count else ""
+
+
+def row_texts(row: OverriddenRow, override: Override) -> list[str]:
+    """What there is to say of both halves of a change, and what to do where a slot cannot be restored any more."""
+    restored = row.restored_message
+    if row.settled:
+        restored = "Settled by hand: a person has set this slot since."
+    elif row.gone and override.ended:
+        before = f"{short(row.previous_name)} ({row.previous})" if row.previous_name else row.previous
+        restored = (
+            f"The IVR that was selected before, {before}, is gone, unless the target itself is. Select another one "
+            "with dialpad-ivr plan and dialpad-ivr apply of a file with this slot, then run: dialpad-ivr override end "
+            f"{override.workflow_id}. The slot then counts as settled by hand."
+        )
+    return [text for text in (row.made_message, restored) if text]
+
+
+_DECISIONS: Final = {
+    "approve": "Approved",
+    "reject": "Rejected",
+    "extend": "Extended",
+    "end": "Ended early",
+    "cancel": "Canceled",
+}
+
+
+def decision_texts(decision: Decision, zone: tzinfo) -> tuple[str, str]:
+    """For instance "Approved" and "2026-12-24 18:00 +01:00 by ann@desk: checked"."""
+    at = zone_text(decision.at, zone) if decision.at else ""
+    by = f" by {short(decision.by)}" if decision.by else ""
+    until = zone_text(decision.until, zone) if decision.until else OPEN_END.removeprefix("until ")
+    to = f", until {until}" if decision.action == "extend" else ""
+    reason = f": {short(decision.reason)}" if decision.reason else ""
+    return _DECISIONS[decision.action], f"{at}{by}{to}{reason}".strip()
 
 
 def late_text(at: datetime, late: float | None, zone: tzinfo) -> str:

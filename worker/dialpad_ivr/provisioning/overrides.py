@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.provisioning.override_decisions import Decision, read_decisions
 from dialpad_ivr.provisioning.plan import target_text
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text, zone_text
 
@@ -46,6 +47,8 @@ class Override:
         output: The workflow's output, once it has ended.
         ended_at: When it ended, in UTC.
         notify: The connection of the engine that is told what was done.
+        not_made: How many changes were not made; 0 as long as that is not known.
+        decisions: What people decided on it.
     """
 
     workflow_id: str
@@ -63,6 +66,8 @@ class Override:
     output: JsonObject
     ended_at: datetime | None
     notify: str | None = None
+    not_made: int = 0
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -107,6 +112,8 @@ class Override:
             "reason": self.reason,
             "requested_by": self.requested_by,
             "notify": self.notify,
+            "ended_at": iso_text(self.ended_at) if self.ended_at else None,
+            "decisions": [each.summary for each in self.decisions],
         }
 
     def meets(self, start: datetime, end: datetime | None) -> bool:
@@ -155,10 +162,11 @@ def _override(found: JsonObject) -> Override:
     status = found["status"]
     started = from_milliseconds(found.get("startTime") or 0)
     changes = inputs.get("changes")
+    tasks = found.get("tasks") or []
     return Override(
         workflow_id=found["workflowId"],
         status=status,
-        state=_state(status, variables, output, found.get("tasks") or []),
+        state=_state(status, variables, output, tasks),
         start=_time(variables.get("from_ms")) or started,
         end=_time(variables.get("until_ms")),
         changes=tuple(each for each in changes if isinstance(each, dict)) if isinstance(changes, list) else (),
@@ -171,7 +179,15 @@ def _override(found: JsonObject) -> Override:
         output=output if status in TERMINAL_STATUSES else {},
         ended_at=from_milliseconds(found["endTime"]) if found.get("endTime") else None,
         notify=str(inputs.get("notify") or "") or None,
+        not_made=_not_made(tasks),
+        decisions=read_decisions(tasks),
     )
+
+
+def _not_made(tasks: Iterable[JsonObject]) -> int:
+    """How many changes the first half has not made, by its own count."""
+    output = next((task.get("outputData") or {} for task in tasks if task["referenceTaskName"] == "apply"), {})
+    return int(output.get("rows") or 0) - int(output.get("ok_rows") or 0)
 
 
 def _time(value: Any) -> datetime | None:
