@@ -216,7 +216,7 @@ def test_one_that_is_planned_is_listed_refuses_another_and_is_canceled(
         command("override", "cancel", workflow_id, "--yes", "--reason", "no snow")
     for ended in engine.ended([inner["workflow_id"], started]):
         assert (ended["status"], ended["output"]["outcome"]) == ("COMPLETED", "cancelled")
-    assert "cannot be canceled" in command("override", "cancel", started, "--yes", code=1)
+    assert "There is nothing to cancel." in command("override", "cancel", started, "--yes", code=1)
     assert targets.summary()["applied"] == 0
 
 
