@@ -177,8 +177,9 @@ def test_an_interrupted_export_goes_on_where_it_was(
     known = len(double.ledger())
     resumed = invoke("export", "callcenter", "--out", "x.csv", "--resume")
     assert f"{read} targets read by an interrupted command" in resumed.err
-    calls = [arrival["path"] for arrival in double.ledger()[known:]]
-    assert calls.count("/api/v2/customivrs") == 6 - read
+    # Of the interrupted command a call that was under way may arrive only now: its target is read again.
+    reads = {line["target_id"] for line in double.ledger()[known:] if line["path"] == "/api/v2/customivrs"}
+    assert len(reads) == 6 - read
     assert "Check: 7 in sync." in invoke("check", "x.csv").out
     assert not kept()
 
