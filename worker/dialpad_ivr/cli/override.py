@@ -78,7 +78,8 @@ def show(workflow_id: OverrideId, zone: Zone = None, as_json: JsonFlag = False) 
         typer.echo(json.dumps(shown | ({"message": run.message} if run else {}), indent=2))
     else:
         render_override.show_override(out, found, run, shown_in)
-        render_override.show_not_told(out, run.notifications if run else (), shown_in)
+        if run:
+            render_override.show_not_told(out, run, shown_in)
 
 
 def report(
@@ -110,7 +111,7 @@ def report(
         typer.echo(document, nl=False)
     else:
         render_override.show_report(out, run, shown_in)
-        render_override.show_not_told(out, run.notifications, shown_in)
+        render_override.show_not_told(out, run, shown_in)
     if base:
         try:
             write_atomically(Path(f"{base}.report.json"), document)

@@ -18,12 +18,11 @@ from dialpad_ivr.contract.validation import short
 from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
 from dialpad_ivr.provisioning.drift import CheckedRow
 from dialpad_ivr.provisioning.overridden import with_overrides
-from dialpad_ivr.provisioning.override_notify import Notification
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.override_text import (
     OPEN_END,
     decision_texts,
-    late_text,
+    history_texts,
     not_told_text,
     row_texts,
     run_text,
@@ -32,7 +31,7 @@ from dialpad_ivr.provisioning.override_text import (
     window_text,
 )
 from dialpad_ivr.provisioning.overrides import Overlap, Override, note_of, overlaps, running_overrides
-from dialpad_ivr.provisioning.plan import target_text
+from dialpad_ivr.provisioning.plan import slot_text, target_text
 from dialpad_ivr.provisioning.planned_ahead import PlannedOverride
 from dialpad_ivr.provisioning.times import Window, iso_text, utc_text, zone_text
 from dialpad_ivr.settings import Settings
@@ -159,25 +158,15 @@ def show_stopped(console: Console, started: Sequence[str], planned: Sequence[Pla
         console.print(Text(line, style="red"), soft_wrap=True)
 
 
-def show_not_told(console: Console, notifications: Sequence[Notification], zone: ZoneInfo) -> None:
+def show_not_told(console: Console, run: OverrideRun, zone: ZoneInfo) -> None:
     """What people were not told, and what to do."""
-    for each in notifications:
-        if each.state == "not_sent":
-            console.print(Text(not_told_text(each, zone), style="red"), soft_wrap=True)
+    for each in run.not_told:
+        console.print(Text(not_told_text(each, zone), style="red"), soft_wrap=True)
 
 
 def show_report(console: Console, run: OverrideRun, zone: ZoneInfo) -> None:
     """Both halves: when they began, rows by outcome, and the rows that were not made or not restored."""
-    ended_at = run.override.ended_at
-    _show_facts(
-        console,
-        [
-            *(decision_texts(each, zone) for each in run.override.decisions),
-            ("Began", late_text(run.began_at, run.began_late, zone) if run.began_at else ""),
-            ("Restored from", late_text(run.restoring_at, run.restoring_late, zone) if run.restoring_at else ""),
-            ("Ended", zone_text(ended_at, zone) if ended_at else ""),
-        ],
-    )
+    _show_facts(console, history_texts(run, zone))
     table = Table("half", "outcome", "rows", show_edge=False, pad_edge=False)
     for half, counts in (("made", run.made), ("restored", run.restored)):
         for outcome, count in counts.most_common():
@@ -199,10 +188,10 @@ def _show_worst(console: Console, run: OverrideRun) -> None:
     override = run.override
     worst = [row for row in run.worst_first if row.not_made or row.settled or (row.left and override.ended)]
     for row in worst[:_SLOTS_SHOWN]:
-        target = f"{row.target_type} {target_text(row.target_id, row.target_name, row.office_name)}"
-        slot = f"{row.ivr_type} {row.select_option or ''}".rstrip()
+        target = target_text(row.target_id, row.target_name, row.office_name)
+        slot = slot_text(row.target_type, target, row.ivr_type, row.select_option)
         restored = f"; restored: {outcome_label(row.restored)}" if row.restored or row.left else ""
-        console.print(Text(f"{f'line {row.line}: ' if row.line else ''}{target} {slot}", style="bold"), soft_wrap=True)
+        console.print(Text(f"{f'line {row.line}: ' if row.line else ''}{slot}", style="bold"), soft_wrap=True)
         lines = (
             f"selected before: {_ivr_text(row.previous, row.previous_name) or 'unknown'}",
             f"made: {outcome_label(row.made)}{restored}",

@@ -24,6 +24,7 @@ from dialpad_ivr.provisioning.overrides import (
     Override,
     child_of,
     nests,
+    note_of,
     overlaps,
     read_override,
     reference,
@@ -236,7 +237,7 @@ def _changes_left(run: OverrideRun) -> list[JsonObject]:
     """The changes that were not restored, with what was selected before. Slots that were may be another override's."""
     left = {slot_of(asdict(row)): row for row in run.rows if row.overridden}
     return [
-        {**change, "note": {**change["note"], "previous": [{"id": row.previous, "name": row.previous_name or None}]}}
+        {**change, "note": {**note_of(change), "previous": [{"id": row.previous, "name": row.previous_name or None}]}}
         for change in run.override.changes
         if (row := left.get(slot_of(change)))
     ]

@@ -16,8 +16,7 @@ from dialpad_ivr import __version__
 from dialpad_ivr.provisioning.override_report import OverriddenRow, OverrideRun
 from dialpad_ivr.provisioning.override_text import (
     OPEN_END,
-    decision_texts,
-    late_text,
+    history_texts,
     not_told_text,
     row_texts,
     run_text,
@@ -108,10 +107,7 @@ def _facts(run: OverrideRun, zone: ZoneInfo) -> list[tuple[str, str]]:
         ("Reason", override.reason),
         ("Planned from", zone_text(override.start, zone)),
         ("Planned until", zone_text(override.end, zone) if override.end else OPEN_END),
-        *(decision_texts(each, zone) for each in override.decisions),
-        ("Began", late_text(run.began_at, run.began_late, zone) if run.began_at else None),
-        ("Restored from", late_text(run.restoring_at, run.restoring_late, zone) if run.restoring_at else None),
-        ("Ended", zone_text(override.ended_at, zone) if override.ended_at else None),
+        *history_texts(run, zone),
         ("Nested in", override.inside),
         ("People are told by", override.notify),
         ("Restored by workflow", run.restored_by),

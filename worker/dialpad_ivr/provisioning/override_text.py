@@ -84,6 +84,17 @@ def late_text(at: datetime, late: float | None, zone: tzinfo) -> str:
     return f"{zone_text(at, zone)}, {length} late" if length else zone_text(at, zone)
 
 
+def history_texts(run: OverrideRun, zone: tzinfo) -> list[tuple[str, str]]:
+    """What people decided and when each half was done, each with its name; what is not known is empty."""
+    ended_at = run.override.ended_at
+    return [
+        *(decision_texts(each, zone) for each in run.override.decisions),
+        ("Began", late_text(run.began_at, run.began_late, zone) if run.began_at else ""),
+        ("Restored from", late_text(run.restoring_at, run.restoring_late, zone) if run.restoring_at else ""),
+        ("Ended", zone_text(ended_at, zone) if ended_at else ""),
+    ]
+
+
 def slots_text(override: Override) -> str:
     """For instance "12 callcenters, 1 office: HOLD_MUSIC, GREETING"."""
     targets = Counter(

@@ -84,7 +84,12 @@ class PlannedChange(BaseModel):
     def slot_text(self) -> str:
         """The slot for people, with the names that are known."""
         target = target_text(self.target_id, self.target_name, self.office_name)
-        return f"{self.target_type} {target} {self.ivr_type} {self.select_option or ''}".rstrip()
+        return slot_text(self.target_type, target, self.ivr_type, self.select_option)
+
+
+def slot_text(target_type: str, target: str, ivr_type: str, select_option: str | None) -> str:
+    """A slot for people, of the text of its target."""
+    return f"{target_type} {target} {ivr_type} {select_option or ''}".rstrip()
 
 
 def target_text(target_id: str, name: str | None, office: str | None) -> str:

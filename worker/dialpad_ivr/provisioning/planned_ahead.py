@@ -118,7 +118,7 @@ def unrestorable(plan: Plan) -> list[tuple[int, str]]:
 
 def nested_plan(plan: Plan, outer: Override) -> Plan:
     """A plan within another override: when it begins, what that one selects is selected."""
-    theirs = {slot_of(change): change for change in outer.changes}
+    theirs = outer.slots
 
     def within(row: PlannedChange) -> PlannedChange:
         slot = slot_of(row.model_dump())
