@@ -88,7 +88,7 @@ class Settings(BaseSettings):
         description="The task domain to poll; the default queue if not set. Bulk work is in DOMAIN.bulk, or in bulk.",
     )
     concurrency: int = Field(
-        default=24,
+        default=40,
         ge=1,
         le=500,
         description="Tasks of a type that one worker runs concurrently from each of its queues: its own, and one of "

@@ -122,8 +122,11 @@ async def test_polled_tasks_run_and_their_results_are_reported(engine: FakeEngin
         ("1", "COMPLETED"),
         ("2", "COMPLETED"),
     }
-    query = engine.called("poll")[0]
-    assert (query["workerid"], query["domain"], query["count"]) == ("me", "d", "2")
+    idle, busy = engine.called("poll")[:2]
+    assert (idle["workerid"], idle["domain"]) == ("me", "d")
+    # With slots free and nothing in them, the engine holds a poll, and would until it has as many as are wanted.
+    assert (idle["count"], idle["timeout"]) == ("1", "500")
+    assert (busy["count"], busy["timeout"]) == ("1", "100")
 
 
 async def test_bulk_work_is_polled_after_the_own_queue_and_keeps_no_slot_from_it(
@@ -134,7 +137,7 @@ async def test_bulk_work_is_polled_after_the_own_queue_and_keeps_no_slot_from_it
     poller, _, handled, _ = await start(1, released=False, bulk_domains=["bulk", "bulk.a"])
     await until(lambda: len(handled.runs) == 3)
     polls = [(query.get("domain"), query["timeout"]) for query in engine.called("poll")]
-    assert polls == [(None, "100"), ("bulk", "0"), ("bulk.a", "0")]  # all are full now
+    assert polls == [(None, "500"), ("bulk", "0"), ("bulk.a", "0")]  # all are full now
     assert handled.runs == ["own", "bulk 0", "a"]
     assert poller.in_flight == 3
     handled.released.set()
@@ -162,7 +165,7 @@ class EmptyQueues:
 
 
 @pytest.mark.parametrize("count", [1, 20])
-def test_empty_bulk_queues_cost_no_more_polls_than_the_own_one(count: int) -> None:
+def test_empty_queues_cost_few_polls(count: int) -> None:
     client: Any = EmptyQueues()
     domains = [f"bulk.{number}" for number in range(count)]
 
@@ -183,8 +186,9 @@ def test_empty_bulk_queues_cost_no_more_polls_than_the_own_one(count: int) -> No
         bulk = [at for domain, at in polls if domain == name]
         # `follow` reports one that is not polled for 4 s.
         assert max(later - earlier for earlier, later in pairwise(bulk)) < 3.5
-    assert len(polls) - len(own) < len(own) * 1.1
-    assert max(later - earlier for earlier, later in pairwise(own)) < 0.3
+    assert len(polls) < 50 * 10
+    # A held poll is answered as soon as a task comes: what counts is the pause between two.
+    assert max(later - earlier for earlier, later in pairwise(own)) < 0.5 + 0.1
 
 
 async def test_an_update_brings_the_next_task_without_a_poll(engine: FakeEngine, start: Start) -> None:
@@ -203,7 +207,7 @@ async def test_no_more_tasks_run_at_once_than_the_concurrency_allows(engine: Fak
     handled.released.set()
     await until(lambda: len(engine.results) == 12)
     assert handled.most_running == 3
-    assert polls == 1  # at capacity it does not poll
+    assert polls == 2  # for the first, and then for two: at capacity it does not poll
 
 
 async def test_a_duplicate_delivery_runs_once_and_is_reported_twice(engine: FakeEngine, start: Start) -> None:
