@@ -110,6 +110,7 @@ class StubEngine:
         schedules: What is scheduled, by name; `None` for an engine without the scheduler. Its preview knows two cron
             expressions: that of every day at six, and that of a date which there is not.
         worker: Whether one polls the default queue and that of bulk work right now, for all task types.
+        removed: The ids of workflows that are gone, though the index lists them.
     """
 
     def __init__(self) -> None:
@@ -122,6 +123,7 @@ class StubEngine:
         self.last_polls: dict[tuple[str, str | None], int] = {}
         self.schedules: dict[str, JsonObject] | None = {}
         self.worker = True
+        self.removed: set[str] = set()
         self.stub: Stub
 
     @property
@@ -193,7 +195,7 @@ class StubEngine:
                 ended = {"status": "TERMINATED", "reasonForIncompletion": reason}
                 self.runs[workflow_id] = [{**self.runs[workflow_id][-1], **ended}]
                 return 200, {}
-            case ("GET", "workflow", workflow_id, *_):
+            case ("GET", "workflow", workflow_id, *_) if workflow_id not in self.removed:
                 states = self.runs.get(workflow_id) or []
                 return self._found(states.pop(0) if len(states) > 1 else states[0] if states else None)
             case _:

@@ -96,6 +96,18 @@ async def test_list_shows_active_planned_not_restored_and_past_ones_in_the_chose
     assert known.writes == []
 
 
+async def test_list_leaves_out_what_was_removed_though_the_index_lists_it(
+    on_engine: httpx.AsyncClient, known: StubEngine
+) -> None:
+    known.runs = {"search": [{}], **ended("updated", "updated", "success", "o3"), "o1": [override("active", "o1")]}
+    known.runs |= ended("updated", "updated", "success", "o2")
+    known.removed = {"o1", "o3"}
+    page = (await on_engine.get("/overrides")).text
+    assert [row[0] for row in section(page, "Past")] == ["Christmas o2"]
+    assert "o1" not in page
+    assert "unavailable" not in text_of(page)
+
+
 async def test_zone_is_this_machines_by_default_and_a_wrong_one_is_told(
     on_engine: httpx.AsyncClient, known: StubEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

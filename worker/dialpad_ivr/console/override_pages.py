@@ -27,7 +27,7 @@ from dialpad_ivr.provisioning.override_text import (
     slots_text,
     state_text,
 )
-from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_override, running_overrides
+from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_unless_removed, running_overrides
 from dialpad_ivr.provisioning.times import milliseconds
 
 _LISTED = 50  # of the most recently started, those that have ended
@@ -93,14 +93,19 @@ class OverridePages:
         for workflow_id in (summary["workflowId"] for summary in engine.newest(WORKFLOW, _LISTED)):
             if workflow_id in running:
                 continue
-            each = self._past.get(workflow_id) or self._ended(read_override(engine, workflow_id))
+            each = self._past.get(workflow_id) or self._ended(workflow_id)
+            if each is None:
+                continue
             found.append(each)
             if each.section == "past":
                 past[workflow_id] = each
         self._past = past
         return found
 
-    def _ended(self, override: Override) -> Listed:
+    def _ended(self, workflow_id: str) -> Listed | None:
+        override = read_unless_removed(self._pages.engine, workflow_id)
+        if override is None:
+            return None
         if not override.left_behind:
             return _listed(override, "past")
         run = OverrideRun(self._pages.engine, override)

@@ -219,8 +219,8 @@ def running_overrides(engine: EngineApi) -> list[Override]:
     Raises:
         EngineError: The engine did not answer.
     """
-    found = [_override(engine.workflow(workflow_id)) for workflow_id in engine.running(WORKFLOW)]
-    return sorted((each for each in found if not each.ended), key=lambda each: each.start)
+    found = [read_unless_removed(engine, workflow_id) for workflow_id in engine.running(WORKFLOW)]
+    return sorted((each for each in found if each and not each.ended), key=lambda each: each.start)
 
 
 def left_behind(engine: EngineApi, count: int = 50) -> list[Override]:
@@ -231,12 +231,16 @@ def left_behind(engine: EngineApi, count: int = 50) -> list[Override]:
     """
     ended = [each for each in engine.newest(WORKFLOW, count) if each.get("status") in TERMINAL_STATUSES]
     suspects = [each["workflowId"] for each in ended if each["status"] != "COMPLETED"]
-    found = [_unless_removed(engine, workflow_id) for workflow_id in suspects]
+    found = [read_unless_removed(engine, workflow_id) for workflow_id in suspects]
     return [each for each in found if each and each.left_behind]
 
 
-def _unless_removed(engine: EngineApi, workflow_id: str) -> Override | None:
-    """An override that the engine's index lists, which may list some that are gone."""
+def read_unless_removed(engine: EngineApi, workflow_id: str) -> Override | None:
+    """An override that the engine's index lists, which may list some that are gone; `None` for those.
+
+    Raises:
+        EngineError: The engine did not answer.
+    """
     try:
         return read_override(engine, workflow_id)
     except EngineError as exc:
