@@ -12,8 +12,8 @@ from dialpad_ivr.local.engine import LocalEngine
 from dialpad_ivr.testing.double import DoubleControl
 from support.canary import Leak, files, leaks, marked_key
 from support.command import Command
-from support.engine import EngineRest
-from support.overrides import as_before, change_by_a_person, noted, override_of
+from support.engine import EngineRest, until
+from support.overrides import as_before, change_by_a_person, noted, override_of, phase
 from support.provisioning import change, planned
 from support.receiver import Receiver, running_receiver
 from support.worker import SPARE_KEY, VAULT_KEY, WorkerProcess
@@ -100,12 +100,15 @@ def test_people_are_told_once_what_the_guard_restored(
 
 @pytest.mark.long
 def test_an_override_is_not_disturbed_by_a_connection_that_does_not_work(
-    engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, receiver: Receiver
+    command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, receiver: Receiver
 ) -> None:
     started = {
-        connection: engine.start(WORKFLOW, {"changes": [noted(number)], "until": "1s", "notify": connection})
+        connection: engine.start(WORKFLOW, {"changes": [noted(number)], "until": "1h", "notify": connection})
         for number, connection in enumerate(("down", "fails", "hangs"))
     }
+    until(lambda: {phase(engine, each) for each in started.values()} == {"active"}, 60, "all to be active")
+    for workflow_id in started.values():
+        command("override", "end", workflow_id, "--yes")
     for ended in engine.ended(started.values(), timeout=20):  # before the first try of the second has timed out
         assert ended["output"]["outcome"] == "success"
     assert as_before(targets, len(started))

@@ -450,8 +450,9 @@ def test_a_stop_that_is_interrupted_ends_the_run_and_what_workers_hold_is_unknow
 ) -> None:
     plan = planned(command, tmp_path, [change(number) for number in range(20)])
     known = targets.summary()["arrivals"]
-    targets.configure(latency=20)
-    with start_worker(DIALPAD_IVR_CONCURRENCY="5", DIALPAD_IVR_GRACE_SECONDS="0", **UNPACED) as worker:
+    targets.configure(latency=120)  # no call ends while the test lasts
+    patient = {"DIALPAD_IVR_READ_TIMEOUT_SECONDS": "120", "DIALPAD_IVR_DEADLINE_SECONDS": "120"}
+    with start_worker(DIALPAD_IVR_CONCURRENCY="5", DIALPAD_IVR_GRACE_SECONDS="0", **patient, **UNPACED) as worker:
         started = command.json("apply", plan, "--yes", "--detach", "--overwrite")["workflow_id"]
         targets.wait_for_arrivals(known + 5)
         stopping = command.popen("stop", started, "--yes", "--report", tmp_path / "stopped")

@@ -44,9 +44,9 @@ ReadRows = Callable[..., Coroutine[Any, Any, Snapshot]]
 """What is read for rows that differ from `NAMED` in these values."""
 
 
-def unpaced(double: DoubleControl) -> Settings:
+def unpaced(double: DoubleControl, **more: Any) -> Settings:
     """Settings to read a double without waiting."""
-    return Settings(api_url=double.url, allow_loopback=True, company_limit=100_000, patch_limit=100_000)
+    return Settings(api_url=double.url, allow_loopback=True, company_limit=100_000, patch_limit=100_000, **more)
 
 
 async def snapshot_of(changes: Sequence[Change], settings: Settings) -> Snapshot:

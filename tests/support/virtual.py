@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import selectors
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, clock: Clock, awaits_network: Callable[[], bool] = lambda: False) -> None:
+        gc.collect(0)  # what the run before has left; see `explore`
         self._clock = clock
         super().__init__(_Selector(clock, awaits_network))
 
@@ -52,14 +54,20 @@ def explore(machine: type[RuleBasedStateMachine], runs: int, *, shrink: bool = T
         runs: How often.
         shrink: Whether to look for the shortest run that fails.
     """
-    run_state_machine_as_test(
-        machine,
-        settings=profile(
-            max_examples=runs,
-            stateful_step_count=50,
-            deadline=None,
-            phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    # What is collected may be reported with a traceback, for which Python 3.11 parses code. Hypothesis parses code,
+    # too, and Python 3.11 fails if one happens within the other: so nothing is collected but between two runs.
+    gc.disable()
+    try:
+        run_state_machine_as_test(
+            machine,
+            settings=profile(
+                max_examples=runs,
+                stateful_step_count=50,
+                deadline=None,
+                phases=[Phase.generate, *([Phase.shrink] if shrink else [])],
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        gc.enable()

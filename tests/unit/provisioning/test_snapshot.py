@@ -22,13 +22,13 @@ def slot(ivr_type: str, *numbers: int, selected: Any) -> dict[str, Any]:
     return {"ivr_type": ivr_type, "ivrs": ivrs, "selected": selected}
 
 
-async def read(double: DoubleControl, *params: dict[str, Any]) -> list[PlannedChange]:
+async def read(double: DoubleControl, *params: dict[str, Any], **settings: Any) -> list[PlannedChange]:
     changes = [
         Change(line, **{**TARGET, "ivr_type": "MENU", "ivr_id": None, **one})
         for line, one in enumerate(params, start=2)
     ]
     progress: list[tuple[int, int]] = []
-    async with open_reader(unpaced(double)) as reader:
+    async with open_reader(unpaced(double, **settings)) as reader:
         rows = await read_selections(changes, reader, lambda done, of: progress.append((done, of)))
     targets = len({change.target_id for change in changes})
     assert progress == [(done, targets) for done in range(targets + 1)]
@@ -98,7 +98,8 @@ async def test_target_with_a_truncated_list_is_read_slot_by_slot(double: DoubleC
 @pytest.mark.long
 async def test_no_more_targets_are_tried_once_dialpad_does_not_answer(double: DoubleControl) -> None:
     double.add_faults({"fault": "status", "status": 503, "times": 1000})
-    rows = await read(double, *({"target_id": str(number), "ivr_id": "10"} for number in range(1, 91)))
+    targets = [{"target_id": str(number), "ivr_id": "10"} for number in range(1, 91)]
+    rows = await read(double, *targets, concurrency=24)
     assert {row.action for row in rows} == {"unreadable"}
     assert double.summary()["arrivals"] <= 2 * 24 * 3
 
