@@ -114,7 +114,7 @@ def running_stack(
         DownloadError: The engine could not be downloaded.
     """
     with contextlib.ExitStack() as stack:
-        report("Starting the Conductor server (about 13 s; the first run downloads 458 MB) ...")
+        report("Starting the Conductor server (6 to 13 s; the first run downloads 458 MB) ...")
         pages = None
         if ui:
             pages = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-pages-")))

@@ -42,7 +42,7 @@ def kit_engine(settings: Settings | None, report: Callable[[str], None] = lambda
     if settings is not None and _answers(settings):
         yield KitEngine(EngineApi(settings))
         return
-    report("Starting a Conductor server for the test (about 13 s; the first run downloads 458 MB) ...")
+    report("Starting a Conductor server for the test (6 to 13 s; the first run downloads 458 MB) ...")
     with running_engine() as started:
         api = EngineApi(Settings(server_url=started.api_url))
         for definition in shipped():

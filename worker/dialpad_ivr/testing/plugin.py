@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def dialpad_ivr_engine() -> Iterator[KitEngine]:
-    """A real Conductor server with the shipped definitions, started once a session (about 13 s)."""
+    """A real Conductor server with the shipped definitions, started once a session (6 to 13 s)."""
     from dialpad_ivr.testing.engines import kit_engine
 
     with kit_engine(None) as engine:
