@@ -17,9 +17,17 @@ from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
 from support.worker import KEYS, clean_environ, running_worker
 
+
+def is_run(page: Path) -> bool:
+    """Whether a page has something to run."""
+    return any(block.kind in ("console", "python") for block in blocks(page))
+
+
 # The keys in the page on rotating one; the other pages use the worker's own.
 KEYS_IN_THE_DOCS = {"KEY-OF-MONDAY": "acme", "KEY-OF-TUESDAY": "acme"}
-RUN = [page for page in PAGES if any(block.kind in ("console", "python") for block in blocks(page))]
+# In one folder, from the last page to the first: a page that needs what an earlier one has made fails, as does one that
+# minds what another has left.
+RUN = [page for page in reversed([ROOT / "README.md", *NAVIGATION]) if is_run(page)]
 # `make test` runs this; `make demo` and `make dev` have tests in test_readme.py.
 RUN_ELSEWHERE = ("make dev", "make demo", "make test")
 WORKFLOW_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
@@ -96,19 +104,17 @@ class Reader:
                 self.run_python(block.text)
 
 
-@pytest.fixture
-def reader(engine: EngineRest, double: DoubleControl, tmp_path: Path) -> Iterator[Reader]:
-    """Somebody with an engine and a double as they are shipped, a running worker, and an empty folder."""
-    double.reset()
-    folder = tmp_path / "reader"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def reader(engine: EngineRest, double: DoubleControl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """Somebody with an engine and a double as they are shipped, a running worker, and a folder."""
+    folder = tmp_path_factory.mktemp("reader")
     (folder / ".venv").symlink_to(ROOT / ".venv")
     reader = Reader(folder, engine, double)
     # As it is shipped, not as other tests have it: `doctor` compares.
     subprocess.run(["dialpad-ivr", "register", "--overwrite"], env=reader.environ, check=True, capture_output=True)
     keys: dict[str, Any] = {"DIALPAD_API_KEY": "key-of-main", "DIALPAD_IVR_CREDENTIALS_FILE": str(folder / "keys.json")}
     try:
-        with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
+        with running_worker(engine.url, double.url, tmp_path_factory.mktemp("worker") / "log", **keys):
             yield reader
     finally:
         put_quick_definitions(engine)
@@ -123,21 +129,12 @@ def reader(engine: EngineRest, double: DoubleControl, tmp_path: Path) -> Iterato
         for page in RUN
     ],
 )
-def test_a_page_works_as_shown(page: Path, reader: Reader) -> None:
+def test_a_page_works_as_shown(page: Path, reader: Reader, double: DoubleControl) -> None:
+    double.reset()  # what a page plans, another may have applied
     reader.follow(page)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(900)
-def test_the_pages_work_one_after_another(reader: Reader, double: DoubleControl) -> None:
-    navigation = [ROOT / "README.md", *NAVIGATION]
-    assert set(RUN) <= set(navigation)
-    for page in navigation:
-        if page in RUN:
-            double.reset()  # what a page plans, another may have applied
-            reader.follow(page)
-
-
 def test_pages_are_run() -> None:
+    assert set(RUN) == {page for page in PAGES if is_run(page)}
     how_to = {"branch-on-outcomes.md", "provision.md", "rotate-a-key.md", "use-from-python.md"}
     assert {"README.md", "tutorial.md", *how_to} <= {page.name for page in RUN}
