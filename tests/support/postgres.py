@@ -68,8 +68,9 @@ def engine_on_database(url: str, port: int, folder: Path) -> Iterator[LocalEngin
     java, log = local.java(), folder / "conductor.log"
     jar = local.unpacked(fetch(local.jar(), local.cache_folder()), java)
     deployed = ("datasource", "scheduler")  # are not of the command line there
+    line = local.command(java, jar, port, Path(), options=local.aot_options(java, jar))
     command = [
-        *(part for part in local.command(java, jar, port, Path(), []) if not any(word in part for word in deployed)),
+        *(part for part in line if not any(word in part for word in deployed)),
         f"--spring.config.additional-location=file:{PROPERTIES}",
         f"--spring.datasource.url={url}",
     ]

@@ -170,7 +170,7 @@ def running_engine(
         boot_jar = fetch(jar(), cache_folder())
         started_before = boot_jar.with_suffix("").exists()
         jar_path = unpacked(boot_jar, java_path)
-        options = _aot_options(java_path, jar_path) if started_before else []
+        options = aot_options(java_path, jar_path) if started_before else []
         port = port or free_port()
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dialpad-ivr-engine-")))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # its database holds the workflows' inputs
@@ -206,7 +206,7 @@ def unpacked(jar_path: Path, java_path: str) -> Path:
     return folder / jar_path.name
 
 
-def _aot_options(java_path: str, jar_path: Path) -> list[str]:
+def aot_options(java_path: str, jar_path: Path) -> list[str]:
     """Java's options for an ahead-of-time cache: its classes as they were loaded and linked before (JEP 514).
 
     With it the server starts in half of the time. It is made in a training run, which takes three times of what a start
