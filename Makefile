@@ -50,8 +50,10 @@ check: lint  ## Before each commit: lint, and the unit tests with branch coverag
 	  $(BIN)/coverage report --include="*/dialpad_ivr/$${floor%:*}/*" --fail-under=$${floor#*:} --format=total >/dev/null \
 	    || { echo "The branch coverage of $${floor%:*} is below $${floor#*:} %."; exit 1; }'
 
-# The servers of tests live for minutes: what their optimizing compiler costs would not come back.
-test test-all: export JDK_JAVA_OPTIONS := -XX:TieredStopAtLevel=1
+# The servers of tests live for minutes: what their optimizing compiler costs would not come back. And each test waits for
+# one of several, while all look for work: once in 100 ms will do.
+test test-all: export JDK_JAVA_OPTIONS := -XX:TieredStopAtLevel=1 -Dconductor.app.sweeperThreadCount=2 \
+  -Dconductor.app.systemTaskQueuePopTimeout=0 -Dconductor.app.systemTaskWorkerPollInterval=100
 
 test: $(STAMP)  ## Run the unit tests, and a selection on the real engine
 	@$(BIN)/pytest $(PARALLEL) -m "not long" $(ARGS)

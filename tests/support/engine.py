@@ -153,10 +153,11 @@ class EngineRest:
 
 def until(condition: Callable[[], Any], timeout: float = 30, what: str | Callable[[], str] = "the condition") -> Any:
     """Wait for a condition to hold; returns its value. `what` is said on giving up."""
-    deadline = time.monotonic() + timeout
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"waited {timeout:g} s for {what() if callable(what) else what}"
-        time.sleep(0.05)
+        waited = time.monotonic() - began
+        assert waited < timeout, f"waited {timeout:g} s for {what() if callable(what) else what}"
+        time.sleep(min(max(0.02, waited / 10), 0.25))  # what takes long is looked at less often: that costs, too
