@@ -44,6 +44,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # State machines run for minutes: begun last, one of them would be alone at the end.
+    items.sort(key=lambda item: not item.path.stem.endswith("_machine"))
     for item in items:
         if item.path.relative_to(TESTS).parts[0] in LONG:
             item.add_marker(pytest.mark.long)
