@@ -237,7 +237,9 @@ def _aot_cache(java_path: str, folder: Path) -> Path | None:
 def _train(java_path: str, jar_path: Path, path: Path) -> None:
     """Run the server once to make its cache; if that fails, an empty one says so."""
     sys.stderr.write("Preparing the Conductor server to start in half of the time from now on (once, about 30 s) ...\n")
-    with tempfile.TemporaryDirectory(dir=jar_path.parent) as temporary:
+    for killed in jar_path.parent.glob("training-*"):
+        shutil.rmtree(killed, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="training-", dir=jar_path.parent) as temporary:
         folder, made = Path(temporary), Path(temporary, path.name)
         port = free_port()
         line = command(java_path, jar_path, port, folder / "conductor.db", options=[f"-XX:AOTCacheOutput={made}"])
