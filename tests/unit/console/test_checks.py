@@ -125,5 +125,14 @@ async def test_newest_checks_lead_to_their_results(on_engine: httpx.AsyncClient,
     assert re.findall(r'href="(/executions/\w+)"', page) == ["/executions/w1", "/executions/w2"]
 
 
+async def test_a_check_that_was_removed_is_left_out_though_the_index_lists_it(
+    on_engine: httpx.AsyncClient, stub_engine: StubEngine
+) -> None:
+    stub_engine.runs = {"search": [{}], "w1": [check(IN_SYNC)], "w2": [{**check(IN_SYNC), "workflowId": "w2"}]}
+    stub_engine.removed = {"w2"}
+    page = (await on_engine.get("/checks")).text
+    assert re.findall(r'href="(/executions/\w+)"', page) == ["/executions/w1"]
+
+
 async def test_without_an_engine_the_list_of_checks_says_so(client: httpx.AsyncClient) -> None:
     assert "No Conductor server answers" in text_of((await client.get("/checks")).text)

@@ -113,6 +113,19 @@ async def test_list_shows_source_times_and_result(on_engine: httpx.AsyncClient, 
     assert [request.query["includeTasks"] for request in reads] == ["false"]  # a run that has ended is read once
 
 
+async def test_list_leaves_out_a_run_that_was_removed_though_the_index_lists_it(
+    on_engine: httpx.AsyncClient, stub_engine: StubEngine
+) -> None:
+    run_of(stub_engine, "COMPLETED", "updated", output={"message": "1 of 1 changes succeeded: 1 updated"})
+    stub_engine.runs["search"] = [{}]
+    stub_engine.runs["w2"] = [{**stub_engine.runs["w1"][0], "workflowId": "w2"}]
+    stub_engine.removed = {"w2"}
+    page = (await on_engine.get("/provisioning")).text
+    ((source, *_),) = cells(page, "Recent runs")
+    assert source.split() == ["offices.csv", "w1"]
+    assert "w2" not in page
+
+
 async def test_list_says_that_a_run_ended_early(on_engine: httpx.AsyncClient, stub_engine: StubEngine) -> None:
     run_of(stub_engine, "TERMINATED", "updated", "not_sent", reasonForIncompletion="Stopped by me@here.")
     stub_engine.runs["search"] = [{"results": [{"workflowId": "w1"}]}]

@@ -108,14 +108,10 @@ def test_what_was_broken_off_is_counted_until_it_is_restored(engine: StubEngine,
 
 
 def test_one_that_was_removed_is_not_counted_though_the_index_lists_it(
-    engine: StubEngine, watch: OverrideWatch, monkeypatch: pytest.MonkeyPatch
+    engine: StubEngine, watch: OverrideWatch
 ) -> None:
     given(engine, an_override(0, variables=at("active")), an_override(1, "FAILED", output={"outcome": "failed"}))
-
-    def gone(*_: Any, **__: Any) -> Any:
-        raise EngineError("No such workflow.", 404)
-
-    monkeypatch.setattr(EngineApi, "workflow_status", gone)
+    engine.removed = {"id-0", "id-1"}
     assert watch.read().overrides["active"] == 0
 
 

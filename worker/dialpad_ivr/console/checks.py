@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dialpad_ivr.console.pages import Pages
-from dialpad_ivr.engine.api import EngineError, JsonObject
+from dialpad_ivr.engine.api import EngineError, JsonObject, unless_missing
 from dialpad_ivr.provisioning.scheduled_check import WORKFLOW, CheckResult, check_result, latest_task
 
 STATES: Final = {
@@ -33,8 +33,9 @@ async def checks(pages: Pages, request: Request) -> Response:
     """The newest checks."""
 
     def newest() -> list[tuple[JsonObject, CheckResult | None, str | None]]:
-        found = [pages.engine.workflow(each["workflowId"]) for each in pages.engine.newest(WORKFLOW, _LISTED)]
-        return [(workflow, check_result(workflow), repair_id(workflow)) for workflow in found]
+        listed = pages.engine.newest(WORKFLOW, _LISTED)
+        found = [unless_missing(pages.engine.workflow, each["workflowId"]) for each in listed]
+        return [(workflow, check_result(workflow), repair_id(workflow)) for workflow in found if workflow]
 
     problem, runs = None, []
     try:

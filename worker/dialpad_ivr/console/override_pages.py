@@ -15,7 +15,7 @@ from dialpad_ivr.console.override_actions import OverrideActions, actions_of, ov
 from dialpad_ivr.console.pages import Pages
 from dialpad_ivr.console.run_pages import REPORTS
 from dialpad_ivr.console.zones import chosen_zone, shown_in, zone_names
-from dialpad_ivr.engine.api import EngineError
+from dialpad_ivr.engine.api import EngineError, unless_missing
 from dialpad_ivr.provisioning.override_page import POLICY, report_page
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.override_text import (
@@ -27,7 +27,7 @@ from dialpad_ivr.provisioning.override_text import (
     slots_text,
     state_text,
 )
-from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_unless_removed, running_overrides
+from dialpad_ivr.provisioning.overrides import WORKFLOW, Override, read_override, running_overrides
 from dialpad_ivr.provisioning.times import milliseconds
 
 _LISTED = 50  # of the most recently started, those that have ended
@@ -103,7 +103,7 @@ class OverridePages:
         return found
 
     def _ended(self, workflow_id: str) -> Listed | None:
-        override = read_unless_removed(self._pages.engine, workflow_id)
+        override = unless_missing(read_override, self._pages.engine, workflow_id)
         if override is None:
             return None
         if not override.left_behind:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dialpad_ivr.console.pages import Pages, digest, read_form
-from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineError, current_user
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineError, current_user, unless_missing
 from dialpad_ivr.provisioning.report import report_csv, report_json, report_rows
 from dialpad_ivr.provisioning.run import NO_RESULT
 from dialpad_ivr.provisioning.workflow import WORKFLOW, ChangeResult, ProvisioningRun, stop
@@ -88,7 +88,8 @@ class RunPages:
 
     def _newest(self) -> list[RunSummary]:
         ids = [found["workflowId"] for found in self._pages.engine.newest(WORKFLOW, _RUNS_LISTED)]
-        runs = [self._summaries.get(id_) or self._summary(id_) for id_ in ids]
+        found = [self._summaries.get(id_) or unless_missing(self._summary, id_) for id_ in ids]
+        runs = [run for run in found if run]
         self._summaries = {run.workflow_id: run for run in runs if run.ended}
         return runs
 

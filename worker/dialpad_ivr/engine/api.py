@@ -12,10 +12,10 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -30,6 +30,9 @@ TERMINAL_STATUSES = ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED")
 """The statuses of a workflow that has ended."""
 
 JsonObject = dict[str, Any]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _CONNECT_SECONDS: Final = 5.0
 _READ_SECONDS: Final = 10.0  # the 8 MB of a run of 5,000 changes took 1.3 s
@@ -255,12 +258,7 @@ class EngineApi:
         return results
 
     def _find(self, path: str, query: list[tuple[str, Any]] | None = None) -> JsonObject | None:
-        try:
-            found: JsonObject = self._call("GET", path, query)
-        except EngineError as exc:
-            if exc.status == 404:
-                return None
-            raise
+        found: JsonObject | None = unless_missing(self._call, "GET", path, query)
         return found
 
     def _call(
@@ -316,6 +314,20 @@ def _harmless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _harmless(each) for key, each in value.items()}
     return [_harmless(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def unless_missing(read: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T | None:
+    """What the engine has, or `None` where it answers 404: its index also lists workflows that were removed since.
+
+    Raises:
+        EngineError: Any other refusal, or no answer.
+    """
+    try:
+        return read(*args, **kwargs)
+    except EngineError as exc:
+        if exc.status == 404:
+            return None
+        raise
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
-from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, JsonObject, unless_missing
 from dialpad_ivr.provisioning.override_report import OverrideRun
 from dialpad_ivr.provisioning.overrides import ON, RESTORE, WORKFLOW, is_overdue, read_override
 from dialpad_ivr.provisioning.times import from_milliseconds
@@ -35,7 +35,7 @@ class OverrideWatch:
         now = datetime.now(timezone.utc)
         overrides, rows = {"planned": 0, "active": 0, "overdue": 0}, {"overridden": 0, "left": 0}
         for workflow_id in self._engine.running(WORKFLOW):
-            found = self._status(workflow_id)
+            found = unless_missing(self._engine.workflow_status, workflow_id, output=True)
             if found is None or found["status"] in TERMINAL_STATUSES:
                 continue
             variables: JsonObject = found.get("variables") or {}
@@ -61,7 +61,7 @@ class OverrideWatch:
     def _left_of(self, workflow_id: str) -> int:
         left = self._left.get(workflow_id)
         if left is None:
-            found = self._status(workflow_id) or {}
+            found = unless_missing(self._engine.workflow_status, workflow_id, output=True) or {}
             output: JsonObject = found.get("output") or {}
             if output.get("outcome"):
                 left = int(output.get("left_rows") or 0)
@@ -78,15 +78,6 @@ class OverrideWatch:
 
     def _read_left(self, workflow_id: str) -> int:
         return OverrideRun(self._engine, read_override(self._engine, workflow_id)).left
-
-    def _status(self, workflow_id: str) -> JsonObject | None:
-        """What has become of an override; `None` if it was removed, which the engine's index may not know."""
-        try:
-            return self._engine.workflow_status(workflow_id, output=True)
-        except EngineError as exc:
-            if exc.status == 404:
-                return None
-            raise
 
 
 def _is_recent(summary: JsonObject, now: datetime) -> bool:

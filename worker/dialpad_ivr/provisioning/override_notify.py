@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, JsonObject, unless_missing
 from dialpad_ivr.provisioning.overrides import reference
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text
 
@@ -56,12 +56,9 @@ def _notification(engine: EngineApi, task: JsonObject) -> Notification | None:
         if task["status"] in ("SCHEDULED", "IN_PROGRESS"):
             return Notification(half, "pending")
         return Notification(half, "not_sent", _at(task), _text(task.get("reasonForIncompletion")))
-    try:
-        found = engine.workflow(workflow_id, tasks=False)
-    except EngineError as exc:
-        if exc.status == 404:
-            return None
-        raise
+    found = unless_missing(engine.workflow, workflow_id, tasks=False)
+    if found is None:
+        return None
     if found["status"] not in TERMINAL_STATUSES:
         return Notification(half, "pending", workflow_id=workflow_id)
     if found["status"] == "COMPLETED":

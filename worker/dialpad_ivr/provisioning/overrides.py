@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone, tzinfo
 from typing import Any, Final
 
 from dialpad_ivr.contract.validation import short
-from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.api import TERMINAL_STATUSES, EngineApi, EngineError, JsonObject, unless_missing
 from dialpad_ivr.provisioning.override_decisions import Decision, read_decisions
 from dialpad_ivr.provisioning.plan import target_text
 from dialpad_ivr.provisioning.times import from_milliseconds, iso_text, zone_text
@@ -219,7 +219,7 @@ def running_overrides(engine: EngineApi) -> list[Override]:
     Raises:
         EngineError: The engine did not answer.
     """
-    found = [read_unless_removed(engine, workflow_id) for workflow_id in engine.running(WORKFLOW)]
+    found = [unless_missing(read_override, engine, workflow_id) for workflow_id in engine.running(WORKFLOW)]
     return sorted((each for each in found if each and not each.ended), key=lambda each: each.start)
 
 
@@ -231,22 +231,8 @@ def left_behind(engine: EngineApi, count: int = 50) -> list[Override]:
     """
     ended = [each for each in engine.newest(WORKFLOW, count) if each.get("status") in TERMINAL_STATUSES]
     suspects = [each["workflowId"] for each in ended if each["status"] != "COMPLETED"]
-    found = [read_unless_removed(engine, workflow_id) for workflow_id in suspects]
+    found = [unless_missing(read_override, engine, workflow_id) for workflow_id in suspects]
     return [each for each in found if each and each.left_behind]
-
-
-def read_unless_removed(engine: EngineApi, workflow_id: str) -> Override | None:
-    """An override that the engine's index lists, which may list some that are gone; `None` for those.
-
-    Raises:
-        EngineError: The engine did not answer.
-    """
-    try:
-        return read_override(engine, workflow_id)
-    except EngineError as exc:
-        if exc.status == 404:
-            return None
-        raise
 
 
 @dataclass(frozen=True)

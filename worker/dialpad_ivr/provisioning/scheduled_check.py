@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dialpad_ivr.contract.validation import short
-from dialpad_ivr.engine.api import EngineApi, EngineError, JsonObject
+from dialpad_ivr.engine.api import EngineApi, JsonObject, unless_missing
 from dialpad_ivr.engine.schedules import Schedule, ScheduleError
 from dialpad_ivr.provisioning import run
 from dialpad_ivr.provisioning.columns import FIELDS
@@ -135,12 +135,9 @@ def last_run(engine: EngineApi, schedule: Schedule) -> CheckRun | None:
         EngineError: The engine did not answer.
     """
     for summary in engine.newest(WORKFLOW, 1, correlation_id=schedule.name):
-        try:
-            workflow = engine.workflow(summary["workflowId"])
-        except EngineError as exc:
-            if exc.status == 404:  # removed since
-                return None
-            raise
+        workflow = unless_missing(engine.workflow, summary["workflowId"])
+        if workflow is None:
+            return None
         started = int(workflow.get("startTime") or 0)
         if started < schedule.set_up_at:  # by an earlier one of that name
             return None
