@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from dialpad_ivr.local import engine as local
-from dialpad_ivr.local.child import Child, last_lines
 from dialpad_ivr.local.download import fetch
 from dialpad_ivr.local.engine import LocalEngine, free_port
 from support.engine import until
@@ -74,16 +71,5 @@ def engine_on_database(url: str, port: int, folder: Path) -> Iterator[LocalEngin
         f"--spring.config.additional-location=file:{PROPERTIES}",
         f"--spring.datasource.url={url}",
     ]
-    child = Child(command, {"POSTGRES_PASSWORD": ""}, log)
-    try:
-        engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)
-        until(lambda: _is_healthy(engine.url), 180, lambda: "\n".join(["the engine", *last_lines(log)]))
+    with local.serving(command, port, {"POSTGRES_PASSWORD": ""}, log) as engine:
         yield engine
-    finally:
-        child.stop()
-
-
-def _is_healthy(url: str) -> bool:
-    with contextlib.suppress(httpx.HTTPError, ValueError):
-        return bool(httpx.get(f"{url}/health", timeout=5, trust_env=False).json().get("healthy"))
-    return False

@@ -94,6 +94,18 @@ def test_a_java_that_does_not_say_its_version_starts_without(java: Path) -> None
     assert starts(2, java) == ["{}", "{}"]
 
 
+def test_a_folder_that_can_only_be_read_is_no_hindrance(
+    java: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts(1, java)
+
+    def refused(*_: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("dialpad_ivr.local.engine.lock", refused)
+    assert starts(1, java) == ["{}", "{}"]
+
+
 def test_one_that_cannot_be_made_is_not_tried_again(java: Path) -> None:
     is_java(java, "25", writes=False)
     first, training, second, third = starts(3, java)

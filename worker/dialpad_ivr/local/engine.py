@@ -180,11 +180,27 @@ def running_engine(
         # What definitions may read, a person has set for this engine, too.
         environ |= {name: value for name, value in os.environ.items() if name.startswith("CONDUCTOR_ENV_")}
         environ |= {f"CONDUCTOR_ENV_{name}": value for name, value in (environment or {}).items()}
-        child = Child(command(java_path, jar_path, port, database, served, options), environ, log)
-        stack.callback(child.stop)
+        yield stack.enter_context(
+            serving(command(java_path, jar_path, port, database, served, options), port, environ, log)
+        )
+
+
+@contextlib.contextmanager
+def serving(
+    line: Sequence[str], port: int, environ: Mapping[str, str], log: Path, grace_seconds: float = 20
+) -> Iterator[LocalEngine]:
+    """Run a server by its command line while the context lasts.
+
+    Raises:
+        EngineStartError: The server did not start.
+    """
+    child = Child(line, environ, log, grace_seconds)
+    try:
         engine = LocalEngine(f"http://127.0.0.1:{port}", log, child)
         _wait_until_healthy(engine)
         yield engine
+    finally:
+        child.stop()
 
 
 def unpacked(jar_path: Path, java_path: str) -> Path:
@@ -215,9 +231,13 @@ def aot_options(java_path: str, jar_path: Path) -> list[str]:
     path = _aot_cache(java_path, jar_path.parent)
     if path is None:
         return []
-    with lock(path.with_suffix(".lock")):
+    try:
         if not path.exists():
-            _train(java_path, jar_path, path)
+            with lock(path.with_suffix(".lock")):
+                if not path.exists():  # made by the process that held the lock
+                    _train(java_path, jar_path, path)
+    except OSError:  # the folder can only be read, or the disk is full
+        return []
     return [f"-XX:AOTCache={path}"] if path.stat().st_size else []
 
 
@@ -243,13 +263,12 @@ def _train(java_path: str, jar_path: Path, path: Path) -> None:
         folder, made = Path(temporary), Path(temporary, path.name)
         port = free_port()
         line = command(java_path, jar_path, port, folder / "conductor.db", options=[f"-XX:AOTCacheOutput={made}"])
-        log = folder / "conductor.log"
-        child = Child(line, {"JDK_JAVA_OPTIONS": ""}, log, grace_seconds=_TRAINED_SECONDS)
-        try:
-            with contextlib.suppress(EngineStartError):
-                _wait_until_healthy(LocalEngine(f"http://127.0.0.1:{port}", log, child))
-        finally:
-            child.stop()
+        environ = {"JDK_JAVA_OPTIONS": ""}
+        with (
+            contextlib.suppress(EngineStartError),
+            serving(line, port, environ, folder / "conductor.log", _TRAINED_SECONDS),
+        ):
+            pass
         if made.exists():
             made.rename(path)
         else:
