@@ -174,7 +174,7 @@ def variables() -> set[str]:
 def test_variables_are_settings(page: Path) -> None:
     named = set(re.findall(r"\b(?:DIALPAD|CONDUCTOR)_[A-Z_]*[A-Z]\b", page.read_text("utf-8")))
     of_profiles = {name for name in named if re.match(rf"({KEY_NAME}|{COMPANY_NAME})(_[A-Z]+)?$", name)}
-    others = {"CONDUCTOR_HTTP2_ENABLED", "CONDUCTOR_ENV_OVERRIDE_NOTIFY_URL"}  # the SDK's own, and the engine's
+    others = {"CONDUCTOR_ENV_OVERRIDE_NOTIFY_URL"}  # the engine's
     assert named - of_profiles - others <= variables()
 
 

@@ -40,7 +40,6 @@ CALLED = {
     "call_api",
     "force_refresh_auth_token",
     "async_rest_client",
-    "connection",
     "api_client",
     "configuration",
     "authentication_settings",

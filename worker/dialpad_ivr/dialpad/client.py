@@ -25,6 +25,7 @@ from dialpad_ivr.contract.values import BODY_LIMIT
 from dialpad_ivr.dialpad.calls import Calls, Request
 from dialpad_ivr.dialpad.sanitize import parse_body, redact, secret_forms
 from dialpad_ivr.dialpad.tunnel import Tunnel, TunnelError, TunnelTransport, check_tunnel
+from dialpad_ivr.ordered_transport import OrderedTransport
 from dialpad_ivr.proxy_url import check_proxy
 from dialpad_ivr.settings import Settings, check_api_url
 
@@ -108,17 +109,17 @@ class DialpadClient(Calls):
         self._tunnel: Tunnel | None = None
         if settings.proxy_url is not None and transport is None:
             self._tunnel = Tunnel(check_proxy(settings.proxy_url, self._base), self._context)
-            transport = TunnelTransport(self._tunnel, self._context, limits)
+            transport = OrderedTransport(TunnelTransport(self._tunnel, self._context, limits))
+        elif transport is None:
+            transport = OrderedTransport(httpx.AsyncHTTPTransport(verify=self._context, limits=limits))
         self._http = httpx.AsyncClient(
             transport=transport,
-            verify=self._context,
             timeout=httpx.Timeout(
                 connect=settings.connect_timeout_seconds,
                 read=settings.read_timeout_seconds,
                 write=settings.write_timeout_seconds,
                 pool=settings.pool_timeout_seconds,
             ),
-            limits=limits,
             follow_redirects=False,
             trust_env=False,
             # Cookies are not stored: one company's session must not travel with another's key.

@@ -8,29 +8,36 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
+import httpx
 from conductor.client.http.api.async_task_resource_api import AsyncTaskResourceApi
 from conductor.client.http.async_api_client import AsyncApiClient
 from conductor.client.http.async_rest import ApiException, AsyncRESTClientObject
 from conductor.client.http.models import Task
 
 from dialpad_ivr.engine.api import configuration
+from dialpad_ivr.ordered_transport import OrderedTransport
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.telemetry.logs import get_logger
 
 # A healthy engine responds in a fraction of a second; the SDK would wait for two minutes.
 _TIMEOUT_SECONDS: Final = 20.0
+_CONNECTIONS: Final = 100
+_CONNECT_RETRIES: Final = 3  # a second and a half of an engine that starts again
 _READ_ATTEMPTS: Final = 3
 
 
 @asynccontextmanager
 async def open_engine_client(settings: Settings) -> AsyncIterator[AsyncTaskResourceApi]:
-    """The SDK's task API over a connection pool of its own."""
+    """The SDK's task API over a connection pool of our own.
+
+    The SDK's own keeps 20 connections, and opens one for each request beyond. When a connection breaks, it replaces
+    the pool, and loses what other connections are about to bring: the tasks of a poll, which then wait for their
+    response timeout. It leaves alone a pool that it was given.
+    """
     client = AsyncApiClient(configuration(settings))
-    async with client.async_rest_client.connection as pool:
-        pool.timeout = _TIMEOUT_SECONDS
-        # When one connection breaks, the SDK replaces a pool that it owns, and loses what other connections are about
-        # to bring: the tasks of a poll, which then wait for their response timeout. It leaves alone a pool that it was
-        # given.
+    limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
+    transport = OrderedTransport(httpx.AsyncHTTPTransport(limits=limits, retries=_CONNECT_RETRIES))
+    async with httpx.AsyncClient(transport=transport, timeout=_TIMEOUT_SECONDS, follow_redirects=True) as pool:
         client.async_rest_client = AsyncRESTClientObject(pool)
         yield AsyncTaskResourceApi(client)
 
