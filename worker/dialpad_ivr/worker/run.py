@@ -88,9 +88,9 @@ async def started_worker(
     sys.setrecursionlimit(max(_RECURSION_LIMIT, sys.getrecursionlimit()))
     silence_sdk()
     async with (
+        open_engine_client(settings) as engine,  # first: what the SDK frees, the other client uses
         open_tools(settings, tracing) as tools,
         undelivered_results(settings) as undelivered,
-        open_engine_client(settings) as engine,
     ):
         identity = f"{socket.gethostname()}-{os.getpid()}"
         bulk_domains = [bulk_domain(settings.domain, profile) for profile in tools.credentials.profiles()]
