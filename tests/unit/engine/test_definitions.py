@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 
 from dialpad_ivr import __version__
@@ -16,6 +19,16 @@ SHIPPED = shipped()
 OTHER = Definition("task", {**SHIPPED[0].body, "retryCount": 1})
 
 
+def all_tasks(found: object) -> list[dict[str, Any]]:
+    """The tasks of a definition, or a part of it, each before those that follow it and those within it."""
+    if isinstance(found, list):
+        return [task for part in found for task in all_tasks(part)]
+    if not isinstance(found, dict):
+        return []
+    own = [found] if "taskReferenceName" in found else []
+    return own + [task for part in found.values() for task in all_tasks(part)]
+
+
 def test_tasks_are_shipped_before_the_workflows_that_use_them() -> None:
     kinds = [definition.kind for definition in SHIPPED]
     assert kinds == sorted(kinds)
@@ -28,6 +41,15 @@ def test_missing_definition_is_the_same_after_it_was_registered(api: EngineApi, 
     register(api, definition)
     comparison = compare(api, definition)
     assert (comparison.state, comparison.diff, comparison.needs_consent) == ("same", (), False)
+
+
+@pytest.mark.parametrize("definition", SHIPPED, ids=lambda definition: definition.label)
+def test_a_join_is_evaluated_all_the_time_only_where_it_would_be_late(definition: Definition) -> None:
+    """The engine evaluates one when a sub-workflow ends, but after a task perhaps 30 s later. It reads it all then."""
+    for fork, join in itertools.pairwise(all_tasks(definition.body)):
+        if join["type"] == "JOIN":
+            of_tasks = "forkTaskWorkflow" not in fork["inputParameters"]
+            assert join.get("joinMode") == ("SYNC" if of_tasks else None)
 
 
 def test_fields_set_by_the_engine_and_defaults_make_no_difference(stub_engine: StubEngine, api: EngineApi) -> None:
