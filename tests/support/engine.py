@@ -125,12 +125,13 @@ class EngineRest:
 
         def ended(workflow_id: str) -> dict[str, Any] | None:
             nonlocal evaluate_at
-            workflow = self.workflow(workflow_id)
-            if workflow["status"] in TERMINAL:
-                return workflow
+            known = self._http.get(f"/workflow/{workflow_id}", params={"includeTasks": False}).raise_for_status()
+            if known.json()["status"] in TERMINAL:
+                return self.workflow(workflow_id)
             if time.monotonic() > evaluate_at:
                 evaluate_at = time.monotonic() + _UNUSUALLY_LONG_SECONDS
-                for each in (workflow_id, *(task.get("subWorkflowId") for task in workflow["tasks"])):
+                tasks = self.workflow(workflow_id)["tasks"]
+                for each in (workflow_id, *(task.get("subWorkflowId") for task in tasks)):
                     if each:
                         self.evaluate(each)
             return None
