@@ -109,7 +109,8 @@ def own_podman() -> Iterator[Podman]:
             yield podman
         finally:
             podman("rm", "--all", "--force", "--time", "0")
-            podman("system", "reset", "--force")
+            # The clean-up of a container that has ended may still write its event into a folder that this removes.
+            until(lambda: podman.attempt("system", "reset", "--force").returncode == 0, what="podman to be reset")
 
 
 def build_image(podman: Podman) -> str:
