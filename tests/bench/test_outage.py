@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.conftest import DIALPAD, PERMITTED, Record, large, start_many
+from bench.conftest import DIALPAD, PERMITTED, Record, large, measured, start_many
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
@@ -29,13 +29,12 @@ def test_an_outage_costs_no_change_and_few_calls(
         double.clear_faults()
         over = time.monotonic()
         ended = engine.ended(ids, timeout=DONE_WITHIN + count / PERMITTED + 60)
-    ledger = double.ledger()
-    into = [call for call in ledger if call["status"] == 503]
+    summary = double.summary()
     row = {
-        "completed": sum(workflow["status"] == "COMPLETED" for workflow in ended),
-        "calls into it": len(into),
-        "sent twice": double.summary()["applied"] - count,
-        "done after s": max(call["monotonic"] for call in ledger) - over,
+        **measured(summary, ended),
+        "calls into it": summary["by_status"]["503"],
+        "sent twice": summary["applied"] - count,
+        "done after s": max(call["monotonic"] for call in double.ledger()) - over,
     }
     record("outage", f"{minutes} minutes, {count} queued", row)
     assert row["completed"] == count

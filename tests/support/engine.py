@@ -58,8 +58,8 @@ class EngineRest:
         )
         return tasks
 
-    def workflow(self, workflow_id: str) -> dict[str, Any]:
-        found = self._http.get(f"/workflow/{workflow_id}", params={"includeTasks": "true"}).raise_for_status()
+    def workflow(self, workflow_id: str, *, tasks: bool = True) -> dict[str, Any]:
+        found = self._http.get(f"/workflow/{workflow_id}", params={"includeTasks": tasks}).raise_for_status()
         workflow: dict[str, Any] = found.json()
         return workflow
 
@@ -125,8 +125,7 @@ class EngineRest:
 
         def ended(workflow_id: str) -> dict[str, Any] | None:
             nonlocal evaluate_at
-            known = self._http.get(f"/workflow/{workflow_id}", params={"includeTasks": False}).raise_for_status()
-            if known.json()["status"] in TERMINAL:
+            if self.workflow(workflow_id, tasks=False)["status"] in TERMINAL:
                 return self.workflow(workflow_id)
             if time.monotonic() > evaluate_at:
                 evaluate_at = time.monotonic() + _UNUSUALLY_LONG_SECONDS

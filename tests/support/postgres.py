@@ -64,7 +64,7 @@ def engine_on_database(url: str, port: int, folder: Path) -> Iterator[LocalEngin
     """Run the engine with the properties of `deploy/`, but on this database and this port of loopback."""
     java, log = local.java(), folder / "conductor.log"
     jar = local.unpacked(fetch(local.jar(), local.cache_folder()), java)
-    deployed = ("datasource", "scheduler")  # are not of the command line there
+    deployed = ("datasource", "scheduler", "taskWorkerConfigs")  # are not of the command line there
     line = local.command(java, jar, port, Path(), options=local.aot_options(java, jar))
     command = [
         *(part for part in line if not any(word in part for word in deployed)),
