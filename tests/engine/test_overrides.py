@@ -266,11 +266,13 @@ def test_approval_is_waited_for_and_one_that_never_comes_ends_it_with_nothing_ch
 def test_terminated_in_the_middle_it_is_restored_by_its_guard(
     command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess
 ) -> None:
+    targets.configure(latency=3)  # no result arrives while it is terminated: see EngineRest.terminate
     window = {"until": from_now(600), "settle_seconds": 1}
     guard = engine.start(GUARD, {"changes": [noted(number) for number in range(150)], **window})
     started = override_of(engine, guard)
     until(lambda: overridden(targets, 150) > 10, 30, "some targets to be overridden")
     engine.terminate(started)
+    targets.configure(latency=0)
     (ended,) = engine.ended([guard])
     assert ended["output"]["outcome"] == "broken_off"
     assert ended["output"]["restored"]["left_rows"] == 0

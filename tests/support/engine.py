@@ -81,7 +81,12 @@ class EngineRest:
         self._http.put(f"/workflow/decide/{workflow_id}").raise_for_status()
 
     def terminate(self, workflow_id: str) -> None:
-        self._http.delete(f"/workflow/{workflow_id}").raise_for_status()
+        """End a workflow with its sub-workflows.
+
+        The engine forgets the lock of a workflow that ends, while others wait for it: whoever gets it never gives it
+        back to the next one. If that is this call, it waits a minute for the lock, and goes on without.
+        """
+        self._http.delete(f"/workflow/{workflow_id}", timeout=150).raise_for_status()
 
     def pause(self, workflow_id: str) -> None:
         self._http.put(f"/workflow/{workflow_id}/pause").raise_for_status()

@@ -1,4 +1,4 @@
-"""The engine's REST client: a Ctrl-C during a call is never lost."""
+"""The engine's REST client: a Ctrl-C during a call is never lost, and each kind of call has its time limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 from typing import Any
 
+import httpx
 import pytest
 from conductor.client.http.api_client import ApiClient
 
@@ -47,3 +48,18 @@ def test_a_call_leaves_the_handler_as_it_was(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ApiClient, "call_api", lambda *_, **__: ("3.32.3", 200, {}))
     assert EngineApi(Settings()).version() == "3.32.3"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_engine_has_time_to_wait_for_the_locks_of_what_is_terminated(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+
+    def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        limits.append(request.extensions["timeout"]["read"])
+        return httpx.Response(200, text="")
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+    for api in (EngineApi(Settings()), EngineApi(Settings(), patience_seconds=2)):
+        api.version()
+        api.pause("a run")
+        api.terminate("a run", "stopped")
+    assert limits == [10, 30, 150, 2, 2, 2]

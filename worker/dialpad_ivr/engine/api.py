@@ -37,6 +37,8 @@ _T = TypeVar("_T")
 _CONNECT_SECONDS: Final = 5.0
 _READ_SECONDS: Final = 10.0  # the 8 MB of a run of 5,000 changes took 1.3 s
 _WRITE_SECONDS: Final = 30.0  # longer: what times out may have been done all the same
+# The engine waits a minute for the lock of each sub-workflow that ended just then: it may have discarded that lock.
+_TERMINATE_SECONDS: Final = 150.0
 _INDEXED_WITHIN_SECONDS: Final = 5.0
 
 
@@ -82,7 +84,7 @@ class EngineApi:
 
     Args:
         settings: The engine's URL and its key.
-        patience_seconds: How long any call may take; by default a read 10 s and a write 30 s.
+        patience_seconds: How long any call may take; by default a read 10 s, a write 30 s, and to terminate 150 s.
 
     Attributes:
         url: The base URL of its API.
@@ -96,6 +98,7 @@ class EngineApi:
         self.date: str | None = None
         connect_seconds = patience_seconds or _CONNECT_SECONDS
         self._read_timeout = (connect_seconds, patience_seconds or _READ_SECONDS)
+        self._terminate_timeout = (connect_seconds, patience_seconds or _TERMINATE_SECONDS)
         config = configuration(settings)
         # The SDK's own client would retry a refused connection for 1.5 s, and one that nobody answers for 40 s.
         config.http_connection = httpx.Client(
@@ -231,7 +234,8 @@ class EngineApi:
 
     def terminate(self, workflow_id: str, reason: str) -> None:
         """End a workflow and its sub-workflows as TERMINATED. Their tasks are canceled, and later results ignored."""
-        self._call("DELETE", f"/workflow/{quote(workflow_id, safe='')}", [("reason", reason)], response_type="str")
+        path = f"/workflow/{quote(workflow_id, safe='')}"
+        self._call("DELETE", path, [("reason", reason)], response_type="str", timeout=self._terminate_timeout)
 
     def remove(self, workflow_id: str) -> None:
         """Delete an execution, which is ended first if it is running."""
@@ -268,6 +272,7 @@ class EngineApi:
         query: list[tuple[str, Any]] | None = None,
         body: Any = None,
         response_type: str = "object",
+        timeout: tuple[float, float] | None = None,
     ) -> Any:
         try:
             with _interrupt_raised():
@@ -278,7 +283,7 @@ class EngineApi:
                     header_params={"Accept": "*/*", "Content-Type": "application/json"},
                     body=body,
                     response_type=response_type,
-                    _request_timeout=self._read_timeout if method == "GET" else None,
+                    _request_timeout=timeout or (self._read_timeout if method == "GET" else None),
                 )
             self.answered, self.date = True, headers.get("date")
             if response_type == "object" and isinstance(response, str) and response:
