@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from bench.conftest import DIALPAD, Record, utilisation
+from bench.conftest import AS_DIALPAD, Record, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.local.engine import LocalEngine, running_engine
 from dialpad_ivr.provisioning.workflow import WORKFLOW
@@ -71,7 +71,7 @@ def test_single_changes_overtake_five_thousand_bulk_rows(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record, database: str
 ) -> None:
     double.set_state(synthetic=BULK + 2 * SINGLES)
-    double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
+    double.configure(**AS_DIALPAD)
     started: dict[str, tuple[str, float]] = {}
     with start_worker():
         run = engine.start(WORKFLOW, {"changes": [change(number) for number in range(BULK)]})
@@ -110,7 +110,7 @@ def test_two_companies_provision_at_their_own_limits(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record, database: str
 ) -> None:
     double.set_state(synthetic=2 * EACH)
-    double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
+    double.configure(**AS_DIALPAD)
     changes = {
         company: [change(number, credential=company) for number in range(first, first + EACH)]
         for company, first in (("default", 0), ("limited", EACH))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.conftest import DIALPAD, Record, run_measured
+from bench.conftest import AS_DIALPAD, Record, run_measured
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.provisioning import UNPACED
@@ -19,7 +19,7 @@ def test_five_hundred_call_centers_are_exported_at_the_rate_that_dialpad_permits
 ) -> None:
     count = 500
     double.set_state(company=count)
-    double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
+    double.configure(**AS_DIALPAD)
     known = double.summary()["arrivals"]
     memory = run_measured(command, "export", "callcenter", "--out", tmp_path / "export.csv").memory
     arrivals = [arrival["monotonic"] for arrival in double.ledger()][known:]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.conftest import DIALPAD, Record, measured, start_many, utilisation
+from bench.conftest import AS_DIALPAD, Record, measured, start_many, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.testing.double import DoubleControl, started_double
@@ -22,7 +22,6 @@ MANY, FEW = 1500, 20
 WORST_SECONDS = 15
 ALONE = 1000
 COMPANIES, EACH = 20, 60
-STRICT: dict[str, Any] = {"enforce": True, **DIALPAD, "latency": 0.05, "answer_jitter": 0.005}
 
 
 def polls_a_task(ended: list[dict[str, Any]]) -> float:
@@ -35,7 +34,7 @@ def test_a_company_is_reached_behind_the_long_queue_of_another(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record
 ) -> None:
     double.set_state(synthetic=MANY + FEW)
-    double.configure(**STRICT)
+    double.configure(**AS_DIALPAD)
     ids = [engine.start(TASK_TYPE, change(number)) for number in range(MANY)]
     started = {}
     with start_worker():
@@ -69,7 +68,7 @@ def test_a_single_company_costs_the_engine_few_updates(
         {**definition, "runtimeMetadata": [KEY_NAME]}
     )  # else the engine knows of another profile
     double.set_state(synthetic=ALONE)
-    double.configure(**STRICT)
+    double.configure(**AS_DIALPAD)
     ids = start_many(engine, ALONE)
     with start_worker(**{name: "" for name in CREDENTIALS if name != "DIALPAD_API_KEY"}):
         ended = engine.ended(ids, timeout=150)
@@ -94,7 +93,7 @@ def test_many_companies_share_a_queue_at_the_rate_of_the_engine(
     keys: dict[str, Any] = {f"DIALPAD_API_KEY_{name.upper()}": f"key-of-{name}" for name in names}
     with started_double({f"key-of-{name}": name for name in names}) as double:
         double.set_state(synthetic=COMPANIES * EACH)
-        double.configure(**STRICT)
+        double.configure(**AS_DIALPAD)
         ids = [
             engine.start(TASK_TYPE, change(number, credential=names[number % COMPANIES]))
             for number in range(COMPANIES * EACH)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from bench.conftest import DIALPAD, PERMITTED, Record, run_measured
+from bench.conftest import AS_DIALPAD, PERMITTED, Record, run_measured
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest, until
@@ -31,7 +31,7 @@ def test_each_half_begins_in_time_and_goes_at_the_rate_that_dialpad_permits(
     ideal = count * CALLS / PERMITTED
     delay, lasts = 10.0, 1.3 * ideal
     double.set_state(synthetic=count)
-    double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
+    double.configure(**AS_DIALPAD)
     known = double.summary()["arrivals"]
     with start_worker():
         begins = time.time() + delay

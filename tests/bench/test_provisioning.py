@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.conftest import DIALPAD, Record
+from bench.conftest import AS_DIALPAD, Record
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.fixtures import StartWorker
@@ -78,7 +78,7 @@ def test_five_hundred_rows_go_at_the_rate_that_dialpad_permits(
     double.set_state(synthetic=count)
     plan = planned(command, tmp_path, [change(number) for number in range(count)])
     ideal = count * calls / 20
-    double.configure(enforce=True, **DIALPAD, latency=0.05, answer_jitter=0.005)
+    double.configure(**AS_DIALPAD)
     known = double.summary()["arrivals"]
     with start_worker():
         report = command.json("apply", plan, "--yes", *flags)
