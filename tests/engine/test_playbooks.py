@@ -12,7 +12,7 @@ from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker
-from support.overrides import as_before, phase
+from support.overrides import as_before, override_of, phase
 from support.provisioning import UNPACED, ivr, old_ivr, target
 from support.worker import WorkerProcess
 
@@ -131,6 +131,8 @@ def test_each_of_its_workflows_runs_on_its_own_example(
         targets, chunk, whole = (
             run_of(engine, name, **examples[name]) for name in (f"{WORKFLOW}_targets", f"{WORKFLOW}_chunk", WORKFLOW)
         )
+        started = override_of(engine, whole["override"])
+        until(lambda: phase(engine, started) == "active", 30, "the override to be active")
     found = [{target["name"] for target in result["targets"]} for result in targets["results"]]
     assert found == [{"Support", "Support Berlin", "Support Lisbon"}, {"Sales"}]
     (planned,) = chunk["changes"]

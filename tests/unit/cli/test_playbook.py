@@ -156,7 +156,7 @@ def test_start_hands_the_guard_what_it_has_found_for_as_long_as_was_saved(invoke
     (start,) = started(engine)
     inputs = start["input"]
     assert (start["name"], inputs["reason"], inputs["max_failures"]) == (GUARD, "snow", "5%")
-    assert (inputs["from"], inputs["zone"]) == ("now", "Europe/Berlin")
+    assert (inputs["from"], inputs["zone"]) == ("4s", "Europe/Berlin")
     lasts = datetime.fromisoformat(inputs["until"].replace("Z", "+00:00")) - datetime.now(timezone.utc)
     assert 11.9 < lasts.total_seconds() / 3600 <= 12
     assert [(change["target_id"], change["ivr_id"]) for change in inputs["changes"]] == [

@@ -20,7 +20,7 @@ from support.runs import CHANGE, SLOT
 from support.stub import StubEngine
 
 ID, GUARD_ID = "0e000000-0000-0000-0000-000000000001", "0e000000-0000-0000-0000-000000000002"
-NOON = datetime(2026, 12, 24, 12, 0, tzinfo=timezone.utc)
+NOON = datetime(2099, 12, 24, 12, 0, tzinfo=timezone.utc)
 WAITS = {"taskType": "WAIT", "status": "IN_PROGRESS", "taskId": "waits"}
 
 
@@ -36,7 +36,7 @@ def workflow(**more: Any) -> dict[str, Any]:
         "startTime": 0,
         "input": {
             "changes": [CHANGE],
-            "from": "2026-12-24T12:00:00Z",
+            "from": "2099-12-24T12:00:00Z",
             "until": "10h",
             "reason": "snow",
         },
@@ -270,7 +270,7 @@ def test_what_makes_no_sense_in_its_state_is_refused(
 
 @pytest.mark.parametrize(("seconds", "problem"), [(2, True), (12, False)])
 def test_one_that_is_on_cannot_be_moved_to_end_sooner_than_the_engine_notices(seconds: int, problem: bool) -> None:
-    active = replace(override(-24 * 366, None), state="active")
+    active = replace(override(0, None), start=datetime.now(timezone.utc) - timedelta(hours=1), state="active")
     found = override_control.end_problem(active, datetime.now(timezone.utc) + timedelta(seconds=seconds))
     assert (found is not None and "dialpad-ivr override end override-1" in found) == problem
 
@@ -292,11 +292,12 @@ def starting(number: int, started: int, **inputs: Any) -> dict[str, Any]:
     return workflow(workflowId=name, startTime=started, input=more, tasks=[wait])
 
 
-def start(engine: EngineApi, stub_engine: StubEngine, own: dict[str, Any], *others: dict[str, Any]) -> str:
-    """Start an override while these are running, which were not when it was checked."""
-    child = {"taskType": "SUB_WORKFLOW", "referenceTaskName": "override", "subWorkflowId": own["workflowId"]}
+def start(engine: EngineApi, stub_engine: StubEngine, own: list[dict[str, Any]], *others: dict[str, Any]) -> str:
+    """Start an override with these states while others are running, which were not when it was checked."""
+    own_id = own[0]["workflowId"]
+    child = {"taskType": "SUB_WORKFLOW", "referenceTaskName": "override", "subWorkflowId": own_id}
     guard = {"workflowId": GUARD_ID, "workflowName": GUARD, "status": "RUNNING", "tasks": [child]}
-    stub_engine.runs = {GUARD_ID: [guard], **{each["workflowId"]: [each] for each in (own, *others)}}
+    stub_engine.runs = {GUARD_ID: [guard], own_id: own, **{each["workflowId"]: [each] for each in others}}
     stub_engine.definitions = {(name, "1"): {} for name in (WORKFLOW, GUARD)}
     plan = make_plan([], "https://dialpad.com", "changes.csv")
     window = Window(at(0), at(10), ZoneInfo("UTC"))
@@ -314,11 +315,21 @@ def test_it_gives_way_to_one_that_was_started_before_it_and_names_that(
     engine: EngineApi, stub_engine: StubEngine, other: int, started: int
 ) -> None:
     with pytest.raises(EngineError, match=f"Override {ID[:-1]}{other} has .* which was canceled") as raised:
-        start(engine, stub_engine, starting(5, 100), starting(other, started))
+        start(engine, stub_engine, [starting(5, 100)], starting(other, started))
     assert raised.value.status == 409
     (completed,) = stub_engine.completed_tasks
     assert completed["workflowInstanceId"] == f"{ID[:-1]}5"
     assert completed["outputData"]["action"] == "cancel"
+
+
+@pytest.mark.usefixtures("at_once")
+def test_it_gives_way_before_it_begins_even_if_that_is_soon(engine: EngineApi, stub_engine: StubEngine) -> None:
+    own, begins = starting(5, 100), datetime.now(timezone.utc) + timedelta(seconds=4)
+    own["variables"] = {**own["variables"], "from_ms": milliseconds(begins)}
+    canceled = {**own, "status": "COMPLETED", "variables": {"phase": "ended"}, "tasks": []}
+    with pytest.raises(EngineError, match="which was canceled"):
+        start(engine, stub_engine, [*[own] * 5, canceled], starting(3, 99))
+    assert {task["outputData"]["action"] for task in stub_engine.completed_tasks} == {"cancel"}
 
 
 @pytest.mark.usefixtures("at_once")
@@ -328,12 +339,12 @@ def test_it_gives_way_to_one_that_was_started_before_it_and_names_that(
 def test_it_goes_on_beside_one_that_was_started_later_or_has_other_slots(
     engine: EngineApi, stub_engine: StubEngine, other: dict[str, Any]
 ) -> None:
-    assert start(engine, stub_engine, starting(5, 100), other) == f"{ID[:-1]}5"
+    assert start(engine, stub_engine, [starting(5, 100)], other) == f"{ID[:-1]}5"
     assert stub_engine.completed_tasks == []
 
 
 @pytest.mark.usefixtures("at_once")
 def test_it_goes_on_within_the_overrides_that_it_is_nested_in(engine: EngineApi, stub_engine: StubEngine) -> None:
     around = starting(3, 99, inside=f"{ID[:-1]}4"), starting(4, 98)
-    assert start(engine, stub_engine, starting(5, 100, inside=f"{ID[:-1]}3"), *around) == f"{ID[:-1]}5"
+    assert start(engine, stub_engine, [starting(5, 100, inside=f"{ID[:-1]}3")], *around) == f"{ID[:-1]}5"
     assert stub_engine.completed_tasks == []

@@ -212,4 +212,4 @@ async def test_started_it_is_an_override_with_the_playbooks_options(
     assert (inputs["approval"], inputs["max_failures"], inputs["domain"]) == (True, "5%", "eu")
     assert inputs["notify"] == "ops_chat"
     assert (inputs["reason"], inputs["requested_by"]) == ("snow", "ann")
-    assert (inputs["from"], inputs["changes"][0]["ivr_id"]) == ("now", "5127493019721728")
+    assert (inputs["from"], inputs["changes"][0]["ivr_id"]) == ("4s", "5127493019721728")

@@ -45,6 +45,7 @@ _STARTED_WITHIN_SECONDS: Final = 30.0
 _REACHED_WITHIN_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = 0.25
 _SEEN_WITHIN_SECONDS: Final = 1.0  # from its start, by which time everybody sees a workflow as running
+_BEGINS_AFTER: Final = "4s"  # so that the later one of two gives way before either makes a change that the other finds
 _SOON_SECONDS: Final = 5.0  # an override that begins so soon may begin while it is canceled
 
 
@@ -98,7 +99,7 @@ def start_override(
     """
     inputs = {
         "changes": workflow_changes(plan, overwrite=False),
-        "from": iso_text(window.start) if window.start else "now",
+        "from": iso_text(window.start) if window.start else _BEGINS_AFTER,
         "until": iso_text(window.end) if window.end else None,
         "zone": window.zone.key,
         "reason": reason,
@@ -182,15 +183,16 @@ def _withdraw(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> N
             if own.state in ("applying", "active"):
                 end_override(engine, workflow_id, by=by, reason=reason)
                 return
-            if own.state == "approval" or (own.state == "planned" and not soon):
+            if own.state in ("approval", "planned"):
                 cancel_override(engine, workflow_id, by=by, reason=reason)
-                return
+                if not soon:
+                    return
         except EngineError as exc:
             if exc.status != 409:
                 raise
         if own.ended or own.state == "restoring":
             return
-        time.sleep(_PAUSE_SECONDS)  # until it has begun
+        time.sleep(_PAUSE_SECONDS)  # until it has ended, or begun all the same
     raise EngineError(f"{workflow_id} could not be ended: {reason}. End it with: dialpad-ivr override end", 409)
 
 
