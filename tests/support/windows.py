@@ -19,7 +19,7 @@ _FAKE_REDIS_TIME = "{0, redis.call('GET', 'fake-time')}"
 
 def use_fake_redis_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a `Clock` Redis's clock too, in the limiters that are made from now on."""
-    for name in ("_SCRIPT", "_CIRCUIT_SCRIPT"):
+    for name in ("_SCRIPT", "_CIRCUIT_SCRIPT", "_TURN_SCRIPT"):
         script: str = getattr(fleet, name)
         assert _REDIS_TIME in script
         monkeypatch.setattr(fleet, name, script.replace(_REDIS_TIME, _FAKE_REDIS_TIME))

@@ -21,7 +21,7 @@ from dialpad_ivr.pacing import redis as fleet
 from dialpad_ivr.pacing.circuit import Failure, Outage
 from dialpad_ivr.pacing.limiter import CircuitOpenError, CompanyLimiter, Limiter, PermitDeferredError
 from dialpad_ivr.pacing.redis import RedisLimiter, open_limiter
-from dialpad_ivr.pacing.window import Wait
+from dialpad_ivr.pacing.window import Usage, Wait
 from dialpad_ivr.redis_client import open_redis
 from dialpad_ivr.settings import Settings, SettingsError
 from dialpad_ivr.telemetry.metrics import Metrics
@@ -124,6 +124,21 @@ async def test_a_429_of_one_worker_pauses_the_others(worker: MakePacer) -> None:
         await second.company(COMPANY).permit(write=True)
     assert caught.value.pause_seconds == pytest.approx(5, abs=0.5)
     await second.company("another company").permit(write=True)
+
+
+async def test_calls_that_several_workers_defer_return_one_after_another(
+    fleet_on_a_clock: tuple[Clock, MakeFleet],
+) -> None:
+    _, make = fleet_on_a_clock
+    workers = await make(0.0, 30.0, -30.0, max_inline_wait_seconds=0)
+    await workers[0].throttled(2)
+    waits = []
+    for number in range(101):
+        with pytest.raises(PermitDeferredError) as caught:
+            await workers[number % len(workers)].permit(write=True)
+        waits.append(caught.value.seconds)
+    assert waits[100] == pytest.approx(2 + 0.9 * 100 * 0.05 - 1.5, abs=0.1)
+    assert waits == sorted(waits)
 
 
 async def test_a_pause_survives_a_flush(fleet_on_a_clock: tuple[Clock, MakeFleet], server: RedisServer) -> None:
@@ -455,6 +470,9 @@ async def test_redis_lost_after_a_permit_harms_nothing(worker: MakePacer, server
 async def test_the_keys_name_no_company_and_no_credential(worker: MakePacer, server: RedisServer) -> None:
     pacer, _ = await worker()
     await pacer.company("key:SECRET-COMPANY").permit(write=True)
+    await pacer.company("key:SECRET-COMPANY").throttled(60)
+    with pytest.raises(PermitDeferredError):
+        await pacer.company("key:SECRET-COMPANY").permit(write=True)
     with server.client() as client:
         names = client.keys("*")
         kept = [client.hgetall(name) if name.endswith("state") else client.zrange(name, 0, -1) for name in names]
@@ -464,7 +482,30 @@ async def test_the_keys_name_no_company_and_no_credential(worker: MakePacer, ser
         "dialpad-ivr::calls",
         "dialpad-ivr::patches",
         "dialpad-ivr::state",
+        "dialpad-ivr::turns",
     }
+
+
+async def test_the_permissions_of_the_docs_are_all_that_a_worker_needs(
+    worker: MakePacer, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = " ".join((Path(__file__).parents[3] / "deploy" / "README.md").read_text("utf-8").split())
+    (permissions,) = re.findall(r"`(~dialpad-ivr:\* [^`]+)`", text)
+    with server.client() as client:
+        client.execute_command("ACL", "SETUSER", "worker", "on", ">secret", *permissions.split())
+    monkeypatch.setattr(server, "url", server.url.replace("redis://", "redis://worker:secret@"))
+    pacer, _ = await worker()
+    company = pacer.company(COMPANY)
+    with capture_logs() as logs:
+        permit = await company.permit(write=True)
+        await permit.answered(time.monotonic())
+        await permit.reservation.failed(Failure("http_503", "a", retry_after_seconds=0.1))
+        await permit.reservation._window.succeeded(probe=True)
+        assert (await company.state()).usage == Usage(1, 1)
+        await company.throttled(60)
+        with pytest.raises(PermitDeferredError, match="rate limit"):
+            await company.permit(write=True)
+    assert [entry["event"] for entry in logs] == ["rate_log_reset"]  # nothing else was wrong
 
 
 async def test_an_unused_window_expires(worker: MakePacer, server: RedisServer) -> None:

@@ -154,7 +154,7 @@ class CompanyLimiter:
         self._bulk_turn = asyncio.Lock()
         self._waiting = {True: 0, False: 0}  # bulk work, and other calls
         self._throttled_in_a_row = 0
-        self._returns_at = float("-inf")  # the turn of the last deferred call
+        self._returns_at = float("-inf")  # the last turn of a deferred call, of this process
         self._told: tuple[Outage, float] | None = None  # the open circuit, as far as this process knows, and since when
         self._last_permit = float("-inf")
         self._interval_seen = 0.0  # between two permits while calls waited, on average: others may share the limit
@@ -180,7 +180,7 @@ class CompanyLimiter:
         queued = ahead * self._interval(write=write)
         seconds = max(queued, self.pause_seconds)
         if seconds > self._max_inline_wait or (max_wait_seconds is not None and queued > max_wait_seconds):
-            raise self._deferred(seconds)
+            raise await self._deferred(seconds)
         self._waiting[bulk] += 1
         try:
             async with self._bulk_turn if bulk else nullcontext(), self._turn:
@@ -225,7 +225,7 @@ class CompanyLimiter:
         retry_after = min(failure.retry_after_seconds, self._longest_pause)
         outage = await permit.reservation.failed(replace(failure, retry_after_seconds=retry_after))
         if outage is not None:
-            raise self._deferred_by(outage, called=True)
+            raise await self._deferred_by(outage, called=True)
 
     async def succeeded(self, permit: Permit) -> None:
         """Record an answer that shows that Dialpad works; that of a probe closes the circuit."""
@@ -266,7 +266,7 @@ class CompanyLimiter:
                 assumed_delay=delays.assumed(requested),
             )
             if isinstance(taken, Outage):
-                raise self._deferred_by(taken, called=False)
+                raise await self._deferred_by(taken, called=False)
             if not isinstance(taken, Wait):
                 late = self._clock() - requested > self._LATE_SHARE * self._limits.shortest
                 if late and not discarded and taken.outage is None:
@@ -274,7 +274,7 @@ class CompanyLimiter:
                     continue
                 return taken, requested
             if waited + taken.seconds > self._max_inline_wait:
-                raise self._deferred(taken.seconds)
+                raise await self._deferred(taken.seconds)
             await self._sleep(taken.seconds)
 
     def _record_interval(self, arrived: float, now: float) -> None:
@@ -287,18 +287,19 @@ class CompanyLimiter:
     def _interval(self, *, write: bool) -> float:
         return max(self._limits.interval(self._delays[write].average(self._clock()), write=write), self._interval_seen)
 
-    def _deferred(self, seconds: float) -> PermitDeferredError:
+    async def _deferred(self, seconds: float) -> PermitDeferredError:
         """The error for a call whose permit is that many seconds away."""
-        returns_after = max(self._turn_after(seconds) - self._EARLY_SECONDS, seconds)
+        returns_after = max(await self._turn_after(seconds) - self._EARLY_SECONDS, seconds)
         if self.pause_seconds:
             return PermitDeferredError(returns_after, self.pause_seconds, "Dialpad's rate limit was reached")
         return PermitDeferredError(returns_after)
 
-    def _turn_after(self, seconds: float) -> float:
+    async def _turn_after(self, seconds: float) -> float:
         """In how many seconds a call has its turn that cannot be sent for that long: after those deferred before."""
-        now = self._clock()
-        self._returns_at = max(self._returns_at + self._TURN_SHARE * self._interval(write=True), now + seconds)
-        return self._returns_at - now
+        interval = self._limits.interval(self._delays[True].average(self._clock()), write=True)
+        turn = await self._window.turn(seconds, self._TURN_SHARE * interval)
+        self._returns_at = max(self._returns_at, self._clock() + turn)
+        return turn
 
     def _outage(self) -> Outage | None:
         """The open circuit as of now, by the latest that this process was told."""
@@ -312,14 +313,14 @@ class CompanyLimiter:
         wait = max(outage.wait_seconds - gone, 0)
         return replace(outage, age_seconds=outage.age_seconds + gone, wait_seconds=wait, opened=False)
 
-    def _deferred_by(self, outage: Outage, *, called: bool) -> CircuitOpenError:
+    async def _deferred_by(self, outage: Outage, *, called: bool) -> CircuitOpenError:
         now = self._clock()
         if not outage.suspected:
             self._told = outage, now
         if called:
             last = max(self._returns_at - now, outage.wait_seconds)
             return CircuitOpenError(last + self._PROBED_SECONDS, outage)
-        return CircuitOpenError(self._turn_after(outage.wait_seconds), outage)
+        return CircuitOpenError(await self._turn_after(outage.wait_seconds), outage)
 
 
 class Limiter:

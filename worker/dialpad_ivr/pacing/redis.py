@@ -1,6 +1,6 @@
 """One limit for a whole fleet: a company's call window in a Redis that all workers share.
 
-`redis.lua` follows the same rules as `MemoryWindow`, in one step and on Redis's clock.
+`redis.lua` and `turn.lua` follow the same rules as `MemoryWindow`, each in one step and on Redis's clock.
 
 What Redis may do, and what happens then:
 
@@ -36,6 +36,7 @@ from dialpad_ivr.telemetry.metrics import Metrics
 
 _SCRIPT: Final = (Path(__file__).parent / "redis.lua").read_text("utf-8")
 _CIRCUIT_SCRIPT: Final = (Path(__file__).parent / "circuit.lua").read_text("utf-8")
+_TURN_SCRIPT: Final = (Path(__file__).parent / "turn.lua").read_text("utf-8")
 _CIRCUIT_FIELDS: Final = ("probe_at", "lease", "prober", "backoff", "opened", "cause", "failed", "failed_at")
 _RETRY_SECONDS, _MAX_RETRY_SECONDS = 1.0, 5.0
 _UNAVAILABLE: Final = "the fleet's Redis does not answer"
@@ -76,6 +77,7 @@ class RedisLimiter:
         self._redis = redis
         self._script = redis.register_script(_SCRIPT)
         self._circuit_script = redis.register_script(_CIRCUIT_SCRIPT)
+        self._turn_script = redis.register_script(_TURN_SCRIPT)
         self._settings = settings
         self._metrics = metrics
         self.clock = clock
@@ -86,18 +88,28 @@ class RedisLimiter:
         """The call window of a company."""
         return RedisWindow(self, company, Limits.of(self._settings))
 
+    async def turn(self, turns: str, arguments: list[Any]) -> int:
+        """Give a deferred call its turn; returns in how many microseconds it is.
+
+        Raises:
+            PermitDeferredError: Redis does not respond, or cannot run the script.
+        """
+        return int(await self._run(self._turn_script, [turns], arguments))
+
     async def take(self, keys: list[str], arguments: list[Any]) -> list[Any]:
         """Reserve a call, if there is room for it.
 
         Raises:
             PermitDeferredError: Redis does not respond, or cannot run the script.
         """
-        return await self._run(self._script, keys, arguments)
+        taken: list[Any] = await self._run(self._script, keys, arguments)
+        return taken
 
     async def failed(self, state: str, arguments: list[Any]) -> list[Any]:
         """Record a failure in the circuit; what is open is not known (an empty list) if Redis does not respond."""
         try:
-            return await self._run(self._circuit_script, [state], arguments)
+            outage: list[Any] = await self._run(self._circuit_script, [state], arguments)
+            return outage
         except PermitDeferredError:
             return []
 
@@ -108,12 +120,12 @@ class RedisLimiter:
         except redis_errors() as exc:
             await self._failed(exc)
 
-    async def _run(self, script: Any, keys: list[str], arguments: list[Any]) -> list[Any]:
+    async def _run(self, script: Any, keys: list[str], arguments: list[Any]) -> Any:
         left = self._retry_at - self.clock()
         if left > 0:  # not every waiting caller needs to try
             raise PermitDeferredError(left, why=_UNAVAILABLE)
         try:
-            answer: list[Any] = await script(keys, arguments)
+            answer = await script(keys, arguments)
         except redis_errors() as exc:
             raise await self._failed(exc) from None
         if self._failures:
@@ -169,6 +181,7 @@ class RedisWindow:
         digest = hashlib.sha256(f"dialpad-ivr company {company}".encode()).hexdigest()[:24]
         # The braces keep the keys on one node of a Redis cluster.
         self._keys = [f"dialpad-ivr:{{{digest}}}:{name}" for name in ("calls", "patches", "state")]
+        self._turns = f"dialpad-ivr:{{{digest}}}:turns"
         self.limiter = limiter
         backoffs = (circuit.SHORTEST_WAIT, circuit.FIRST_SECONDS, circuit.LONGEST_SECONDS)
         self._constants = [
@@ -222,6 +235,11 @@ class RedisWindow:
         if wait > 0:
             return Wait(wait)
         return _RedisReservation(self, self._keys[: 2 if write else 1], member, now, outage)
+
+    async def turn(self, seconds: float, interval: float) -> float:
+        """See `CallWindow`."""
+        arguments = [uuid.uuid4().hex, _microseconds(seconds), _microseconds(interval), _EXPIRY_MS]
+        return await self.limiter.turn(self._turns, arguments) / MICROSECONDS
 
     async def usage(self) -> Usage:
         """See `CallWindow`."""

@@ -7,12 +7,13 @@
 - a call counts from the latest time at which it may have arrived (`Reservation.move`), since arrivals are what a server
   counts;
 - nothing is sent during a pause;
+- deferred calls return one after another;
 - while the circuit (`dialpad_ivr.pacing.circuit`) is open, one probe at a time is sent.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -131,6 +132,19 @@ class CallWindow(Protocol):
             PermitDeferredError: It cannot be found out whether there is room.
         """
 
+    async def turn(self, seconds: float, interval: float) -> float:
+        """In how many seconds a deferred call returns that cannot be sent for so long: after those deferred before.
+
+        Where those return much later, because of an outage that has ended since, it returns before them.
+
+        Args:
+            seconds: How long it cannot be sent.
+            interval: Seconds between two turns.
+
+        Raises:
+            PermitDeferredError: It cannot be found out.
+        """
+
     async def pause(self, seconds: float) -> None:
         """Send nothing for that many seconds, or for the rest of a longer pause."""
 
@@ -233,11 +247,20 @@ class MemoryWindow:
         self._circuit = Circuit(limits.lease_seconds, clock)
         self._clock = clock
         self._paused_until = float("-inf")
+        self._turns: list[float] = []  # when deferred calls return, in order
 
     @property
     def pause_seconds(self) -> float:
         """See `CallWindow`."""
         return max(0.0, self._paused_until - self._clock())
+
+    async def turn(self, seconds: float, interval: float) -> float:
+        """See `CallWindow`."""
+        now = self._clock()
+        del self._turns[: bisect_right(self._turns, now)]
+        before = len(self._turns) - bisect_left(self._turns, now + seconds)
+        insort(self._turns, now + seconds + before * interval)
+        return seconds + before * interval
 
     async def pause(self, seconds: float) -> None:
         """See `CallWindow`."""
