@@ -58,8 +58,8 @@ def test_a_flapping_dialpad_makes_progress_whenever_it_is_up(
     double.set_state(synthetic=FLAPPING)
     double.configure(**AS_DIALPAD)
     progress: list[int] = []  # the changes made in each time that it is up
+    ids = start_many(engine, FLAPPING)
     with start_worker():
-        ids = start_many(engine, FLAPPING)
         while (known := double.summary()["applied"]) < FLAPPING:
             time.sleep(UP_SECONDS)  # as Dialpad is up, and then down
             double.add_faults(DOWN)
