@@ -89,8 +89,11 @@ class Stage:
         return self.engine.start("set_custom_ivr", change(number, **more), domain="alerts")
 
     def override(self, number: int) -> str:
-        """Start an override that ends at once; returns its id when it is active."""
-        inputs = {"changes": [noted(number)], "until": "5s", "domain": "alerts"}
+        """Start an override that ends soon; returns its id when it is active.
+
+        It takes seconds: the worker has just started, and waits until its Redis knows the calls of a window.
+        """
+        inputs = {"changes": [noted(number)], "until": "12s", "domain": "alerts"}
         self.overrides.append(self.engine.start(WORKFLOW, inputs))
         until(lambda: phase(self.engine, self.overrides[-1]) == "active", 30, "the override to be active")
         return self.overrides[-1]

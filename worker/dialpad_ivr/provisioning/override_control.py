@@ -178,14 +178,13 @@ def _withdraw(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> N
     deadline = time.monotonic() + _REACHED_WITHIN_SECONDS
     while time.monotonic() < deadline:
         own = read_override(engine, workflow_id)
-        soon = own.start < datetime.now(timezone.utc) + timedelta(seconds=_SOON_SECONDS)
         try:
             if own.state in ("applying", "active"):
                 end_override(engine, workflow_id, by=by, reason=reason)
                 return
             if own.state in ("approval", "planned"):
                 cancel_override(engine, workflow_id, by=by, reason=reason)
-                if not soon:
+                if not _begins_soon(own):
                     return
         except EngineError as exc:
             if exc.status != 409:
@@ -196,10 +195,14 @@ def _withdraw(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> N
     raise EngineError(f"{workflow_id} could not be ended: {reason}. End it with: dialpad-ivr override end", 409)
 
 
+def _begins_soon(override: Override) -> bool:
+    return override.start < datetime.now(timezone.utc) + timedelta(seconds=_SOON_SECONDS)
+
+
 def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:
     """Restore now. Of one that has ended, what it has left.
 
-    Changes that are being made are awaited; what waits is held back.
+    Changes that are being made are awaited; what waits is held back. One that begins within seconds is awaited, too.
 
     Returns:
         The override as it was before.
@@ -207,7 +210,11 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
     Raises:
         EngineError: It is not on (409), or the engine did not answer.
     """
-    override = read_override(engine, workflow_id)
+    deadline = time.monotonic() + _REACHED_WITHIN_SECONDS
+    while (override := read_override(engine, workflow_id)).state == "planned" and _begins_soon(override):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_PAUSE_SECONDS)
     if override.left_behind:
         run = OverrideRun(engine, override)
         if run.restored_by and not run.overridden:
