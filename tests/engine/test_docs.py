@@ -13,8 +13,9 @@ import pytest
 
 from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.docs import NAVIGATION, PAGES, ROOT, Shown, blocks, shown
-from support.engine import EngineRest
+from support.engine import EngineRest, until
 from support.fixtures import put_quick_definitions
+from support.overrides import phase
 from support.worker import KEYS, clean_environ, running_worker
 
 
@@ -44,6 +45,7 @@ class Reader:
 
     def __init__(self, folder: Path, engine: EngineRest, double: DoubleControl) -> None:
         self.folder = folder
+        self._engine = engine
         self._last_id = "none was printed yet"
         self.environ = clean_environ(
             CONDUCTOR_SERVER_URL=f"{engine.url}/api",
@@ -58,6 +60,8 @@ class Reader:
     def run(self, example: Shown) -> None:
         """Run it; `ID` stands for the last workflow's id that was printed, and of several for the one that fits."""
         command = re.sub(r"\bID\b", self._last_id, example.command)
+        if " override end " in command:  # nobody is so quick that it is not on yet
+            until(lambda: phase(self._engine, self._last_id) == "active", 30, "the override to be active")
         completed = subprocess.run(
             ["bash", "-c", command],
             env=self.environ,

@@ -275,6 +275,14 @@ def test_one_that_is_on_cannot_be_moved_to_end_sooner_than_the_engine_notices(se
     assert (found is not None and "dialpad-ivr override end override-1" in found) == problem
 
 
+def test_one_that_is_about_to_begin_is_ended_once_it_has_begun(engine: EngineApi, stub_engine: StubEngine) -> None:
+    planned, active = waiting("before_wait", "planned"), waiting("during_wait", "active")
+    planned["variables"]["from_ms"] = milliseconds(datetime.now(timezone.utc) + timedelta(seconds=3))
+    stub_engine.runs = {ID: [planned, active]}
+    override_control.end_override(engine, ID, by="ann@desk", reason="")
+    assert [task["outputData"]["action"] for task in stub_engine.completed_tasks] == ["end"]
+
+
 def test_one_that_waits_for_approval_can_be_canceled(engine: EngineApi, stub_engine: StubEngine) -> None:
     stub_engine.runs = {ID: [waiting("approval", "planned")]}
     override_control.cancel_override(engine, ID, by="ann@desk", reason="")

@@ -46,7 +46,7 @@ _REACHED_WITHIN_SECONDS: Final = 90.0
 _PAUSE_SECONDS: Final = 0.25
 _SEEN_WITHIN_SECONDS: Final = 1.0  # from its start, by which time everybody sees a workflow as running
 _BEGINS_AFTER: Final = "4s"  # so that the later one of two gives way before either makes a change that the other finds
-_SOON_SECONDS: Final = 5.0  # an override that begins so soon may begin while it is canceled
+_SOON_SECONDS: Final = 5.0  # an override that begins so soon, or should have by now, may begin while it is canceled
 
 
 def is_too_large(plan: Plan) -> bool:
@@ -184,7 +184,7 @@ def _withdraw(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> N
                 return
             if own.state in ("approval", "planned"):
                 cancel_override(engine, workflow_id, by=by, reason=reason)
-                if not _begins_soon(own):
+                if not _begins_about_now(own):
                     return
         except EngineError as exc:
             if exc.status != 409:
@@ -195,8 +195,8 @@ def _withdraw(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> N
     raise EngineError(f"{workflow_id} could not be ended: {reason}. End it with: dialpad-ivr override end", 409)
 
 
-def _begins_soon(override: Override) -> bool:
-    return override.start < datetime.now(timezone.utc) + timedelta(seconds=_SOON_SECONDS)
+def _begins_about_now(override: Override) -> bool:
+    return abs(override.start - datetime.now(timezone.utc)) < timedelta(seconds=_SOON_SECONDS)
 
 
 def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -> Override:
@@ -210,10 +210,7 @@ def end_override(engine: EngineApi, workflow_id: str, *, by: str, reason: str) -
     Raises:
         EngineError: It is not on (409), or the engine did not answer.
     """
-    deadline = time.monotonic() + _REACHED_WITHIN_SECONDS
-    while (override := read_override(engine, workflow_id)).state == "planned" and _begins_soon(override):
-        if time.monotonic() > deadline:
-            break
+    while (override := read_override(engine, workflow_id)).state == "planned" and _begins_about_now(override):
         time.sleep(_PAUSE_SECONDS)
     if override.left_behind:
         run = OverrideRun(engine, override)
