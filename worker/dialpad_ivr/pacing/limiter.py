@@ -285,7 +285,10 @@ class CompanyLimiter:
         self._last_permit = now
 
     def _interval(self, *, write: bool) -> float:
-        return max(self._limits.interval(self._delays[write].average(self._clock()), write=write), self._interval_seen)
+        return max(self._permitted_interval(write=write), self._interval_seen)
+
+    def _permitted_interval(self, *, write: bool) -> float:
+        return self._limits.interval(self._delays[write].average(self._clock()), write=write)
 
     async def _deferred(self, seconds: float) -> PermitDeferredError:
         """The error for a call whose permit is that many seconds away."""
@@ -296,8 +299,7 @@ class CompanyLimiter:
 
     async def _turn_after(self, seconds: float) -> float:
         """In how many seconds a call has its turn that cannot be sent for that long: after those deferred before."""
-        interval = self._limits.interval(self._delays[True].average(self._clock()), write=True)
-        turn = await self._window.turn(seconds, self._TURN_SHARE * interval)
+        turn = await self._window.turn(seconds, self._TURN_SHARE * self._permitted_interval(write=True))
         self._returns_at = max(self._returns_at, self._clock() + turn)
         return turn
 

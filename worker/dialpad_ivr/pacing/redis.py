@@ -94,7 +94,8 @@ class RedisLimiter:
         Raises:
             PermitDeferredError: Redis does not respond, or cannot run the script.
         """
-        return int(await self._run(self._turn_script, [turns], arguments))
+        (wait,) = await self._run(self._turn_script, [turns], arguments)
+        return int(wait)
 
     async def take(self, keys: list[str], arguments: list[Any]) -> list[Any]:
         """Reserve a call, if there is room for it.
@@ -102,14 +103,12 @@ class RedisLimiter:
         Raises:
             PermitDeferredError: Redis does not respond, or cannot run the script.
         """
-        taken: list[Any] = await self._run(self._script, keys, arguments)
-        return taken
+        return await self._run(self._script, keys, arguments)
 
     async def failed(self, state: str, arguments: list[Any]) -> list[Any]:
         """Record a failure in the circuit; what is open is not known (an empty list) if Redis does not respond."""
         try:
-            outage: list[Any] = await self._run(self._circuit_script, [state], arguments)
-            return outage
+            return await self._run(self._circuit_script, [state], arguments)
         except PermitDeferredError:
             return []
 
@@ -120,12 +119,12 @@ class RedisLimiter:
         except redis_errors() as exc:
             await self._failed(exc)
 
-    async def _run(self, script: Any, keys: list[str], arguments: list[Any]) -> Any:
+    async def _run(self, script: Any, keys: list[str], arguments: list[Any]) -> list[Any]:
         left = self._retry_at - self.clock()
         if left > 0:  # not every waiting caller needs to try
             raise PermitDeferredError(left, why=_UNAVAILABLE)
         try:
-            answer = await script(keys, arguments)
+            answer: list[Any] = await script(keys, arguments)
         except redis_errors() as exc:
             raise await self._failed(exc) from None
         if self._failures:

@@ -3,7 +3,7 @@
 --
 -- KEYS   turns (sorted set: member = a deferred call, score = when it returns)
 -- ARGV   member, how long it cannot be sent, interval between two turns, time to live in ms
--- returns in how long it returns
+-- returns {in how long it returns}
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local soonest = now + ARGV[2]
@@ -11,4 +11,4 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 local turn = soonest + redis.call('ZCOUNT', KEYS[1], soonest, '+inf') * ARGV[3]
 redis.call('ZADD', KEYS[1], turn, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return math.ceil(turn - now)
+return {math.ceil(turn - now)}

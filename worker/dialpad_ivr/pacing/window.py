@@ -258,9 +258,10 @@ class MemoryWindow:
         """See `CallWindow`."""
         now = self._clock()
         del self._turns[: bisect_right(self._turns, now)]
-        before = len(self._turns) - bisect_left(self._turns, now + seconds)
-        insort(self._turns, now + seconds + before * interval)
-        return seconds + before * interval
+        soonest = now + seconds
+        turn = soonest + (len(self._turns) - bisect_left(self._turns, soonest)) * interval
+        insort(self._turns, turn)
+        return turn - now
 
     async def pause(self, seconds: float) -> None:
         """See `CallWindow`."""
