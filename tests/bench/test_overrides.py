@@ -13,9 +13,9 @@ import pytest
 from bench.conftest import AS_DIALPAD, PERMITTED, Record, run_measured
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
-from support.engine import EngineRest, until
+from support.engine import EngineRest
 from support.fixtures import StartWorker
-from support.overrides import as_before, from_now, noted, overridden, phase
+from support.overrides import as_before, from_now, noted, overridden, wait_until_active
 from support.peers import memory_mb
 from support.provisioning import UNPACED, change, write_csv
 from support.worker import running_console
@@ -97,7 +97,7 @@ def test_five_thousand_rows_are_started_shown_and_restored_in_bounded_time_and_m
         printed = measured("start", plan, "--reason", "snow", "--zone", "UTC", "--yes", "--json")
         started = json.loads(printed)["workflow_id"]
         made = all_sent(began)
-        until(lambda: phase(engine, started) == "active", 120, "the override to be active")
+        wait_until_active(engine, started, 120)
         assert overridden(double, count) == count
         for verb in ("list", "show", "report"):
             measured(verb, *([] if verb == "list" else [started]))

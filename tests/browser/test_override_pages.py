@@ -20,7 +20,7 @@ from dialpad_ivr.settings import Settings
 from dialpad_ivr.testing.double import DoubleControl
 from support.browser import SHIFTS, TakeScreenshot, context_of
 from support.engine import EngineRest, until
-from support.overrides import as_before, from_now, noted, overridden, phase
+from support.overrides import as_before, from_now, noted, overridden, wait_until_active
 from support.provisioning import ivr, target
 
 ROWS = 3
@@ -37,7 +37,7 @@ def active(engine: EngineRest, targets: DoubleControl) -> str:
     """An override that is active for an hour."""
     inputs = {"changes": [noted(number) for number in range(ROWS)], "until": from_now(3600), "reason": "snow"}
     started = engine.start(WORKFLOW, {**inputs, "requested_by": "ann@desk"})
-    until(lambda: phase(engine, started) == "active", 60, "the override to be active")
+    wait_until_active(engine, started, 60)
     return started
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from dialpad_ivr.testing.double import DoubleControl, started_double
 from support.docs import NAVIGATION, PAGES, ROOT, Shown, blocks, shown
-from support.engine import EngineRest, until
+from support.engine import EngineRest
 from support.fixtures import put_quick_definitions
-from support.overrides import phase
+from support.overrides import wait_until_active
 from support.worker import KEYS, clean_environ, running_worker
 
 
@@ -61,7 +61,7 @@ class Reader:
         """Run it; `ID` stands for the last workflow's id that was printed, and of several for the one that fits."""
         command = re.sub(r"\bID\b", self._last_id, example.command)
         if " override end " in command:  # nobody is so quick that it is not on yet
-            until(lambda: phase(self._engine, self._last_id) == "active", 30, "the override to be active")
+            wait_until_active(self._engine, self._last_id)
         completed = subprocess.run(
             ["bash", "-c", command],
             env=self.environ,

@@ -19,7 +19,7 @@ from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
-from support.overrides import as_before, noted, overridden, phase
+from support.overrides import as_before, noted, overridden, phase, wait_until_active
 from support.provisioning import UNPACED, old_ivr
 from support.worker import CREDENTIALS, WorkerProcess, running_worker
 
@@ -134,7 +134,7 @@ def worker(start_worker: StartWorker, keys: KeyFile) -> Iterator[WorkerProcess]:
 
 def active_override(engine: EngineRest, double: DoubleControl) -> str:
     started = engine.start(WORKFLOW, {"changes": [noted(number) for number in range(ROWS)]})
-    until(lambda: phase(engine, started) == "active", 30, "the override to be active")
+    wait_until_active(engine, started)
     assert overridden(double, ROWS) == ROWS
     return started
 

@@ -26,7 +26,7 @@ from support.overrides import (
     noted,
     overridden,
     override_of,
-    phase,
+    wait_until_active,
 )
 from support.provisioning import change, old_ivr, planned, target
 from support.receiver import Receiver
@@ -55,10 +55,6 @@ def start(command: Command, plan: Path) -> Start:
         return found
 
     return started
-
-
-def active(engine: EngineRest, workflow_id: str) -> None:
-    until(lambda: phase(engine, workflow_id) == "active", 30, "the override to be active")
 
 
 def listed_overrides(command: Command) -> dict[str, dict[str, Any]]:
@@ -104,7 +100,7 @@ def test_ended_early_it_leaves_alone_what_a_person_changed_and_reports_it(
     command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, start: Start, tmp_path: Path
 ) -> None:
     started = start("--from", "now")
-    active(engine, started)
+    wait_until_active(engine, started)
     assert overridden(targets, ROWS) == ROWS
     listed = listed_overrides(command)[started]
     assert (listed["state"], listed["until"]) == ("active", None)
@@ -141,7 +137,7 @@ def test_an_ivr_that_was_deleted_meanwhile_is_reported_and_the_other_rows_are_re
 ) -> None:
     change_by_a_person(targets, 3)  # after it was planned
     started = start()
-    active(engine, started)
+    wait_until_active(engine, started)
     assert listed_overrides(command)[started]["not_made"] == 1
     assert "active, 1 of 4 not made" in command("override", "report", started, code=1)
     remove_old_ivr(targets, 1)
@@ -173,7 +169,7 @@ def test_it_is_extended_and_ends_then(
     command: Command, engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, start: Start
 ) -> None:
     started = start()
-    active(engine, started)
+    wait_until_active(engine, started)
     command("override", "extend", started, "--until", "2099-01-01 00:00", code=2)
     assert f"override end {started}" in command("override", "extend", started, "--for", "2s", code=2)
     command("override", "extend", started, "--until", "2030-01-01 00:00")
@@ -243,7 +239,7 @@ def test_of_two_that_are_started_at_the_same_moment_one_gives_way_and_names_the_
         command("override", "cancel", winner, "--yes")
         assert targets.summary()["applied"] == 0
     else:
-        active(engine, winner)
+        wait_until_active(engine, winner)
         command("override", "end", winner, "--yes")
         engine.ended([winner])
         assert as_before(targets, ROWS)
@@ -256,7 +252,7 @@ def test_approval_is_waited_for_and_one_that_never_comes_ends_it_with_nothing_ch
     approved = start("--approval")
     assert command.json("override", "show", approved)["state"] == "approval"
     assert f"override show {approved}" in command("approve", approved, "--yes")
-    active(engine, approved)
+    wait_until_active(engine, approved)
     assert overridden(targets, ROWS) == ROWS
     (ended,) = engine.ended([never])
     assert (ended["status"], ended["output"]["outcome"]) == ("FAILED", "not_approved")
@@ -302,7 +298,7 @@ def test_a_failed_override_is_restored_by_the_failure_workflow(
     engine: EngineRest, targets: DoubleControl, worker: WorkerProcess
 ) -> None:
     started = engine.start(WORKFLOW, {"changes": [noted(number) for number in range(ROWS)]})
-    active(engine, started)
+    wait_until_active(engine, started)
 
     def waiting() -> str | None:  # it is active shortly before it waits
         tasks = (each for each in engine.workflow(started)["tasks"] if each["taskType"] == "WAIT")

@@ -10,9 +10,9 @@ import pytest
 from dialpad_ivr.engine.definitions import shipped
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
-from support.engine import EngineRest, until
+from support.engine import EngineRest
 from support.fixtures import StartWorker
-from support.overrides import as_before, override_of, phase
+from support.overrides import as_before, override_of, wait_until_active
 from support.provisioning import UNPACED, ivr, old_ivr, target
 from support.worker import WorkerProcess
 
@@ -132,7 +132,7 @@ def test_each_of_its_workflows_runs_on_its_own_example(
             run_of(engine, name, **examples[name]) for name in (f"{WORKFLOW}_targets", f"{WORKFLOW}_chunk", WORKFLOW)
         )
         started = override_of(engine, whole["override"])
-        until(lambda: phase(engine, started) == "active", 30, "the override to be active")
+        wait_until_active(engine, started)
     found = [{target["name"] for target in result["targets"]} for result in targets["results"]]
     assert found == [{"Support", "Support Berlin", "Support Lisbon"}, {"Sales"}]
     (planned,) = chunk["changes"]
@@ -174,7 +174,7 @@ def test_the_command_starts_it_once_and_another_start_in_its_slots_is_refused(
     workflow = saved(command, tmp_path, "callcenter,Call center 1,HOLD_MUSIC,New hold music,,", lasts="1h")
     start = ("playbook", "start", "snow-day", "--reason", "snow", "--yes")
     started = command.json(*start)["workflow_id"]
-    until(lambda: phase(engine, started) == "active", 30, "the override to be active")
+    wait_until_active(engine, started)
     assert f"Override {started} has callcenter Call center 1 ({target(1)}) HOLD_MUSIC" in command(*start, code=1)
     # In the engine's UI nobody looks; but what is selected already is not overridden again.
     again = run_of(engine, workflow, until="", reason="snow")

@@ -23,7 +23,7 @@ from dialpad_ivr.provisioning.overrides import WORKFLOW
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker
-from support.overrides import noted, phase
+from support.overrides import noted, wait_until_active
 from support.prometheus import RULES, Prometheus, running_prometheus
 from support.provisioning import change, target, unknown
 from support.proxy import Fault, FaultyEngine
@@ -95,7 +95,7 @@ class Stage:
         """
         inputs = {"changes": [noted(number)], "until": "12s", "domain": "alerts"}
         self.overrides.append(self.engine.start(WORKFLOW, inputs))
-        until(lambda: phase(self.engine, self.overrides[-1]) == "active", 30, "the override to be active")
+        wait_until_active(self.engine, self.overrides[-1])
         return self.overrides[-1]
 
     def close(self) -> None:

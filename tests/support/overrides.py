@@ -63,6 +63,10 @@ def phase(engine: EngineRest, workflow_id: str) -> str | None:
     return found
 
 
+def wait_until_active(engine: EngineRest, workflow_id: str, timeout: float = 30) -> None:
+    until(lambda: phase(engine, workflow_id) == "active", timeout, "the override to be active")
+
+
 def broken_override(count: int, folder: Path) -> dict[str, Any]:
     """An override whose worker is killed with -9, and whose engine is restarted, in each half and in between.
 
@@ -90,7 +94,7 @@ def broken_override(count: int, folder: Path) -> dict[str, Any]:
             killed_half_way(rest, double, "first.log")
         with engine() as rest:
             with running_worker(rest.url, double.url, folder / "second.log", **CREDENTIALS, **UNPACED):
-                until(lambda: phase(rest, started) == "active", 240, "the override to be active")
+                wait_until_active(rest, started, 240)
             assert overridden(double, count) == count
         with engine() as rest, Command(rest, double) as command:
             command("override", "end", started, "--yes")
