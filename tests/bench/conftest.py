@@ -15,9 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from dialpad_ivr.contract.values import TASK_TYPE
+from dialpad_ivr.provisioning.workflow import WORKFLOW
+from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
 from support.engine import EngineRest
-from support.provisioning import change
+from support.fixtures import StartWorker
+from support.provisioning import UNPACED, change
 
 # Dialpad's limits; as strict in a sixth of the time, and the settings of a worker for it.
 DIALPAD = {"patch": {"calls": 1200, "window_seconds": 60}, "company": {"calls": 20, "window_seconds": 1}}
@@ -26,6 +29,7 @@ PACED = {"DIALPAD_IVR_PATCH_LIMIT": "200", "DIALPAD_IVR_PATCH_WINDOW_SECONDS": "
 # How a double answers that is as strict as Dialpad, and as quick.
 AS_DIALPAD: dict[str, Any] = {"enforce": True, **DIALPAD, "latency": 0.05, "answer_jitter": 0.005}
 PERMITTED = 20.0  # calls a second, by either limit
+WARM_UP = 1000
 
 # Benchmarks that take many minutes run only when they are asked for.
 large = pytest.mark.skipif(not os.environ.get("BENCH_LARGE"), reason="takes many minutes: make bench BENCH_LARGE=1")
@@ -41,6 +45,15 @@ def abba(first: str, second: str) -> tuple[str, str, str, str]:
 def utilisation(calls: int, seconds: float) -> float:
     """The share of the permitted rate that calls used which arrived in so many seconds."""
     return (calls - 1) / seconds / PERMITTED
+
+
+@pytest.fixture
+def warm_engine(engine: EngineRest, double: DoubleControl, start_worker: StartWorker) -> None:
+    """One that has run for a while: at first it compiles its code, and takes both processors for it."""
+    double.set_state(synthetic=WARM_UP)
+    with start_worker(**UNPACED):
+        engine.ended([engine.start(WORKFLOW, {"changes": [change(number) for number in range(WARM_UP)]})], timeout=120)
+    double.reset()
 
 
 def start_many(engine: EngineRest, count: int, domain: str | None = None, workflow: str = TASK_TYPE) -> list[str]:

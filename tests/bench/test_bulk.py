@@ -1,7 +1,4 @@
-"""Bulk work beside single changes, and beside the bulk work of another company, on each of the engine's databases.
-
-The engine has run for a while: one that has just started compiles its code first, and takes both processors for it.
-"""
+"""Bulk work beside single changes, and beside the bulk work of another company, on each of the engine's databases."""
 
 from __future__ import annotations
 
@@ -20,11 +17,12 @@ from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
 from support.postgres import engine_on_postgres, postgres_folder
-from support.provisioning import UNPACED, change, target
+from support.provisioning import change, target
 
 BULK, SINGLES = 5000, 20
 EACH = 1000  # of two companies
-WARM_UP = 1000
+
+pytestmark = pytest.mark.usefixtures("warm_engine")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
@@ -47,14 +45,6 @@ def engine(local_engine: LocalEngine) -> Iterator[EngineRest]:
     with closing(EngineRest(local_engine.url)) as rest:
         put_quick_definitions(rest)
         yield rest
-
-
-@pytest.fixture(autouse=True)
-def _warm_engine(engine: EngineRest, double: DoubleControl, start_worker: StartWorker) -> None:
-    double.set_state(synthetic=WARM_UP)
-    with start_worker(**UNPACED):
-        engine.ended([engine.start(WORKFLOW, {"changes": [change(number) for number in range(WARM_UP)]})], timeout=120)
-    double.reset()
 
 
 def arrivals(double: DoubleControl) -> dict[str, float]:

@@ -30,6 +30,7 @@ def polls_a_task(ended: list[dict[str, Any]]) -> float:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.usefixtures("warm_engine")
 def test_a_company_is_reached_behind_the_long_queue_of_another(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker, record: Record
 ) -> None:
