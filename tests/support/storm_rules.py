@@ -168,7 +168,8 @@ def _workflows_not_ended(run: StormRun) -> Iterator[Details]:
 
 def _tasks_not_ended(run: StormRun) -> Iterator[Details]:
     for task in run.tasks:
-        if task["status"] in ("SCHEDULED", "IN_PROGRESS"):
+        # The engine may still write down an evaluation of a JOIN that it has just canceled with its workflow.
+        if task["status"] in ("SCHEDULED", "IN_PROGRESS") and task["taskType"] != "JOIN":
             yield {"task_id": task["taskId"], "status": task["status"]}
 
 

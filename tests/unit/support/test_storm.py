@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dialpad_ivr.contract.values import TASK_TYPE
 from support.provisioning import ivr, old_ivr, target
 from support.storm_rules import CONCURRENCY, LIMITS, STEPS, Rule, StormRun, repeats, requested_ivr, violations
 from support.worker import KEYS
@@ -20,6 +21,7 @@ def task(number: int, step: int, status: str = "COMPLETED", retry: int = 0) -> d
     start = 1000 * (STEP_SECONDS * step + 1)
     return {
         "taskId": f"{number}-{step}-{retry}",
+        "taskType": TASK_TYPE,
         "referenceTaskName": f"step{step}",
         "inputData": {"target_id": target(number)},
         "status": status,
@@ -208,6 +210,12 @@ def test_retry_after_a_timed_out_attempt_is_judged_as_one_step() -> None:
     run.tasks[0] = task(0, 0, retry=1)
     run.tasks.append(timed_out)
     run.ledger[0]["wall"] = 0.7  # made by the first attempt
+    assert violations(run) == []
+
+
+def test_join_that_a_terminated_workflow_left_is_the_engines() -> None:
+    run = good_run()
+    run.tasks.append({**task(1, STEPS - 1, "IN_PROGRESS", retry=1), "taskType": "JOIN"})
     assert violations(run) == []
 
 
