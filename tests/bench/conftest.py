@@ -18,7 +18,7 @@ from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.provisioning.workflow import WORKFLOW
 from dialpad_ivr.testing.double import DoubleControl
 from support.command import Command
-from support.engine import EngineRest
+from support.engine import EngineRest, until
 from support.fixtures import StartWorker
 from support.provisioning import UNPACED, change
 
@@ -59,6 +59,12 @@ def warm_engine(engine: EngineRest, double: DoubleControl, start_worker: StartWo
 def start_many(engine: EngineRest, count: int, domain: str | None = None, workflow: str = TASK_TYPE) -> list[str]:
     """Start a one-task workflow for each of the double's synthetic targets."""
     return [engine.start(workflow, change(number), domain=domain) for number in range(count)]
+
+
+def all_ended(engine: EngineRest, double: DoubleControl, ids: list[str], timeout: float) -> list[dict[str, Any]]:
+    """The workflows, read once all changes are made: to look at each meanwhile would keep the engine from its work."""
+    until(lambda: double.summary()["applied"] >= len(ids), timeout, "all changes")
+    return engine.ended(ids, timeout=60)
 
 
 def measured(summary: dict[str, Any], ended: list[dict[str, Any]]) -> dict[str, Any]:

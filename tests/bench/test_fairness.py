@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench.conftest import AS_DIALPAD, Record, measured, start_many, utilisation
+from bench.conftest import AS_DIALPAD, Record, all_ended, measured, start_many, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.credentials import KEY_NAME
 from dialpad_ivr.testing.double import DoubleControl, started_double
@@ -43,7 +43,7 @@ def test_a_company_is_reached_behind_the_long_queue_of_another(
         for number in range(MANY, MANY + FEW):
             started[target(number)] = time.monotonic()
             ids.append(engine.start(TASK_TYPE, change(number, credential="limited")))
-        ended = engine.ended(ids, timeout=200)
+        ended = all_ended(engine, double, ids, timeout=200)
     ledger = {entry["path"].split("/")[-2]: entry["monotonic"] for entry in double.ledger()}
     waited = [ledger[name] - moment for name, moment in started.items()]
     many = sorted(moment for name, moment in ledger.items() if name not in started)
@@ -72,7 +72,7 @@ def test_a_single_company_costs_the_engine_few_updates(
     double.configure(**AS_DIALPAD)
     ids = start_many(engine, ALONE)
     with start_worker(**{name: "" for name in CREDENTIALS if name != "DIALPAD_API_KEY"}):
-        ended = engine.ended(ids, timeout=150)
+        ended = all_ended(engine, double, ids, timeout=150)
     engine.put_task_definition(definition)
     summary = double.summary()
     row = {
@@ -100,7 +100,7 @@ def test_many_companies_share_a_queue_at_the_rate_of_the_engine(
             for number in range(COMPANIES * EACH)
         ]
         with running_worker(engine.url, double.url, tmp_path / "worker.log", **keys):
-            ended = engine.ended(ids, timeout=120)
+            ended = all_ended(engine, double, ids, timeout=120)
         summary = double.summary()
     row = {**measured(summary, ended), "polls a task": polls_a_task(ended)}
     record("one queue", f"{EACH} of each of {COMPANIES} companies", row)

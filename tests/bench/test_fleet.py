@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.conftest import PACED, STRICT, Record, measured, start_many, utilisation
+from bench.conftest import PACED, STRICT, Record, all_ended, measured, start_many, utilisation
 from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
@@ -44,7 +44,7 @@ def test_a_fleet_uses_the_permitted_rate_and_draws_no_429(
         elif trouble == "redis restarted":
             redis.kill()
             redis.start()
-        ended = engine.ended(ids, timeout=200)
+        ended = all_ended(engine, double, ids, timeout=200)
         assert all(worker.stop() == 0 for worker in workers[1:])
     engine.put_task_definition(definition)
     summary = double.summary()

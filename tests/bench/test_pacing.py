@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.conftest import DIALPAD, PACED, PERMITTED, STRICT, Record, measured, start_many, utilisation
+from bench.conftest import DIALPAD, PACED, PERMITTED, STRICT, Record, all_ended, measured, start_many, utilisation
 from dialpad_ivr.testing.double import DoubleControl
 from support.engine import EngineRest
 from support.fixtures import StartWorker
@@ -37,7 +37,7 @@ def test_600_tasks_use_the_permitted_rate_and_draw_no_429(
     domain = f"bench-{jitter}-{answer_jitter}"
     ids = start_many(engine, COUNT, domain)
     with start_worker(DIALPAD_IVR_DOMAIN=domain, **PACED) as worker:
-        ended = engine.ended(ids, timeout=120)
+        ended = all_ended(engine, double, ids, timeout=120)
         assert worker.stop() == 0
     summary = double.summary()
     used = utilisation(summary["arrivals"], summary["seconds"])
@@ -65,7 +65,7 @@ def test_responses_that_slow_down_and_speed_up_draw_no_429_and_cost_no_rate(
             double.configure(latency=latency)
             time.sleep(seconds)
         double.configure(latency=FAST[0])
-        ended = engine.ended(ids, timeout=120)
+        ended = all_ended(engine, double, ids, timeout=120)
     summary = double.summary()
     used = utilisation(summary["arrivals"], summary["seconds"])
     row = measured(summary, ended)
