@@ -34,6 +34,9 @@ from dialpad_ivr.worker.mapping import Polled, deferred
 # that is answered as soon as a task comes, and costs a quarter of the calls. A stop waits for it.
 _POLL_MS: Final = 100
 _IDLE_POLL_MS: Final = 500
+# Tasks a poll asks for. The engine takes them out of the queue one after another: a poll for many would keep all slots
+# empty meanwhile, while polls for some overlap with the results of those before.
+_POLL_COUNT: Final = 8
 # The longest pause between two polls of an empty bulk queue, in seconds. It grows with their number, so that many of
 # them cost few polls. The engine counts a queue as polled for 10 s.
 _BULK_PAUSE: Final = 0.5
@@ -162,8 +165,8 @@ class Poller:
             await asyncio.sleep(pause)
 
     async def _poll_queue(self, queue: _Queue) -> None:
-        """Poll a queue for as many tasks as it has slots free, and run them."""
-        params, count = queue.params, self._concurrency - len(queue.slots)
+        """Poll a queue for some of the tasks that it has slots free for, and run them."""
+        params, count = queue.params, min(self._concurrency - len(queue.slots), _POLL_COUNT)
         if queue is self._queues[0] and not self.in_flight:
             params, count = {**params, "timeout": _IDLE_POLL_MS}, 1
         polled = await self._poll(params, count)
