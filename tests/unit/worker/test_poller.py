@@ -210,6 +210,13 @@ async def test_no_more_tasks_run_at_once_than_the_concurrency_allows(engine: Fak
     assert polls == 2  # for the first, and then for two: at capacity it does not poll
 
 
+async def test_many_tasks_come_by_several_polls(engine: FakeEngine, start: Start) -> None:
+    engine.queue.extend(task(str(number)) for number in range(20))
+    _, _, handled, _ = await start(20, released=False)
+    await until(lambda: len(handled.runs) == 20)
+    assert [poll["count"] for poll in engine.called("poll")] == ["1", "8", "8", "3"]
+
+
 async def test_a_duplicate_delivery_runs_once_and_is_reported_twice(engine: FakeEngine, start: Start) -> None:
     engine.queue.extend([task("1"), task("1")])
     with capture_logs() as logs:
