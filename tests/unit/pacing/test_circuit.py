@@ -188,6 +188,16 @@ async def test_probes_back_off_to_half_a_minute_at_most(clock: Clock, limiter: M
     assert sum(moment - sent[0] < 240 for moment in sent) < 30
 
 
+async def test_a_call_that_failed_as_a_probe_returns_after_those_that_wait(clock: Clock, limiter: MakeLimiter) -> None:
+    one = limiter()
+    await open_circuit(one)
+    permit = await probe(one, clock)
+    last = max([(await parked(one)).seconds for _ in range(400)])
+    failed = await fail(one, permit)
+    assert failed is not None
+    assert failed.seconds == pytest.approx(last + 2, abs=0.1)
+
+
 async def test_a_probe_that_succeeds_closes_it(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter()
     await open_circuit(one)

@@ -121,6 +121,30 @@ async def test_a_worker_that_stands_still_for_longer_than_the_window_breaks_no_l
     assert most_in_any_window(arrivals, 1.0) <= 20
 
 
+@pytest.mark.parametrize(("seconds", "reservations"), [(1.0, 1), (1.1, 2)])
+async def test_a_reservation_that_took_more_than_half_a_window_is_discarded_once(
+    seconds: float, reservations: int
+) -> None:
+    """A window that is always so slow is used all the same."""
+    clock = Clock()
+    taken: list[Any] = []
+    settings = Settings(company_window_seconds=2)
+    window = MemoryWindow(Limits.of(settings), clock)
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(window, name)
+
+        async def take(self, **call: Any) -> Any:
+            assert len(taken) < 3, "it never comes to an end"
+            taken.append(await window.take(**call))
+            clock.now += seconds
+            return taken[-1]
+
+    await CompanyLimiter(settings, clock, clock.sleep, cast("CallWindow", Slow())).permit(write=True)
+    assert len(taken) == reservations
+
+
 async def test_reads_count_for_the_company_only(clock: Clock, limiter: MakeLimiter) -> None:
     one = limiter(patch_limit=2, patch_window_seconds=30)
     before = clock.now
