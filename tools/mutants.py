@@ -39,6 +39,7 @@ MODULES: Final = {
     "pacing/redis.py": ("pacing/test_redis.py", "pacing/test_circuit.py"),
     "worker/undelivered.py": ("worker/test_undelivered.py",),
 }
+READ_BY_TESTS: Final = ["task_defs", "workflows", "deploy"]
 # Tests that draw their input take seconds for each mutant, and would kill another set of them each time.
 TESTS: Final = ("-m", "not long and not examples")
 TESTS_OVER_REDIS: Final = ("-m", "not examples", "-k", "redis")
@@ -66,13 +67,14 @@ def build(module: str, *, keep: bool = False) -> Path:
     folder = BUILD / module.removesuffix(".py").replace("/", "-")
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
-    for name, copy in (("worker", "src"), ("task_defs", "task_defs"), ("workflows", "workflows"), ("tests", "tests")):
-        shutil.copytree(ROOT / name, folder / copy, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "worker", folder / "src", dirs_exist_ok=True)
+    for name in ("tests", *READ_BY_TESTS):
+        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
     tests = TESTS_OVER_REDIS if module == "pacing/redis.py" else TESTS
     options = {
         "source_paths": ["src"],
         "only_mutate": [f"src/dialpad_ivr/{module}"],
-        "also_copy": ["task_defs", "workflows"],
+        "also_copy": READ_BY_TESTS,
         # Processes that others leave behind meanwhile are no test's fault.
         "pytest_add_cli_args": [*tests, "-p", "no:cacheprovider", "-p", "no:support.leftovers", "--timeout=20"],
         "pytest_add_cli_args_test_selection": [f"tests/unit/{name}" for name in MODULES[module]],
