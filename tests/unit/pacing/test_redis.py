@@ -428,14 +428,15 @@ async def test_what_does_not_reach_redis_is_logged(
 
 async def test_a_new_window_is_logged_with_its_wait(server: RedisServer) -> None:
     async with open_redis(SecretStr(server.url)) as redis:
-        window = RedisLimiter(redis, Settings(), Metrics(), Clock()).window(COMPANY)
+        settings = Settings(company_window_seconds=1.2)
+        window = RedisLimiter(redis, settings, Metrics(), Clock()).window(COMPANY)
         with capture_logs() as logs:
             await window.take(write=True, waited_seconds=0, average_delay=0, assumed_delay=0)
     assert logs == [
         {
             "event": "rate_log_reset",
             "log_level": "warning",
-            "wait_seconds": 2.0,
+            "wait_seconds": 2.4,
             "hint": "expected at first use; otherwise Redis was restarted, flushed or restored",
         }
     ]
