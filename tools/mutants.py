@@ -39,7 +39,7 @@ MODULES: Final = {
     "pacing/redis.py": ("pacing/test_redis.py", "pacing/test_circuit.py"),
     "worker/undelivered.py": ("worker/test_undelivered.py",),
 }
-READ_BY_TESTS: Final = ["task_defs", "workflows", "deploy"]
+READ_BY_TESTS: Final = ["task_defs", "workflows", "deploy", "docs"]
 # Tests that draw their input take seconds for each mutant, and would kill another set of them each time.
 TESTS: Final = ("-m", "not long and not examples")
 TESTS_OVER_REDIS: Final = ("-m", "not examples", "-k", "redis")

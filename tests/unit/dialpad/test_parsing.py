@@ -145,8 +145,11 @@ def test_a_target_as_documented() -> None:
         "phone_numbers": ["+14155551002", None],
         "emails": ["a@example.com"],
         "state": "active",
+        "timezone": "US/Pacific",
     }
-    assert read_target(body) == ListedTarget("1001", "Seaside", "124", ("+14155551002",), ("a@example.com",))
+    assert read_target(body) == ListedTarget(
+        "1001", "Seaside", "124", ("+14155551002",), ("a@example.com",), "US/Pacific"
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,9 +168,18 @@ def test_the_name_of_a_target_is_the_first_that_it_has(fields: dict[str, Any], n
     assert read_target({"id": 1, **fields}) == ListedTarget("1", name, None)
 
 
-@pytest.mark.parametrize("body", [None, "text", [], {}, {"id": None}, {"id": "x"}, {"id": True}])
-def test_a_target_without_an_id_is_none(body: Any) -> None:
+@pytest.mark.parametrize(
+    "body", [None, "text", [], {}, {"id": None}, {"id": "x"}, {"id": True}, {"id": 1, "state": "deleted"}]
+)
+def test_a_target_without_an_id_or_deleted_is_none(body: Any) -> None:
     assert read_target(body) is None
+
+
+@pytest.mark.parametrize(
+    ("timezone", "read"), [(None, None), ("", None), (5, None), (["UTC"], None), ("z" * 10_000, "z" * NAME_LIMIT)]
+)
+def test_the_time_zone_of_a_target_is_a_text_of_limited_length_or_none(timezone: Any, read: str | None) -> None:
+    assert read_target({"id": 1, "timezone": timezone}) == ListedTarget("1", None, None, timezone=read)
 
 
 def test_numbers_of_a_target_are_cut_and_odd_lists_are_none() -> None:
@@ -254,3 +266,7 @@ def test_a_setting_of_no_documented_value_is_not_known(value: Any) -> None:
         },
     }
     assert handling(**dict.fromkeys(names, value)) == handling(**nested) == CallHandling()
+
+
+def test_targets_of_which_nothing_is_known_share_one_object() -> None:
+    assert handling() is handling(hours_on="unknown")
