@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.contract import validation
-from dialpad_ivr.contract.inputs import ListCustomIvrsInput, SetCustomIvrInput
+from dialpad_ivr.contract.inputs import ListCustomIvrsInput, ListTargetsInput, SetCustomIvrInput
 from dialpad_ivr.contract.outputs import FieldError
 from dialpad_ivr.contract.validation import advice, alternatives, check_input, example_input, input_warnings, short
 from dialpad_ivr.contract.values import INT64_MAX, IVR_TYPES, LIST_LIMIT, TARGET_TYPES
@@ -190,6 +190,62 @@ def test_list_custom_ivrs_violations_name_its_own_fields() -> None:
     assert found[0].suggestion == "MENU"
     assert "at most 200 characters" in found[1].hint
     assert found[2].allowed == ["target_type", "target_id", "ivr_type", "name", "credential"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message", "hint"),
+    [
+        (
+            "office",
+            True,
+            "office is true: neither an office's id nor a name.",
+            'An office\'s id or name, of at most 200 characters, e.g. "Head office".',
+        ),
+        (
+            "number",
+            "x",
+            'number is "x": not a phone number.',
+            'Digits, with a + before the country\'s code; spaces and ().- between them, e.g. "+14155551000".',
+        ),
+        ("email", "x", 'email is "x": not an email address.', 'An address of a user, e.g. "robin@example.com".'),
+    ],
+)
+def test_a_field_that_is_neither_an_id_nor_a_choice_says_what_it_takes(
+    field: str, value: Any, message: str, hint: str
+) -> None:
+    found = check_input({"target_type": "user", field: value}, ListTargetsInput)
+    assert found == [FieldError(path=field, rule="pattern", message=message, hint=hint)]
+
+
+@pytest.mark.parametrize("field", ["office", "number", "email"])
+@pytest.mark.parametrize("blank", [None, ""])
+def test_a_blank_field_of_a_list_of_targets_counts_as_absent(field: str, blank: Any) -> None:
+    found = check_input({"target_type": "user", field: blank}, ListTargetsInput)
+    assert found == ListTargetsInput(target_type="user")
+
+
+def test_documented_targets_without_a_list_are_told_from_a_slip() -> None:
+    def refused(target_type: str) -> FieldError:
+        found = check_input({"target_type": target_type}, ListTargetsInput)
+        assert isinstance(found, list)
+        return found[0]
+
+    listed = [name for name in TARGET_TYPES if name not in ("coachinggroup", "staffgroup", "unknown")]
+    assert refused("coachinggroup") == FieldError(
+        path="target_type",
+        rule="enum",
+        message='target_type is "coachinggroup": Dialpad documents no list of these.',
+        allowed=listed,
+        hint="Use their ids: set_custom_ivr and list_custom_ivrs take them as target_id.",
+    )
+    assert refused("userr") == FieldError(
+        path="target_type",
+        rule="enum",
+        message='target_type is "userr": not one of the documented values.',
+        allowed=listed,
+        suggestion="user",
+        hint='One of 8 documented values, e.g. "callcenter".',
+    )
 
 
 def test_numeric_and_string_ids_are_equal() -> None:
@@ -374,6 +430,8 @@ def test_what_is_allowed_is_offered_in_one_sentence() -> None:
     assert advice("Write one.", None, []) == "Write one."
     assert advice("Write one.", None, ["a"]) == "Write one. Allowed: a."
     assert advice("Write one.", "a", ["a"]) == 'Did you mean "a"?'
+    assert advice("Write one.", None, ["a"] * 20).endswith(" a, a.")
+    assert advice("Write one.", None, ["a"] * 21) == "Write one. List them with: dialpad-ivr schema"
 
 
 def test_a_text_from_outside_is_cut_and_steers_no_terminal() -> None:
@@ -455,6 +513,23 @@ def test_the_ids_of_a_list_are_warned_of_too() -> None:
     listed = check_input(raw, ListCustomIvrsInput)
     assert isinstance(listed, ListCustomIvrsInput)
     assert input_warnings(raw, listed) == [LOST_DIGITS.format("target_id", 2**53)]
+
+
+@pytest.mark.parametrize(
+    ("office", "warnings"),
+    [
+        (2**53, [LOST_DIGITS.format("office", 2**53)]),
+        (2**53 - 1, []),
+        (str(2**53), []),
+        ("Head office", []),
+        (None, []),
+    ],
+)
+def test_the_id_of_an_office_is_warned_of_too(office: Any, warnings: list[str]) -> None:
+    raw = {"target_type": "user", "office": office}
+    listed = check_input(raw, ListTargetsInput)
+    assert isinstance(listed, ListTargetsInput)
+    assert input_warnings(raw, listed) == warnings
 
 
 def test_call_center_auto_recording_with_select_option_has_no_warning() -> None:

@@ -59,6 +59,20 @@ def test_what_is_too_slow_to_be_jitter_depends_on_the_window() -> None:
     assert estimator.assumed(0) == 1.9
 
 
+def test_what_a_busy_machine_may_add_depends_on_the_window() -> None:
+    estimator = DelayEstimator(4.0)
+    for number in range(100):
+        estimator.observe(number, 0.05)
+    assert [estimator.observe(number, 0.1) for number in range(100, 140)] == pytest.approx([0.05] * 40, abs=0.001)
+
+
+def test_the_allowance_for_silence_depends_on_the_window() -> None:
+    estimator = DelayEstimator(4.0)
+    estimator.sent(0)
+    assert estimator.average(0.09) == 0
+    assert estimator.average(0.11) == pytest.approx(0.1)
+
+
 def test_nothing_is_assumed_before_the_first_call() -> None:
     estimator = DelayEstimator(1.0)
     assert estimator.assumed(0) == estimator.average(0) == 0

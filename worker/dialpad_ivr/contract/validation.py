@@ -231,7 +231,7 @@ def _violation(name: str, raw: Mapping[str, Any], rule: str) -> tuple[str, str, 
         return "int64", f"{name} is {_show(value)}: {problem}.", fix
     if _has_no_list(name, value):
         return rule, f'{name} is "{value}": Dialpad documents no list of these.', _WITHOUT_A_LIST
-    if name in _SHAPES and value is not None:
+    if name in _SHAPES:
         return "pattern", f"{name} is {_show(value)}: {_SHAPES[name][0]}.", None
     if not isinstance(value, str):
         problem = "a value is needed" if value is None else "not a text"
