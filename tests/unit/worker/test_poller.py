@@ -210,11 +210,16 @@ async def test_no_more_tasks_run_at_once_than_the_concurrency_allows(engine: Fak
     assert polls == 2  # for the first, and then for two: at capacity it does not poll
 
 
-async def test_many_tasks_come_by_several_polls(engine: FakeEngine, start: Start) -> None:
+async def test_many_tasks_of_the_own_queue_come_by_several_polls_and_bulk_work_by_one(
+    engine: FakeEngine, start: Start
+) -> None:
     engine.queue.extend(task(str(number)) for number in range(20))
-    _, _, handled, _ = await start(20, released=False)
-    await until(lambda: len(handled.runs) == 20)
-    assert [poll["count"] for poll in engine.called("poll")] == ["1", "8", "8", "3"]
+    engine.domains = {"bulk": deque(task(f"bulk {number}") for number in range(20))}
+    _, _, handled, _ = await start(20, released=False, bulk_domains=["bulk"])
+    await until(lambda: len(handled.runs) == 40)
+    counts = [(poll.get("domain"), poll["count"]) for poll in engine.called("poll")]
+    assert [count for domain, count in counts if domain is None] == ["1", "8", "8", "3"]
+    assert [count for domain, count in counts if domain == "bulk"] == ["20"]
 
 
 async def test_a_duplicate_delivery_runs_once_and_is_reported_twice(engine: FakeEngine, start: Start) -> None:

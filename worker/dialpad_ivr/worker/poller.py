@@ -34,8 +34,9 @@ from dialpad_ivr.worker.mapping import Polled, deferred
 # that is answered as soon as a task comes, and costs a quarter of the calls. A stop waits for it.
 _POLL_MS: Final = 100
 _IDLE_POLL_MS: Final = 500
-# Tasks a poll asks for. The engine takes them out of the queue one after another: a poll for many would keep all slots
-# empty meanwhile, while polls for some overlap with the results of those before.
+# Tasks a poll of the own queue asks for, where many may be handed back at once. The engine takes them out of the queue
+# one after another: a poll for many would keep all slots empty meanwhile, while polls for some overlap with the results
+# of those before.
 _POLL_COUNT: Final = 8
 # The longest pause between two polls of an empty bulk queue, in seconds. It grows with their number, so that many of
 # them cost few polls. The engine counts a queue as polled for 10 s.
@@ -54,6 +55,7 @@ class _Queue:
     """A queue, and the slots in which its tasks run."""
 
     params: dict[str, str | int]
+    poll_count: int  # tasks a poll asks for, at most
     max_pause: float  # between two polls while it is empty, in seconds
     slots: set[asyncio.Task[None]] = field(default_factory=set)
     empty_polls: int = 0
@@ -92,10 +94,14 @@ class Poller:
         self._identity = identity
         own: dict[str, str | int] = {"workerid": identity, "timeout": _POLL_MS}
         pause = max(settings.poll_interval_seconds, _BULK_PAUSE, _BULK_PAUSE_EACH * len(bulk_domains))
+        own_queue = {**own, "domain": settings.domain} if settings.domain else own
         self._queues = [
-            _Queue({**own, "domain": settings.domain} if settings.domain else own, settings.poll_interval_seconds),
+            _Queue(own_queue, _POLL_COUNT, settings.poll_interval_seconds),
             # Held by the engine, an empty poll would keep the worker from its own queue.
-            *(_Queue({**own, "timeout": 0, "domain": name}, min(pause, _MAX_BULK_PAUSE)) for name in bulk_domains),
+            *(
+                _Queue({**own, "timeout": 0, "domain": name}, settings.concurrency, min(pause, _MAX_BULK_PAUSE))
+                for name in bulk_domains
+            ),
         ]
         self._server_url = settings.server_url
         self._concurrency = settings.concurrency
@@ -166,7 +172,7 @@ class Poller:
 
     async def _poll_queue(self, queue: _Queue) -> None:
         """Poll a queue for some of the tasks that it has slots free for, and run them."""
-        params, count = queue.params, min(self._concurrency - len(queue.slots), _POLL_COUNT)
+        params, count = queue.params, min(self._concurrency - len(queue.slots), queue.poll_count)
         if queue is self._queues[0] and not self.in_flight:
             params, count = {**params, "timeout": _IDLE_POLL_MS}, 1
         polled = await self._poll(params, count)
