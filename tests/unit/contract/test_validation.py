@@ -519,6 +519,7 @@ def test_the_ids_of_a_list_are_warned_of_too() -> None:
     ("office", "warnings"),
     [
         (2**53, [LOST_DIGITS.format("office", 2**53)]),
+        (float(2**53), [LOST_DIGITS.format("office", 2**53)]),
         (2**53 - 1, []),
         (str(2**53), []),
         ("Head office", []),

@@ -131,8 +131,7 @@ def input_warnings(raw: dict[str, Any], parsed: TaskInput) -> list[str]:
         parsed: The same input, parsed.
     """
     if isinstance(parsed, ListTargetsInput):
-        office = raw.get("office")
-        return _id_warnings([("office", office, parsed.office)] if isinstance(office, int) and parsed.office else ())
+        return _id_warnings([("office", raw["office"], parsed.office)] if parsed.office else ())
     if isinstance(parsed, ListCustomIvrsInput):
         return _id_warnings([("target_id", raw["target_id"], parsed.target_id)])
     expected = zip(raw.get("if_selected") or (), parsed.if_selected or (), strict=True)
