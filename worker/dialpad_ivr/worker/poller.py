@@ -92,16 +92,15 @@ class Poller:
         self._on_undelivered = on_undelivered
         self._client = client
         self._identity = identity
-        own: dict[str, str | int] = {"workerid": identity, "timeout": _POLL_MS}
-        pause = max(settings.poll_interval_seconds, _BULK_PAUSE, _BULK_PAUSE_EACH * len(bulk_domains))
-        own_queue = {**own, "domain": settings.domain} if settings.domain else own
+        params: dict[str, str | int] = {"workerid": identity, "timeout": _POLL_MS}
+        own = {**params, "domain": settings.domain} if settings.domain else params
+        pause = min(
+            max(settings.poll_interval_seconds, _BULK_PAUSE, _BULK_PAUSE_EACH * len(bulk_domains)), _MAX_BULK_PAUSE
+        )
         self._queues = [
-            _Queue(own_queue, _POLL_COUNT, settings.poll_interval_seconds),
+            _Queue(own, _POLL_COUNT, settings.poll_interval_seconds),
             # Held by the engine, an empty poll would keep the worker from its own queue.
-            *(
-                _Queue({**own, "timeout": 0, "domain": name}, settings.concurrency, min(pause, _MAX_BULK_PAUSE))
-                for name in bulk_domains
-            ),
+            *(_Queue({**params, "timeout": 0, "domain": name}, settings.concurrency, pause) for name in bulk_domains),
         ]
         self._server_url = settings.server_url
         self._concurrency = settings.concurrency
