@@ -6,6 +6,7 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from dialpad_ivr.contract.outcomes import outcomes_of
 from dialpad_ivr.contract.schema import OUTPUTS
-from dialpad_ivr.engine.api import EngineApi
+from dialpad_ivr.engine.api import EngineApi, EngineError
 from dialpad_ivr.engine.definitions import definitions_root, shipped
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.testing import (
@@ -209,6 +210,18 @@ def test_no_request_is_sent_and_no_execution_is_left(
     assert kit.api.newest("kit_traceless", 1) == []
     assert kit.api.workflow_definition("kit_traceless", None) is None
     assert not engine.running()
+
+
+@pytest.mark.long
+def test_executions_of_many_tasks_can_be_removed_side_by_side(kit: KitEngine) -> None:
+    """The engine removes a task from its index by two connections at once, in ten threads."""
+    many = workflow(*(note(str(number)) for number in range(30)), name="kit_removed")
+    executions = [kit.api.start_definition(many, {}, f"removed-{number}") for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(kit.api.remove, executions))
+    for execution in executions:
+        with pytest.raises(EngineError, match="answered 404"):
+            kit.api.workflow(execution)
 
 
 def test_a_dynamic_fork_of_workflows_is_refused_on_an_engine_that_others_use(kit: KitEngine) -> None:

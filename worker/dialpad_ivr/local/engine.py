@@ -135,6 +135,9 @@ def command(
         "--conductor.scheduler.enabled=true",
         # JOINs of tasks are evaluated without a pause: on all threads they would take a third of the time of two cores.
         "--conductor.app.taskWorkerConfigs.JOIN.threadCount=1",
+        # Up to ten threads remove tasks from the index, each by one connection inside another. If all of the default's
+        # ten are outer ones, the whole server stands still for half a minute.
+        "--spring.datasource.hikari.maximum-pool-size=12",
         f"--spring.datasource.url=jdbc:sqlite:{database}?{_SQLITE}",
         *([f"--spring.web.resources.static-locations={locations}"] if locations else []),
     ]
