@@ -54,6 +54,28 @@ def test_a_workflow_by_itself_counts_outcomes_and_fails_when_not_all_is_as_asked
     assert ended["variables"]["branch"] == "partial"
 
 
+@pytest.mark.long
+def test_a_chunk_that_the_engine_failed_to_start_is_started_again(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    (chunk,) = (definition.body for definition in shipped() if definition.name == f"{WORKFLOW}_chunk")
+    double.set_state(synthetic=100)
+    started = engine.start(WORKFLOW, {"changes": [change(number) for number in range(100)], "chunk_rows": 1})
+
+    def chunks(key: str) -> list[dict[str, Any]]:
+        return [task for task in engine.workflow(started)["tasks"] if task.get(key)]
+
+    until(lambda: chunks("subWorkflowId"))
+    engine.delete_workflow_definition(chunk["name"], chunk["version"])
+    try:
+        until(lambda: chunks("retried"))
+    finally:
+        engine.put_workflow_definition(chunk)
+    with start_worker():
+        (ended,) = engine.ended([started])
+    assert ended["output"]["counts"] == {"updated": 100}
+
+
 def test_nothing_as_asked_is_failed(engine: EngineRest, targets: DoubleControl, worker: WorkerProcess) -> None:
     (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": [unknown(1), unknown(2)]})])
     assert (ended["status"], ended["output"]["outcome"]) == ("FAILED", "failed")

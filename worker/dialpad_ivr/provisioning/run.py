@@ -198,7 +198,8 @@ class ProvisioningRun:
             self.rows = [_row(change) for change in changes] if isinstance(changes, list) else []
             self.plan = plan if isinstance(plan, dict) else {}
         tasks = workflow.get("tasks") or []
-        chunks = [task.get("subWorkflowId") for task in tasks if task["taskType"] == "SUB_WORKFLOW"]
+        starts = [task for task in tasks if task["taskType"] == "SUB_WORKFLOW" and not task.get("retried")]
+        chunks = [task.get("subWorkflowId") for task in starts]
         self._more_to_start = not all(chunks)
         for chunk in filter(None, chunks):
             self._chunks.setdefault(chunk, "RUNNING")
