@@ -54,6 +54,19 @@ def test_a_workflow_by_itself_counts_outcomes_and_fails_when_not_all_is_as_asked
     assert ended["variables"]["branch"] == "partial"
 
 
+@pytest.mark.parametrize(("times", "outcome"), [(1, "updated"), (2, "unavailable")])
+def test_a_row_that_fails_stays_the_same_task_for_its_retry(
+    engine: EngineRest, targets: DoubleControl, worker: WorkerProcess, times: int, outcome: str
+) -> None:
+    """The engine's own retry comes a moment after the failure, and the chunk's JOIN may have taken that for the end."""
+    targets.add_faults({"fault": "status", "status": 503, "times": times})
+    (ended,) = engine.ended([engine.start(WORKFLOW, {"changes": [change(0)]})])
+    assert ended["output"]["counts"] == {outcome: 1}
+    (chunk,) = (task["subWorkflowId"] for task in ended["tasks"] if task["taskType"] == "SUB_WORKFLOW")
+    (row,) = (task for task in engine.workflow(chunk)["tasks"] if task["taskType"] == "set_custom_ivr")
+    assert (row["retryCount"], row["outputData"]["failed_attempts"], row["outputData"]["attempts"]) == (0, 1, 2)
+
+
 @pytest.mark.long
 def test_a_chunk_that_the_engine_failed_to_start_is_started_again(
     engine: EngineRest, double: DoubleControl, start_worker: StartWorker

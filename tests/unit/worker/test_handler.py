@@ -192,6 +192,40 @@ def test_an_earlier_delivery_without_a_result_may_have_sent_the_change(
     assert delivery.perhaps_sent is perhaps_sent
 
 
+class Defined:
+    def __init__(self, retry_count: int | None, retry_delay_seconds: int = 2, retry_logic: str = "FIXED") -> None:
+        self.retry_count, self.retry_delay_seconds, self.retry_logic = retry_count, retry_delay_seconds, retry_logic
+
+
+@pytest.mark.parametrize(
+    ("logic", "seconds", "failed", "delay"),
+    [
+        ("FIXED", 2, 0, 2),
+        ("FIXED", 90, 3, 90),
+        ("EXPONENTIAL_BACKOFF", 2, 0, 2),
+        ("EXPONENTIAL_BACKOFF", 2, 3, 16),
+        ("EXPONENTIAL_BACKOFF", 2, 5, 60),
+        ("EXPONENTIAL_BACKOFF", 2, 5000, 60),
+    ],
+)
+def test_a_retry_is_deferred_for_as_long_as_the_engine_would_wait(
+    settings: Settings, logic: str, seconds: int, failed: int, delay: int
+) -> None:
+    one = task(output_data={"failed_attempts": failed}, retry_count=0)
+    one.task_definition = Defined(6, seconds, logic)
+    delivery = to_delivery(Polled(one, 0), None, settings)
+    assert delay <= delivery.retry_seconds <= delay + 2
+    assert (delivery.failed_attempts, delivery.retried, delivery.last_attempt) == (failed, failed > 0, failed >= 6)
+
+
+@pytest.mark.parametrize("seconds", [None, 0])
+def test_no_retry_is_deferred_for_less_than_a_second(settings: Settings, seconds: int | None) -> None:
+    """The engine would deliver it at once."""
+    one = task()
+    one.task_definition = Defined(6, seconds)  # type: ignore[arg-type]
+    assert all(1 <= to_delivery(Polled(one, 0), None, settings).retry_seconds <= 2 for _ in range(20))
+
+
 @pytest.mark.parametrize(
     ("own", "defined", "retry_count", "last"),
     [(None, 3, 2, False), (None, 3, 3, True), (0, 3, 0, True), (5, 3, 3, False), (None, None, None, True)],
@@ -199,10 +233,6 @@ def test_an_earlier_delivery_without_a_result_may_have_sent_the_change(
 def test_the_last_attempt_is_the_one_that_no_retry_follows(
     settings: Settings, own: int | None, defined: int | None, retry_count: int | None, *, last: bool
 ) -> None:
-    class Defined:
-        def __init__(self, retry_count: int | None) -> None:
-            self.retry_count = retry_count
-
     one = task(retry_count=retry_count)
     one.workflow_task, one.task_definition = Defined(own), Defined(defined) if defined is not None else None
     assert to_delivery(Polled(one, 0), None, settings).last_attempt is last

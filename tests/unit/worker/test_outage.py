@@ -38,17 +38,22 @@ CALL_SECONDS = 0.1
 ENGINE_SECONDS = 0.5  # after a callback or a retry's delay, until the engine delivers the task
 
 
+class Defined:
+    retry_count, retry_delay_seconds = DEFINITION["retryCount"], DEFINITION["retryDelaySeconds"]
+    retry_logic = DEFINITION["retryLogic"]
+
+
 class Simulation:
     """Tasks, each of a target of its own, that a worker of 24 slots runs until each has ended.
 
     Attributes:
         called: When Dialpad was called, and for which target.
         ended: When each task ended as COMPLETED, by target.
-        failures: The FAILED attempts, by target.
+        failures: The attempts reported as failed, by target.
         lost: The outputs of the last attempts that failed, by target.
     """
 
-    def __init__(self, settings: Settings, respond: Respond) -> None:
+    def __init__(self, settings: Settings, respond: Respond, domain: str | None = None) -> None:
         self.clock = Clock()
         self.started = self.clock.now
         self.called: list[tuple[float, str]] = []
@@ -58,6 +63,7 @@ class Simulation:
         self.metrics = Metrics()
         self._settings = settings
         self._respond = respond
+        self._domain = domain
 
     def run(self, count: int) -> None:
         loop = VirtualLoop(self.clock)
@@ -91,7 +97,8 @@ class Simulation:
                 poll_count=polls,
                 output_data=output,
             )
-            task.task_definition = type("Defined", (), {"retry_count": DEFINITION["retryCount"]})()
+            task.task_definition = Defined()
+            task.domain = self._domain
             async with slots:
                 result = await handle(Polled(task, time.monotonic()))
             output = result.output_data
@@ -101,9 +108,9 @@ class Simulation:
             if result.status == "IN_PROGRESS":
                 seconds = result.callback_after_seconds
                 continue
-            assert result.status == "FAILED"
             self.failures[target] += 1
-            if retries == DEFINITION["retryCount"]:
+            assert result.status == ("FAILED_WITH_TERMINAL_ERROR" if self._domain else "FAILED")
+            if self._domain or retries == DEFINITION["retryCount"]:
                 self.lost[target] = output
                 return
             # The worker reads the previous attempt's output: here it comes along.
@@ -193,12 +200,16 @@ def test_a_flapping_dialpad_makes_progress_whenever_it_works(
     assert set(done) == set(range(max(done) + 1))
 
 
-def test_one_poison_target_fails_alone(settings: Settings) -> None:
-    simulation = Simulation(settings, lambda _, target: broken() if target == "77" else None)
+@pytest.mark.parametrize("domain", [None, "bulk"])
+def test_one_poison_target_fails_alone(settings: Settings, domain: str | None) -> None:
+    simulation = Simulation(settings, lambda _, target: broken() if target == "77" else None, domain)
     with capture_logs() as logs:
         simulation.run(500)
     assert set(simulation.lost) == {"77"}
-    assert simulation.failures == {"77": DEFINITION["retryCount"] + 1}
+    # A task of bulk work is deferred for its retries.
+    assert simulation.failures == {"77": 1 if domain else DEFINITION["retryCount"] + 1}
+    assert simulation.lost["77"]["failed_attempts"] == (DEFINITION["retryCount"] if domain else 0)
+    assert simulation.lost["77"]["attempts"] == DEFINITION["retryCount"] + 1
     assert simulation.lost["77"]["outcome"] == "unavailable"
     assert simulation.lost["77"]["error"]["code"] == "http_500"
     assert len(simulation.ended) == 499

@@ -109,6 +109,9 @@ class TaskOutput(_Part):
     attempts: int = Field(
         default=0, description="How often the task's own call was sent, over all retries: PATCHes, or pages read."
     )
+    failed_attempts: int = Field(
+        default=0, description="Of bulk work: how often the task failed and was deferred for its retry."
+    )
     waited_ms: int = Field(default=0, description="Milliseconds spent waiting for permits and pauses.")
     outage_ms: int = Field(default=0, description="Milliseconds spent waiting for Dialpad to work again.")
     perhaps_sent: bool = Field(

@@ -33,7 +33,9 @@ class Delivery:
             known.
         waited_ms: Milliseconds waited in previous deliveries.
         outage_ms: Milliseconds waited there for Dialpad to work again.
+        failed_attempts: Previous attempts that failed and were deferred; of bulk work only.
         retried: Whether a previous attempt failed.
+        retry_seconds: After how long a failed attempt is tried again.
         last_attempt: Whether no retry follows a failure.
         bulk: Whether other calls go first: nobody waits for this one.
         send_deadline: No change is sent from then on (monotonic seconds). The engine re-queues the task shortly after;
@@ -46,7 +48,9 @@ class Delivery:
     perhaps_sent: bool = False
     waited_ms: int = 0
     outage_ms: int = 0
+    failed_attempts: int = 0
     retried: bool = False
+    retry_seconds: int = 0
     last_attempt: bool = True
     bulk: bool = False
     send_deadline: float = math.inf

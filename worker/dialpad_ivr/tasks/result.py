@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dialpad_ivr.contract.outcomes import OK_OUTCOMES, Outcome
@@ -36,15 +36,19 @@ class Result:
     Attributes:
         output: The task's output.
         callback_seconds: For a deferred task: when it is delivered again.
+        exhausted: Whether the engine is not to retry a failure, though it has counted none: the task was deferred for
+            its retries.
     """
 
     output: TaskOutput
     callback_seconds: int | None = None
+    exhausted: bool = False
 
     @property
     def status(self) -> EngineStatus:
         """The task's status."""
-        return engine_status(self.output.outcome)
+        status = engine_status(self.output.outcome)
+        return "FAILED_WITH_TERMINAL_ERROR" if self.exhausted and status == "FAILED" else status
 
     @property
     def reason(self) -> str | None:
@@ -62,6 +66,7 @@ class Draft:
         request: The task's own call, prepared; of a list, the page that was read last.
         ivr_type: The slot.
         attempts: How often that call was sent, over all deliveries.
+        failed_attempts: Previous attempts that failed and were deferred.
         waited_ms: Milliseconds waited, over all deliveries.
         outage_ms: Milliseconds waited for Dialpad to work again, over all deliveries.
         perhaps_sent: Whether the change was sent, or may have been, and its answer never came.
@@ -80,6 +85,7 @@ class Draft:
     attempts: int
     waited_ms: float
     warnings: list[str]
+    failed_attempts: int = 0
     outage_ms: float = 0
     perhaps_sent: bool = False
     response: Response | None = None
@@ -99,6 +105,7 @@ class Draft:
             request,
             ivr_type,
             attempts=delivery.attempts,
+            failed_attempts=delivery.failed_attempts,
             waited_ms=delivery.waited_ms,
             outage_ms=delivery.outage_ms,
             warnings=warnings,
@@ -130,6 +137,7 @@ class Draft:
             error=error,
             warnings=self.warnings[:LIST_LIMIT],
             attempts=self.attempts,
+            failed_attempts=self.failed_attempts,
             waited_ms=round(self.waited_ms),
             outage_ms=round(self.outage_ms),
             perhaps_sent=self.perhaps_sent and outcome not in OK_OUTCOMES,
@@ -158,6 +166,20 @@ def invalid_input(delivery: Delivery, field_errors: list[FieldError], task_type:
             outage_ms=delivery.outage_ms,
         )
     )
+
+
+def with_retry_deferred(result: Result, delivery: Delivery) -> Result:
+    """A failure of bulk work as a deferral, as long as a retry follows it; the last one is not for the engine to retry.
+
+    The engine stores a failure first and schedules its retry then. A JOIN that looks in between takes the failure for
+    the end of its branch, and the workflow goes on without the retry's result.
+    """
+    if not delivery.bulk or result.status != "FAILED":
+        return result
+    if delivery.last_attempt:
+        return replace(result, exhausted=True)
+    update = {"outcome": None, "failed_attempts": delivery.failed_attempts + 1}
+    return Result(result.output.model_copy(update=update), delivery.retry_seconds)
 
 
 def _named(ivr: ListedIvr | FoundIvr | None) -> SelectedIvr | None:

@@ -12,7 +12,7 @@ from dialpad_ivr.contract.outputs import TaskError
 from dialpad_ivr.contract.schema import OUTPUTS
 from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.tasks.registry import TASKS
-from dialpad_ivr.tasks.result import Result
+from dialpad_ivr.tasks.result import Result, with_retry_deferred
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.logs import get_logger
 from dialpad_ivr.worker.engine_client import previous_attempt
@@ -59,7 +59,8 @@ def make_handler(
             return deferred(task, identity)
         if output is not None:
             return completed(task, identity, output)
-        return finish(task, await TASKS[task_type](to_delivery(polled, previous, tools.settings), tools))
+        delivery = to_delivery(polled, previous, tools.settings)
+        return finish(task, with_retry_deferred(await TASKS[task_type](delivery, tools), delivery))
 
     def finish(task: Task, result: Result) -> TaskResult:
         output = result.output

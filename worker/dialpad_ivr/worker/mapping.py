@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+import random
+from typing import Any, Final, NamedTuple
 
 from conductor.client.http.models import Task, TaskExecLog, TaskResult
 
@@ -11,6 +12,9 @@ from dialpad_ivr.engine.domains import is_bulk
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.delivery import Delivery, is_first_delivery, untouched_output
 from dialpad_ivr.tasks.result import Result
+
+_MAX_RETRY_SECONDS: Final = 60
+_RETRY_JITTER_SECONDS: Final = 2
 
 
 class Polled(NamedTuple):
@@ -33,6 +37,8 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
     # A workflow's task may have a retry count of its own, which the engine prefers.
     own = getattr(task.workflow_task, "retry_count", None)
     retries = own if own is not None else task.task_definition.retry_count if task.task_definition else 0
+    failed_attempts = _count(output, "failed_attempts")
+    failures = (task.retry_count or 0) + failed_attempts
     lease = task.response_timeout_seconds or math.inf
     first = is_first_delivery(task.retry_count, task.poll_count)
     return Delivery(
@@ -43,9 +49,11 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
         perhaps_sent=output.get("perhaps_sent") is True or not (output or first),
         waited_ms=_count(output, "waited_ms"),
         outage_ms=_count(output, "outage_ms"),
-        retried=bool(task.retry_count),
+        failed_attempts=failed_attempts,
+        retried=bool(failures),
+        retry_seconds=_retry_seconds(task.task_definition, failures),
         bulk=is_bulk(task.domain),
-        last_attempt=(task.retry_count or 0) >= (retries or 0),
+        last_attempt=failures >= (retries or 0),
         send_deadline=polled.polled_at + max(lease - settings.deadline_seconds, lease / 2),
     )
 
@@ -84,6 +92,16 @@ def _task_result(
         output_data=output,
         callback_after_seconds=callback_seconds,
     )
+
+
+def _retry_seconds(definition: Any, failures: int) -> int:
+    """The delay of a retry by its definition, of which the SDK drops the longest delay and the jitter."""
+    if definition is None:
+        return 1
+    delay = definition.retry_delay_seconds or 0
+    if definition.retry_logic == "EXPONENTIAL_BACKOFF":
+        delay = min(delay * 2 ** min(failures, 10), _MAX_RETRY_SECONDS)
+    return max(1, int(delay) + random.randint(0, _RETRY_JITTER_SECONDS))  # noqa: S311
 
 
 def _count(output: dict[str, Any], name: str) -> int:
