@@ -165,7 +165,8 @@ def _outcomes() -> Iterator[str]:
         "The values of a task's `outcome`, and the task status that is reported to the engine. The engine retries "
         "`FAILED` according to the task definition. It does not retry `FAILED_WITH_TERMINAL_ERROR`, because a retry "
         'cannot help. A task marked `"optional": true` that fails ends as `COMPLETED_WITH_ERRORS` after its last '
-        "retry, and the workflow continues."
+        "retry, and the workflow continues. In bulk work, what would be `FAILED` is deferred for its retry instead "
+        "([retries](../explanation/retries.md#what-is-retried-and-by-whom))."
     )
     rows = ([f"`{name}`", meaning, f"`{engine_status(name)}`"] for name, meaning in OUTCOME_MEANINGS.items())
     yield _table("outcome, meaning, task status", rows)
