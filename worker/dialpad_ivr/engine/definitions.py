@@ -25,6 +25,11 @@ from dialpad_ivr.engine.api import EngineApi, JsonObject
 Kind = Literal["task", "workflow"]
 State = Literal["missing", "same", "outdated", "edited", "newer"]
 
+MAX_RETRY_SECONDS: Final = 60
+"""The longest delay of a retry."""
+RETRY_JITTER_SECONDS: Final = 2
+"""What is added to that at random, at most."""
+
 _STAMP: Final = "ownerApp"
 # Fields that the engine sets itself.
 _VOLATILE: Final = (_STAMP, "createTime", "updateTime", "createdBy", "updatedBy")
@@ -68,8 +73,8 @@ def task_definition(task_type: str = TASK_TYPE) -> JsonObject:
         "retryLogic": "EXPONENTIAL_BACKOFF",
         "retryDelaySeconds": 2,
         "backoffScaleFactor": 2,
-        "maxRetryDelaySeconds": 60,
-        "backoffJitterMs": 2000,
+        "maxRetryDelaySeconds": MAX_RETRY_SECONDS,
+        "backoffJitterMs": 1000 * RETRY_JITTER_SECONDS,
         # Longer than a read, a call and another read, each with its wait for a permit (3 times 3 + 20 s), plus the 60 s
         # for which reporting a result is retried: a task is not delivered again while a worker still runs it.
         "responseTimeoutSeconds": 150,

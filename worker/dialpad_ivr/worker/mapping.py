@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from conductor.client.http.models import Task, TaskExecLog, TaskResult
 
+from dialpad_ivr.engine.definitions import MAX_RETRY_SECONDS, RETRY_JITTER_SECONDS
 from dialpad_ivr.engine.domains import is_bulk
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.delivery import Delivery, is_first_delivery, untouched_output
 from dialpad_ivr.tasks.result import Result
-
-_MAX_RETRY_SECONDS: Final = 60
-_RETRY_JITTER_SECONDS: Final = 2
 
 
 class Polled(NamedTuple):
@@ -100,8 +98,8 @@ def _retry_seconds(definition: Any, failures: int) -> int:
         return 1
     delay = definition.retry_delay_seconds or 0
     if definition.retry_logic == "EXPONENTIAL_BACKOFF":
-        delay = min(delay * 2 ** min(failures, 10), _MAX_RETRY_SECONDS)
-    return max(1, int(delay) + random.randint(0, _RETRY_JITTER_SECONDS))  # noqa: S311
+        delay = min(delay * 2 ** min(failures, 10), MAX_RETRY_SECONDS)
+    return max(1, int(delay) + random.randint(0, RETRY_JITTER_SECONDS))  # noqa: S311
 
 
 def _count(output: dict[str, Any], name: str) -> int:
