@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conductor.client.http.models import Task, TaskResult
+from conductor.client.http.models import Task, TaskDef, TaskResult, WorkflowTask
 from structlog.testing import capture_logs
 
 from dialpad_ivr.contract.outputs import SetCustomIvrOutput, TaskError
@@ -192,11 +192,6 @@ def test_an_earlier_delivery_without_a_result_may_have_sent_the_change(
     assert delivery.perhaps_sent is perhaps_sent
 
 
-class Defined:
-    def __init__(self, retry_count: int | None, retry_delay_seconds: int = 2, retry_logic: str = "FIXED") -> None:
-        self.retry_count, self.retry_delay_seconds, self.retry_logic = retry_count, retry_delay_seconds, retry_logic
-
-
 @pytest.mark.parametrize(
     ("logic", "seconds", "failed", "delay"),
     [
@@ -212,7 +207,7 @@ def test_a_retry_is_deferred_for_as_long_as_the_engine_would_wait(
     settings: Settings, logic: str, seconds: int, failed: int, delay: int
 ) -> None:
     one = task(output_data={"failed_attempts": failed}, retry_count=0)
-    one.task_definition = Defined(6, seconds, logic)
+    one.task_definition = TaskDef(retry_count=6, retry_delay_seconds=seconds, retry_logic=logic)
     delivery = to_delivery(Polled(one, 0), None, settings)
     assert delay <= delivery.retry_seconds <= delay + 2
     assert (delivery.failed_attempts, delivery.retried, delivery.last_attempt) == (failed, failed > 0, failed >= 6)
@@ -222,7 +217,7 @@ def test_a_retry_is_deferred_for_as_long_as_the_engine_would_wait(
 def test_no_retry_is_deferred_for_less_than_a_second(settings: Settings, seconds: int | None) -> None:
     """The engine would deliver it at once."""
     one = task()
-    one.task_definition = Defined(6, seconds)  # type: ignore[arg-type]
+    one.task_definition = TaskDef(retry_count=6, retry_delay_seconds=seconds)
     assert all(1 <= to_delivery(Polled(one, 0), None, settings).retry_seconds <= 2 for _ in range(20))
 
 
@@ -234,7 +229,8 @@ def test_the_last_attempt_is_the_one_that_no_retry_follows(
     settings: Settings, own: int | None, defined: int | None, retry_count: int | None, *, last: bool
 ) -> None:
     one = task(retry_count=retry_count)
-    one.workflow_task, one.task_definition = Defined(own), Defined(defined) if defined is not None else None
+    one.workflow_task = WorkflowTask("set_custom_ivr", "set_ivr", retry_count=own)
+    one.task_definition = TaskDef(retry_count=defined) if defined is not None else None
     assert to_delivery(Polled(one, 0), None, settings).last_attempt is last
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conductor.client.http.models import Task
+from conductor.client.http.models import Task, TaskDef
 from structlog.testing import capture_logs
 
 from dialpad_ivr.contract.values import TASK_TYPE
@@ -36,11 +36,6 @@ Respond = Callable[[float, str], httpx.Response | None]
 COUNTERS = ("circuits_opened", "probes")
 CALL_SECONDS = 0.1
 ENGINE_SECONDS = 0.5  # after a callback or a retry's delay, until the engine delivers the task
-
-
-class Defined:
-    retry_count, retry_delay_seconds = DEFINITION["retryCount"], DEFINITION["retryDelaySeconds"]
-    retry_logic = DEFINITION["retryLogic"]
 
 
 class Simulation:
@@ -97,7 +92,11 @@ class Simulation:
                 poll_count=polls,
                 output_data=output,
             )
-            task.task_definition = Defined()
+            task.task_definition = TaskDef(
+                retry_count=DEFINITION["retryCount"],
+                retry_delay_seconds=DEFINITION["retryDelaySeconds"],
+                retry_logic=DEFINITION["retryLogic"],
+            )
             task.domain = self._domain
             async with slots:
                 result = await handle(Polled(task, time.monotonic()))
