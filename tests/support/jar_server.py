@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import ssl
 import tarfile
 import threading
@@ -52,6 +53,8 @@ class JarServer(ThreadingHTTPServer):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        # Left to itself the kernel takes up to 4 MB, which nobody may ever read, and `sent` would count them.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         self.content = content
         self.ranges: list[str | None] = []
         self.sent = 0
