@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from support.proxy import Fault, FaultyEngine
 from support.redis import running_redis
 from support.worker import WorkerProcess
 
+_BRANCHES = 60  # so many that the engine takes a while to schedule them
 UPDATES = "/tasks(/update-v2)?$"
 
 
@@ -138,6 +141,66 @@ def test_task_whose_lease_expires_in_the_worker_is_left_to_the_retry(
     assert codes == ["expired"]
     assert {w["status"] for w in ended} == {"COMPLETED"}
     assert len(patches(double)) == 2
+
+
+def test_tasks_that_a_terminated_workflow_has_left_in_a_queue_are_not_run(
+    engine: EngineRest, double: DoubleControl, start_worker: StartWorker
+) -> None:
+    double.set_state(synthetic=_BRANCHES)
+    engine.put_workflow_definition(_fork_after_a_gate())
+    terminated = next(filter(partial(_waiting, engine), (_terminated_in_an_evaluation(engine) for _ in range(10))))
+    with start_worker(DIALPAD_IVR_DOMAIN="left") as worker:
+        until(lambda: logged(worker, "task_of_ended_workflow"), what="a task that was left")
+        until(lambda: not _waiting(engine, terminated), what="the engine to cancel all of them")
+        assert worker.stop() == 0
+    assert {task["status"] for task in _changes(engine, terminated)} == {"CANCELED"}
+    assert patches(double) == []
+
+
+def _fork_after_a_gate() -> dict[str, Any]:
+    forked = [{"name": "set_custom_ivr", "taskReferenceName": f"change{n}", "type": "SIMPLE"} for n in range(_BRANCHES)]
+    return {
+        "name": "fork_after_a_gate",
+        "version": 1,
+        "schemaVersion": 2,
+        "ownerEmail": "dialpad-ivr@example.com",
+        "timeoutSeconds": 0,
+        "tasks": [
+            {"name": "gate", "taskReferenceName": "gate", "type": "WAIT"},
+            {
+                "name": "fork",
+                "taskReferenceName": "fork",
+                "type": "FORK_JOIN",
+                "forkTasks": [[{**task, "inputParameters": change(n)}] for n, task in enumerate(forked)],
+            },
+            {
+                "name": "join",
+                "taskReferenceName": "join",
+                "type": "JOIN",
+                "joinOn": [task["taskReferenceName"] for task in forked],
+            },
+        ],
+    }
+
+
+def _terminated_in_an_evaluation(engine: EngineRest) -> str:
+    """A workflow that was terminated while the engine scheduled its forked tasks."""
+    started = engine.start("fork_after_a_gate", {}, domain="left.bulk")
+    gate = until(lambda: engine.workflow(started)["tasks"])[0]["taskId"]
+    with ThreadPoolExecutor() as pool:
+        opened = pool.submit(engine.update_task, started, gate, "COMPLETED")  # returns after the evaluation
+        until(lambda: engine.task(gate)["status"] == "COMPLETED")
+        engine.terminate(started)
+        opened.result()
+    return started
+
+
+def _changes(engine: EngineRest, workflow_id: str) -> list[dict[str, Any]]:
+    return [task for task in engine.workflow(workflow_id)["tasks"] if task["taskType"] == "set_custom_ivr"]
+
+
+def _waiting(engine: EngineRest, workflow_id: str) -> bool:
+    return any(task["status"] == "SCHEDULED" for task in _changes(engine, workflow_id))
 
 
 def test_engine_accepts_a_result_that_it_already_has(

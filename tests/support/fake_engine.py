@@ -25,6 +25,7 @@ class FakeEngine:
         types: The same for a task type, in any domain.
         next_tasks: Tasks that the next updates bring along.
         previous: Tasks that can be read by their id.
+        statuses: The statuses of workflows by their id.
         failures: For each endpoint, the responses that its next requests get instead of its own.
         calls: Every request: the endpoint, and its query or body.
         hold: While it is not set, updates are not answered.
@@ -38,6 +39,7 @@ class FakeEngine:
         self.types: dict[str, deque[dict[str, Any]]] = {}
         self.next_tasks: deque[dict[str, Any]] = deque()
         self.previous: dict[str, dict[str, Any]] = {}
+        self.statuses: dict[str, str] = {}
         self.failures: dict[str, deque[Response]] = {}
         self.calls: list[tuple[str, Any]] = []
         self.hold = asyncio.Event()
@@ -89,6 +91,15 @@ class FakeEngine:
         response = JSONResponse(task) if task else JSONResponse({"message": "no such task"}, 404)
         return self._respond("read", request, task_id, response)
 
+    async def _status(self, request: Request) -> Response:
+        workflow_id = request.path_params["workflow_id"]
+        status = self.statuses.get(workflow_id)
+        response = JSONResponse({"status": status}) if status else JSONResponse({"message": "no such workflow"}, 404)
+        return self._respond("status", request, workflow_id, response)
+
+    async def _evaluate(self, request: Request) -> Response:
+        return self._respond("evaluate", request, request.path_params["workflow_id"], Response())
+
     async def _token(self, request: Request) -> Response:
         self.calls.append(("token", None))
         if self.failures.get("token"):
@@ -103,6 +114,8 @@ class FakeEngine:
                 Route("/api/tasks/update-v2", self._update_v2, methods=["POST"]),
                 Route("/api/tasks", self._update, methods=["POST"]),
                 Route("/api/tasks/{task_id}", self._read),
+                Route("/api/workflow/{workflow_id}/status", self._status),
+                Route("/api/workflow/decide/{workflow_id}", self._evaluate, methods=["PUT"]),
                 Route("/api/token", self._token, methods=["POST"]),
             ]
         )

@@ -21,6 +21,7 @@ def task(number: int, step: int, status: str = "COMPLETED", retry: int = 0) -> d
     start = 1000 * (STEP_SECONDS * step + 1)
     return {
         "taskId": f"{number}-{step}-{retry}",
+        "workflowInstanceId": f"workflow-{number}",
         "taskType": TASK_TYPE,
         "referenceTaskName": f"step{step}",
         "inputData": {"target_id": target(number)},
@@ -72,6 +73,11 @@ def scheduled_retry(run: StormRun) -> None:
 
 def task_in_progress(run: StormRun) -> None:
     run.tasks.append(task(1, STEPS - 1, "IN_PROGRESS", retry=1))
+
+
+def scheduled_task_of_a_terminated_override(run: StormRun) -> None:
+    run.override_workflows["override"] = "TERMINATED"
+    run.tasks.append({**task(2, STEPS - 1, "SCHEDULED"), "workflowInstanceId": "override", "referenceTaskName": "row"})
 
 
 def lost_workflow(run: StormRun) -> None:
@@ -161,7 +167,7 @@ def key_logged(run: StormRun) -> None:
 
 DOCTORED: dict[Rule, tuple[Callable[[StormRun], None], ...]] = {
     Rule.EVERY_WORKFLOW_ENDED: (running_workflow, override_not_ended),
-    Rule.EVERY_TASK_ENDED: (scheduled_retry, task_in_progress),
+    Rule.EVERY_TASK_ENDED: (scheduled_retry, task_in_progress, scheduled_task_of_a_terminated_override),
     Rule.ONE_WORKFLOW_PER_CHAIN: (lost_workflow, workflow_started_twice),
     Rule.SUCCESS_SHOWS_THE_REQUESTED_IVR: (success_with_another_ivr, success_that_is_not_ok),
     Rule.SUCCESS_HAS_ITS_CHANGE: (
@@ -213,9 +219,12 @@ def test_retry_after_a_timed_out_attempt_is_judged_as_one_step() -> None:
     assert violations(run) == []
 
 
-def test_join_that_a_terminated_workflow_left_is_the_engines() -> None:
+@pytest.mark.parametrize("status", ["FAILED", "TERMINATED"])
+def test_task_in_progress_that_a_canceled_workflow_left_does_nothing(status: str) -> None:
     run = good_run()
-    run.tasks.append({**task(1, STEPS - 1, "IN_PROGRESS", retry=1), "taskType": "JOIN"})
+    run.override_workflows["override"] = status
+    left = {"workflowInstanceId": "override", "taskType": "DO_WHILE", "referenceTaskName": "waves"}
+    run.tasks.append({**task(2, 0, "IN_PROGRESS"), **left})
     assert violations(run) == []
 
 

@@ -23,8 +23,8 @@ from dialpad_ivr.tasks.registry import TASKS
 from dialpad_ivr.tasks.result import Result
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
+from dialpad_ivr.worker import ended, run
 from dialpad_ivr.worker import handler as handler_module
-from dialpad_ivr.worker import run
 from dialpad_ivr.worker.handler import make_handler
 from dialpad_ivr.worker.mapping import Polled, completed, deferred, to_delivery, to_task_result
 from dialpad_ivr.worker.undelivered import UndeliveredResults
@@ -107,6 +107,30 @@ async def test_a_retry_is_answered_from_an_undelivered_result_and_nothing_is_sen
     result = await handled(task(retried_task_id="first"))
     assert (result.status, result.output_data["outcome"]) == ("COMPLETED", "updated")
     assert sent == []
+
+
+@pytest.mark.parametrize(("domain", "calls"), [("bulk", 0), (None, 1)])
+async def test_a_task_of_bulk_work_whose_workflow_has_ended_is_given_back_and_nothing_is_sent(
+    client: DialpadClient,
+    settings: Settings,
+    sent: list[httpx.Request],
+    monkeypatch: pytest.MonkeyPatch,
+    domain: str | None,
+    calls: int,
+) -> None:
+    async def terminated(*_: Any) -> str:
+        return "TERMINATED"
+
+    async def evaluated(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(ended, "workflow_status", terminated)
+    monkeypatch.setattr(ended, "evaluate", evaluated)
+    with capture_logs() as logs:
+        result = await Handled(client, settings, None)(task(domain=domain))
+    assert len(sent) == calls
+    assert result.status == ("COMPLETED" if calls else "IN_PROGRESS")
+    assert [entry["event"] for entry in logs] == ["task_done" if calls else "task_of_ended_workflow"]
 
 
 async def test_a_deferred_task_is_not_taken_for_a_retry(

@@ -21,6 +21,7 @@ from dialpad_ivr.pacing.limiter import Limiter
 from dialpad_ivr.settings import Settings
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.metrics import Metrics
+from dialpad_ivr.worker import ended
 from dialpad_ivr.worker import handler as handler_module
 from dialpad_ivr.worker.handler import make_handler
 from dialpad_ivr.worker.mapping import Polled
@@ -128,11 +129,12 @@ class Simulation:
 
 
 @pytest.fixture(autouse=True)
-def _no_previous_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def _engine_that_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async def unknown(*_: Any) -> None:
         return None
 
     monkeypatch.setattr(handler_module, "previous_attempt", unknown)
+    monkeypatch.setattr(ended, "workflow_status", unknown)
 
 
 def busy() -> httpx.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,17 @@ from conductor.client.http.async_api_client import AsyncApiClient
 from conductor.client.http.async_rest import ApiException, AsyncRESTClientObject
 from conductor.client.http.models import Task, TaskResult
 from pydantic import SecretStr
+from starlette.responses import Response
 
 import dialpad_ivr
 from dialpad_ivr.settings import Settings
-from dialpad_ivr.worker.engine_client import open_engine_client, previous_attempt, renew_token
+from dialpad_ivr.worker.engine_client import (
+    evaluate,
+    open_engine_client,
+    previous_attempt,
+    renew_token,
+    workflow_status,
+)
 from support.fake_engine import running_fake_engine, task
 
 PACKAGE = Path(dialpad_ivr.__file__).parent
@@ -134,6 +142,22 @@ async def test_the_previous_attempt_is_read_and_one_that_is_gone_is_none(monkeyp
         assert await previous_attempt(client, Task(task_id="1", retried_task_id="gone")) is None
         assert await previous_attempt(client, Task(task_id="1")) is None
         assert engine.called("read") == ["r", "gone"]
+
+
+async def test_the_status_of_a_workflow_is_read_and_one_that_is_gone_has_none() -> None:
+    async with running_fake_engine() as engine, open_engine_client(Settings(server_url=engine.url)) as client:
+        engine.statuses["w"] = "TERMINATED"
+        assert await workflow_status(client, "w") == "TERMINATED"
+        assert await workflow_status(client, "gone") is None
+        assert engine.called("status") == ["w", "gone"]
+
+
+async def test_a_workflow_is_evaluated_and_an_engine_that_refuses_is_left_alone() -> None:
+    async with running_fake_engine() as engine, open_engine_client(Settings(server_url=engine.url)) as client:
+        engine.failures["evaluate"] = deque([Response(status_code=500)])
+        for _ in range(2):
+            await evaluate(client, "w")
+        assert engine.called("evaluate") == ["w", "w"]
 
 
 async def test_a_refused_request_raises_with_its_status_and_one_without_an_answer_with_none() -> None:

@@ -24,6 +24,10 @@ EVENTS: Final[Mapping[str, str]] = {
     "late: that result was reused, and no request was sent.",
     "previous_attempt_unreadable": "The engine did not return the attempt that this task retries. If it cannot be read "
     "at all, the task runs without what that attempt knew.",
+    "task_of_ended_workflow": "The engine delivered a task of bulk work whose workflow has ended, since it had missed "
+    "it when it canceled the others. It was not run, and the engine cancels what else is left of that workflow.",
+    "workflow_status_unreadable": "The engine did not say whether the workflow of a task of bulk work has ended; the "
+    "task was run.",
     # The engine
     "poll_failed": "The engine did not answer a poll, or refused it (logged for the 1st, 2nd, 4th, 8th ... failure in "
     "a row); polling goes on with back-off. `dialpad-ivr doctor` checks the connection.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import anyio
@@ -74,6 +74,31 @@ async def previous_attempt(client: AsyncTaskResourceApi, task: Task) -> Task | N
         else:
             return previous
     return None
+
+
+async def workflow_status(client: AsyncTaskResourceApi, workflow_id: str) -> str | None:
+    """A workflow's status; `None` if the engine does not say."""
+    try:
+        summary = await client.api_client.call_api(
+            "/workflow/{workflowId}/status",
+            "GET",
+            {"workflowId": workflow_id},
+            response_type="object",
+            _return_http_data_only=True,
+        )
+        status = summary.get("status") if isinstance(summary, dict) else None
+        cause = None if status else "no status"
+    except ApiException as exc:
+        status, cause = None, describe_error(exc)
+    if cause:
+        get_logger().warning("workflow_status_unreadable", cause=cause)
+    return status
+
+
+async def evaluate(client: AsyncTaskResourceApi, workflow_id: str) -> None:
+    """Let the engine look at a workflow now."""
+    with suppress(ApiException):
+        await client.api_client.call_api("/workflow/decide/{workflowId}", "PUT", {"workflowId": workflow_id})
 
 
 def describe_error(error: Exception) -> str:

@@ -10,11 +10,13 @@ from conductor.client.http.models import Task, TaskResult
 
 from dialpad_ivr.contract.outputs import TaskError
 from dialpad_ivr.contract.schema import OUTPUTS
+from dialpad_ivr.engine.domains import is_bulk
 from dialpad_ivr.pacing.limiter import PermitDeferredError
 from dialpad_ivr.tasks.registry import TASKS
 from dialpad_ivr.tasks.result import Result, with_retry_deferred
 from dialpad_ivr.tasks.tools import Tools
 from dialpad_ivr.telemetry.logs import get_logger
+from dialpad_ivr.worker.ended import EndedWorkflows
 from dialpad_ivr.worker.engine_client import previous_attempt
 from dialpad_ivr.worker.mapping import Polled, completed, deferred, to_delivery, to_task_result
 from dialpad_ivr.worker.undelivered import UndeliveredResults
@@ -28,10 +30,11 @@ def make_handler(
     Args:
         task_type: The type.
         tools: What its tasks work with.
-        client: Reads the previous attempt of a retry.
+        client: Reads the previous attempt of a retry, and whether a workflow has ended.
         undelivered: Answers for it.
         identity: The worker's name.
     """
+    ended = EndedWorkflows(client)
 
     async def handle(polled: Polled) -> TaskResult:
         task = polled.task
@@ -51,6 +54,9 @@ def make_handler(
 
     async def deliver(polled: Polled) -> TaskResult:
         task = polled.task
+        if is_bulk(task.domain) and await ended.includes(task.workflow_instance_id):
+            get_logger().info("task_of_ended_workflow")
+            return deferred(task, identity)  # the engine takes it out of the queue
         # A task with an output was deferred before: it is no retry that replaces another attempt.
         previous = None if task.output_data else await previous_attempt(client, task)
         try:
