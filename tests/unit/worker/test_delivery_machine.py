@@ -43,7 +43,7 @@ OLD, OURS, THEIRS = "1", "2", "3"
 RETRIES = 3
 SETTINGS = Settings(concurrency=4, company_limit=100_000, patch_limit=1_000_000, poll_interval_seconds=1)
 
-DialpadState = Literal["up", "answers get lost", "not reached", "fails"]
+DialpadState = Literal["up", "answers get lost", "changes get no answer", "not reached", "fails"]
 EngineState = Literal["up", "down", "refuses results", "answers get lost"]
 
 
@@ -75,6 +75,7 @@ class Dialpad:
         self.selected: dict[str, str] = {}
         self.patches: Counter[str] = Counter()
         self.made: Counter[str] = Counter()
+        self.changed: set[str] = set()  # targets that a PATCH gave another IVR
 
     async def respond(self, request: httpx.Request) -> httpx.Response:
         await asyncio.sleep(0.3)
@@ -87,9 +88,13 @@ class Dialpad:
             self.patches[target] += 1
             if self.state != "fails":
                 self.made[target] += 1
-                self.selected[target] = str(json.loads(request.content)["ivr_id"])
+                wanted = str(json.loads(request.content)["ivr_id"])
+                if self.selected[target] != wanted:
+                    self.changed.add(target)
+                self.selected[target] = wanted
         await asyncio.sleep(0.3)
-        if self.state == "answers get lost":
+        lost = ("answers get lost", "changes get no answer" if request.method == "PATCH" else None)
+        if self.state in lost:
             raise httpx.ReadTimeout("no answer")
         if self.state == "fails":
             return _response(503, {"error": {"message": "down"}})
@@ -111,6 +116,7 @@ class Attempt:
     payload: dict[str, Any]
     retry_count: int = 0
     retried: str | None = None
+    domain: str | None = None
     status: str = "SCHEDULED"
     polls: int = 0
     worker: str = ""
@@ -125,6 +131,7 @@ class Attempt:
             task_id=self.task_id,
             workflow_instance_id=f"w{self.target}",
             status=self.status,
+            domain=self.domain,
             input_data=self.payload,
             output_data=dict(self.output),
             retry_count=self.retry_count,
@@ -157,7 +164,8 @@ class Engine:
     def fail(self, attempt: Attempt, status: str) -> None:
         attempt.status = status
         if attempt.retry_count < RETRIES:
-            self.start(attempt.payload, retry_count=attempt.retry_count + 1, retried=attempt.task_id)
+            more = {"retry_count": attempt.retry_count + 1, "retried": attempt.task_id, "domain": attempt.domain}
+            self.start(attempt.payload, **more)
         else:
             self.ended[attempt.target] = attempt
 
@@ -198,8 +206,10 @@ class Engine:
     def _enqueue(self, attempt: Attempt) -> None:
         self.queue.append(attempt.task_id)
 
-    async def _read(self, _path: str, _method: str, params: dict[str, str], **_: Any) -> Task:
+    async def _read(self, _path: str, _method: str, params: dict[str, str], **_: Any) -> Task | dict[str, str]:
         self._refuse_if_down()
+        if "workflowId" in params:
+            return {"status": "RUNNING"}
         return self.attempts[params["taskId"]].task()
 
     def _refuse_if_down(self) -> None:
@@ -262,19 +272,19 @@ class DeliveryMachine(RuleBasedStateMachine):
     def _let(self, seconds: float) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds))
 
-    @rule(guarded=st.booleans())
-    def start_task(self, *, guarded: bool) -> None:
+    @rule(guarded=st.booleans(), domain=st.sampled_from([None, "bulk"]))
+    def start_task(self, *, guarded: bool, domain: str | None) -> None:
         target = str(next(self.numbers))
         self.dialpad.selected[target] = OLD
         payload = {"target_type": "callcenter", "target_id": target, "ivr_type": "HOLD_MUSIC", "ivr_id": OURS}
-        self.engine.start(payload | ({"if_selected": [OLD]} if guarded else {}))
+        self.engine.start(payload | ({"if_selected": [OLD]} if guarded else {}), domain=domain)
         self._let(0.5)
 
     @rule(seconds=st.floats(0.1, 90))
     def time_passes(self, seconds: float) -> None:
         self._let(seconds)
 
-    @rule(state=st.sampled_from(["up", "up", "answers get lost", "not reached", "fails"]))
+    @rule(state=st.sampled_from(["up", "up", "answers get lost", "changes get no answer", "not reached", "fails"]))
     def dialpad_becomes(self, state: DialpadState) -> None:
         self.dialpad.state = state
 
@@ -328,6 +338,12 @@ class DeliveryMachine(RuleBasedStateMachine):
                 assert attempt.output["outcome"] in ("updated", "unchanged")
 
     @invariant()
+    def what_was_changed_is_not_reported_as_unchanged(self) -> None:
+        """An override restores what it has changed, and only that."""
+        for attempt in self.engine.ended.values():
+            assert attempt.output.get("outcome") != "unchanged" or attempt.target not in self.dialpad.changed
+
+    @invariant()
     def a_delivery_sends_one_patch_at_most(self) -> None:
         for target, patches in self.dialpad.patches.items():
             assert patches <= self.runs[target]
@@ -352,6 +368,7 @@ class DeliveryMachine(RuleBasedStateMachine):
                     self.engine.fail(attempt, "TIMED_OUT")
             assert len(self.engine.ended) == len(self.dialpad.selected)
             self.no_success_without_the_change()
+            self.what_was_changed_is_not_reported_as_unchanged()
             self.a_delivery_sends_one_patch_at_most()
             self.what_was_made_and_kept_is_not_sent_again()
         finally:
@@ -396,3 +413,18 @@ class FailureReportedAsSuccess(DeliveryMachine):
 def test_a_planted_fault_is_found(faulty: type[DeliveryMachine]) -> None:
     with pytest.raises(AssertionError):
         explore(faulty, 300, shrink=False)
+
+
+def test_a_change_that_was_made_after_a_deferral_and_never_reported_is_not_taken_for_somebody_elses() -> None:
+    machine = DeliveryMachine()
+    machine.dialpad_becomes("fails")
+    machine.start_task(guarded=True, domain="bulk")  # deferred: it could not be read what is selected
+    machine.time_passes(1)
+    machine.engine_becomes("refuses results")
+    machine.dialpad_becomes("changes get no answer")
+    machine.time_passes(10)
+    machine.response_timeout(0)
+    machine.engine_becomes("up")
+    machine.dialpad_becomes("up")
+    machine.teardown()
+    assert machine.dialpad.changed == set(machine.engine.ended)

@@ -205,6 +205,8 @@ def test_a_first_delivery_that_was_deferred_has_certainly_not_sent_the_change(se
         ({"retry_count": 0, "poll_count": 2, "output_data": {"attempts": 0}}, None, False),  # deferred
         ({"retry_count": 1, "poll_count": 1}, {"output_data": {"attempts": 0}}, False),  # failed before it was sent
         ({"retry_count": 1, "poll_count": 1}, {"output_data": {}}, True),  # the worker was killed
+        # Deferred, then delivered again, and the worker was killed.
+        ({"retry_count": 1, "poll_count": 1}, {"output_data": {"attempts": 0}, "status": "TIMED_OUT"}, True),
         ({"retry_count": 1, "poll_count": 1}, None, True),
         ({"retry_count": 0, "poll_count": 2}, None, True),  # dispatched twice
     ],

@@ -38,13 +38,15 @@ def to_delivery(polled: Polled, previous: Task | None, settings: Settings) -> De
     failed_attempts = _count(output, "failed_attempts")
     failures = (task.retry_count or 0) + failed_attempts
     lease = task.response_timeout_seconds or math.inf
+    # Every result has an output, that of a deferral too: without one, the worker was killed, or is too late. An attempt
+    # that timed out may have the output of a deferral, and have been delivered again since.
+    known = bool(output) and not (previous and previous.status == "TIMED_OUT")
     first = is_first_delivery(task.retry_count, task.poll_count)
     return Delivery(
         payload={} if task.input_data is None else task.input_data,
         runtime_metadata=task.runtime_metadata or {},
         attempts=_count(output, "attempts"),
-        # Every result has an output, that of a deferral too: without one, the worker was killed, or is too late.
-        perhaps_sent=output.get("perhaps_sent") is True or not (output or first),
+        perhaps_sent=output.get("perhaps_sent") is True or not (known or first),
         waited_ms=_count(output, "waited_ms"),
         outage_ms=_count(output, "outage_ms"),
         failed_attempts=failed_attempts,
