@@ -183,6 +183,7 @@ def _worker_suspended(storm: Storm, run: StormRun) -> None:
 def _worker_drained(storm: Storm, run: StormRun) -> None:
     worker = storm.dice.choice(storm.workers)
     storm.workers.remove(worker)
+    until(lambda: "worker_started" in worker.log, what="a worker that knows what SIGTERM means")
     run.exit_codes.append(worker.stop(signal.SIGTERM))
     storm.start_worker()
 

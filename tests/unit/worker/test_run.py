@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from opentelemetry import trace
 
 from dialpad_ivr import Settings, run_worker
 from dialpad_ivr.contract.schema import INPUTS
@@ -20,6 +22,9 @@ from dialpad_ivr.contract.values import TASK_TYPE
 from dialpad_ivr.http_server import PortError, serving
 from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.telemetry.logs import SDK_LOGGERS
+from dialpad_ivr.telemetry.metrics import OverrideFigures
+from dialpad_ivr.telemetry.tracing import Tracing
+from dialpad_ivr.worker.process import run_process
 from support.bench import VALID
 from support.fake_engine import FakeEngine, running_fake_engine, task
 from support.wire import Wire, response, wired
@@ -133,6 +138,21 @@ async def test_a_used_up_grace_time_is_reported(place: Place) -> None:
     stop.set()
     assert await worker is False
     assert place.outcomes == []
+
+
+async def test_a_signal_while_the_process_starts_drains_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sniffio", None)  # as the process does, but undone after the test
+    tracing, figures = Tracing(trace.get_tracer_provider()), OverrideFigures({}, {})
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGTERM, lambda *_: None)  # without a handler it would end the tests
+    try:
+        running = loop.create_task(run_process(place.settings(), tracing, lambda: figures))
+        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        assert await asyncio.wait_for(running, SECONDS) == 0
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_signals_and_other_libraries_stay_the_callers(place: Place) -> None:

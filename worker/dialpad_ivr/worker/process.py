@@ -35,19 +35,20 @@ async def run_process(settings: Settings, tracing: Tracing, overrides: Callable[
     # httpcore asks sniffio which event loop runs, twenty times a task. Failed imports are not cached, so it would hit
     # the disk on every call. No sniffio means asyncio, which is so.
     sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]
+    # The handlers come first: a signal while the worker starts drains it, too.
+    received: list[signal.Signals] = []
+    first_signal, second_signal = asyncio.Event(), asyncio.Event()
+
+    def stop(number: signal.Signals) -> None:
+        received.append(number)
+        (second_signal if first_signal.is_set() else first_signal).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
     async with started_worker(settings, tracing, overrides) as worker:
-        first_signal, second_signal = asyncio.Event(), asyncio.Event()
-
-        def stop(number: int) -> None:
-            if worker.draining:
-                second_signal.set()
-                return
-            worker.drain(signal.Signals(number).name)
-            first_signal.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop, number)
         await worker.until(first_signal)
+        if received:
+            worker.drain(received[0].name)
         if await worker.drained(second_signal):
             return 0
         return 130 if second_signal.is_set() else 1

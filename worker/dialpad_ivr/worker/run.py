@@ -130,13 +130,9 @@ class Worker:
     Args:
         pollers: The pollers, which it runs.
         grace_seconds: How long calls in flight may take to finish.
-
-    Attributes:
-        draining: Whether it was told to stop.
     """
 
     def __init__(self, pollers: list[Poller], grace_seconds: float) -> None:
-        self.draining = False
         self._pollers = pollers
         self._grace_seconds = grace_seconds
         self._running = [asyncio.create_task(poller.run()) for poller in pollers]
@@ -156,7 +152,6 @@ class Worker:
             signal_name: The signal that is the reason, for the log.
         """
         get_logger().info("worker_stopping", signal=signal_name, grace_seconds=self._grace_seconds)
-        self.draining = True
         for poller in self._pollers:
             poller.drain()
 
