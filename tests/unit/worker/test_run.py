@@ -24,6 +24,7 @@ from dialpad_ivr.local.engine import free_port
 from dialpad_ivr.telemetry.logs import SDK_LOGGERS
 from dialpad_ivr.telemetry.metrics import OverrideFigures
 from dialpad_ivr.telemetry.tracing import Tracing
+from dialpad_ivr.worker import run
 from dialpad_ivr.worker.process import run_process
 from support.bench import VALID
 from support.fake_engine import FakeEngine, running_fake_engine, task
@@ -141,14 +142,13 @@ async def test_a_used_up_grace_time_is_reported(place: Place) -> None:
 
 
 async def test_a_signal_while_the_process_starts_drains_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_warn_of_short_timeouts", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     monkeypatch.setitem(sys.modules, "sniffio", None)  # as the process does, but undone after the test
     tracing, figures = Tracing(trace.get_tracer_provider()), OverrideFigures({}, {})
     loop = asyncio.get_running_loop()
     before = signal.signal(signal.SIGTERM, lambda *_: None)  # without a handler it would end the tests
     try:
-        running = loop.create_task(run_process(place.settings(), tracing, lambda: figures))
-        loop.call_soon(os.kill, os.getpid(), signal.SIGTERM)
-        assert await asyncio.wait_for(running, SECONDS) == 0
+        assert await asyncio.wait_for(run_process(place.settings(), tracing, lambda: figures), SECONDS) == 0
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
