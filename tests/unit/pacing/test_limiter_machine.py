@@ -201,13 +201,25 @@ def test_no_interleaving_breaks_a_rule(runs: int) -> None:
 
 
 class CountedRedisLimiter(RedisLimiter):
-    """Counts the requests that Redis has not answered yet."""
+    """Counts the requests that Redis has not answered yet: while there are some, no virtual time passes."""
 
     in_flight = 0
+
+    async def turn(self, turns: str, arguments: list[Any]) -> int:
+        with self._counted():
+            return await super().turn(turns, arguments)
 
     async def take(self, keys: list[str], arguments: list[Any]) -> list[Any]:
         with self._counted():
             return await super().take(keys, arguments)
+
+    async def failed(self, state: str, arguments: list[Any]) -> list[Any]:
+        with self._counted():
+            return await super().failed(state, arguments)
+
+    async def close(self, state: str) -> None:
+        with self._counted():
+            await super().close(state)
 
     async def move(self, keys: list[str], member: str, arrival: int) -> None:
         with self._counted():
