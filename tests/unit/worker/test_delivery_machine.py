@@ -412,7 +412,7 @@ class FailureReportedAsSuccess(DeliveryMachine):
 @pytest.mark.parametrize("faulty", [ResultNotKept, ResultDropped, RunTwice, FailureReportedAsSuccess])
 def test_a_planted_fault_is_found(faulty: type[DeliveryMachine]) -> None:
     with pytest.raises(AssertionError):
-        explore(faulty, 300, shrink=False)
+        explore(faulty, 1000, shrink=False)
 
 
 def test_a_change_that_was_made_after_a_deferral_and_never_reported_is_not_taken_for_somebody_elses() -> None:
