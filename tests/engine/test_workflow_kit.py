@@ -29,6 +29,7 @@ from dialpad_ivr.testing import (
 )
 from dialpad_ivr.testing.isolation import OwnEngineNeededError
 from support.command import Command
+from support.definitions import set_ivr, task
 from support.engine import EngineRest
 
 # Overrides wait until somebody ends them: test_override_kit.py has mocks for that.
@@ -46,14 +47,6 @@ def kit(engine: EngineRest) -> KitEngine:
 
 def workflow(*tasks: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": "kit_tested", "version": 1, "tasks": list(tasks), **more}
-
-
-def task(reference: str, kind: str = "SIMPLE", **more: Any) -> dict[str, Any]:
-    return {"name": reference, "taskReferenceName": reference, "type": kind, **more}
-
-
-def set_ivr(reference: str = "set_ivr", **more: Any) -> dict[str, Any]:
-    return {**task(reference, **more), "name": "set_custom_ivr"}
 
 
 def by_outcome(cases: tuple[str, ...], **more: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.testing.double import DoubleControl
+from support.definitions import set_ivr, task
 from support.engine import EngineRest, until
 from support.fixtures import StartWorker, put_quick_definitions
 from support.provisioning import change, ivr, old_ivr, selected, target
@@ -158,7 +159,7 @@ def test_tasks_that_a_terminated_workflow_has_left_in_a_queue_are_not_run(
 
 
 def _fork_after_a_gate() -> dict[str, Any]:
-    forked = [{"name": "set_custom_ivr", "taskReferenceName": f"change{n}", "type": "SIMPLE"} for n in range(_BRANCHES)]
+    changes = [set_ivr(f"change{number}", inputParameters=change(number)) for number in range(_BRANCHES)]
     return {
         "name": "fork_after_a_gate",
         "version": 1,
@@ -166,19 +167,9 @@ def _fork_after_a_gate() -> dict[str, Any]:
         "ownerEmail": "dialpad-ivr@example.com",
         "timeoutSeconds": 0,
         "tasks": [
-            {"name": "gate", "taskReferenceName": "gate", "type": "WAIT"},
-            {
-                "name": "fork",
-                "taskReferenceName": "fork",
-                "type": "FORK_JOIN",
-                "forkTasks": [[{**task, "inputParameters": change(n)}] for n, task in enumerate(forked)],
-            },
-            {
-                "name": "join",
-                "taskReferenceName": "join",
-                "type": "JOIN",
-                "joinOn": [task["taskReferenceName"] for task in forked],
-            },
+            task("gate", "WAIT"),
+            task("fork", "FORK_JOIN", forkTasks=[[each] for each in changes]),
+            task("join", "JOIN", joinOn=[each["taskReferenceName"] for each in changes]),
         ],
     }
 

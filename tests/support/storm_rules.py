@@ -19,7 +19,6 @@ CONCURRENCY = 8
 
 # Faults that hide a change from the worker, which then rightly repeats it.
 _HIDING = ("reset_after", "slow", "broken_json", "wrong_content_type")
-_CANCELING = ("FAILED", "TERMINATED", "TIMED_OUT")  # statuses with which a workflow cancels its tasks
 _CLOCK_TOLERANCE_SECONDS = 0.01  # the engine and the double share a clock; the engine's times are whole milliseconds
 
 Details = dict[str, Any]
@@ -62,6 +61,11 @@ class StormRun:
     exit_codes: list[int] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     seconds: float = 0
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """The status of each workflow, by id."""
+        return {**self.workflows, **self.override_workflows}
 
     @property
     def log_events(self) -> list[str]:
@@ -162,18 +166,19 @@ def _successes(run: StormRun) -> Iterator[_Step]:
 
 
 def _workflows_not_ended(run: StormRun) -> Iterator[Details]:
-    for workflow_id, status in {**run.workflows, **run.override_workflows}.items():
+    for workflow_id, status in run.statuses.items():
         if status not in TERMINAL:
             yield {"workflow_id": workflow_id, "status": status}
 
 
 def _tasks_not_ended(run: StormRun) -> Iterator[Details]:
-    statuses = {**run.workflows, **run.override_workflows}
+    statuses = run.statuses
     for task in run.tasks:
         # Of a workflow that it cancels, the engine may miss what it evaluates or dispatches at that moment. What is in
         # progress there stays so, and does nothing; what is scheduled would still be dispatched.
-        canceled = statuses.get(task["workflowInstanceId"]) in _CANCELING
-        if task["status"] in (("SCHEDULED",) if canceled else ("SCHEDULED", "IN_PROGRESS")):
+        status = statuses.get(task["workflowInstanceId"])
+        canceled = status in TERMINAL and status != "COMPLETED"
+        if task["status"] == "SCHEDULED" or (task["status"] == "IN_PROGRESS" and not canceled):
             yield {"task_id": task["taskId"], "type": task["taskType"], "status": task["status"]}
 
 

@@ -7,10 +7,7 @@ from typing import Any
 import pytest
 
 from dialpad_ivr.testing.isolation import WorkflowTestError, isolate
-
-
-def task(reference: str, kind: str = "SIMPLE", **more: Any) -> dict[str, Any]:
-    return {"name": reference, "taskReferenceName": reference, "type": kind, **more}
+from support.definitions import task
 
 
 def workflow(*tasks: dict[str, Any], name: str = "tested", **more: Any) -> dict[str, Any]:

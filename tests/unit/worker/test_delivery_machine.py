@@ -93,8 +93,7 @@ class Dialpad:
                     self.changed.add(target)
                 self.selected[target] = wanted
         await asyncio.sleep(0.3)
-        lost = ("answers get lost", "changes get no answer" if request.method == "PATCH" else None)
-        if self.state in lost:
+        if self.state == "answers get lost" or (self.state == "changes get no answer" and request.method == "PATCH"):
             raise httpx.ReadTimeout("no answer")
         if self.state == "fails":
             return _response(503, {"error": {"message": "down"}})
@@ -164,8 +163,8 @@ class Engine:
     def fail(self, attempt: Attempt, status: str) -> None:
         attempt.status = status
         if attempt.retry_count < RETRIES:
-            more = {"retry_count": attempt.retry_count + 1, "retried": attempt.task_id, "domain": attempt.domain}
-            self.start(attempt.payload, **more)
+            retry = attempt.retry_count + 1
+            self.start(attempt.payload, retry_count=retry, retried=attempt.task_id, domain=attempt.domain)
         else:
             self.ended[attempt.target] = attempt
 
